@@ -1,0 +1,1 @@
+"""When and in what order: the command, the Prefect flow, and the stages it names."""

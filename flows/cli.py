@@ -1,0 +1,108 @@
+"""The `pipeline` command. Thin: every command names the function that does the work.
+
+Nothing heavy is imported at the top: `pipeline --help` must answer at once. Exit codes: 0 done, 1 failed, 2 bad usage
+or job file, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import JobError, RunNotFoundError, SluiceError
+
+if TYPE_CHECKING:
+    from flows.terminal import Terminal
+
+app = typer.Typer(
+    help="Answer very large document sets on your own GPUs; send only the doubtful items to Claude.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the run's folder or s3:// URI.")]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+
+
+@app.command()
+def submit(
+    job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")],
+    input: Annotated[str | None, typer.Option(help="Read these documents instead of the job's.")] = None,
+    output: Annotated[str | None, typer.Option(help="Write below this folder or s3:// prefix instead.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Name the run yourself; by default the same job and input give the same run.")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="Who answers doubtful items: anthropic or simulation.")] = None,
+    wait: Annotated[
+        bool, typer.Option(help="Stay until Claude has answered, or leave once everything is sent.")
+    ] = True,
+    as_json: _JsonOption = False,
+) -> None:
+    """Run a job, or continue it: the same command after a kill does the rest."""
+    from flows.terminal import Terminal
+
+    overrides = {"input": input, "output": output, "escalation.provider": provider}
+    with Terminal(as_json=as_json) as terminal:
+        _submit(terminal, job, {name: value for name, value in overrides.items() if value is not None}, run_id, wait)
+
+
+def _submit(terminal: Terminal, job: Path, overrides: dict[str, Any], run_id: str | None, wait: bool) -> None:
+    from flows.submit import submit_job
+
+    terminal.show_outcome(submit_job(job, overrides, run_id, wait, terminal.progress))
+
+
+@app.command()
+def status(run: _RunArgument, as_json: _JsonOption = False) -> None:
+    """Show how far a run is, from what its store holds."""
+    from flows.inspect import run_status
+    from flows.terminal import Terminal
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        terminal.show_status(run_status(run))
+
+
+@app.command()
+def results(run: _RunArgument, as_json: _JsonOption = False) -> None:
+    """Say where the result rows are, and show some; --json prints every row as a JSON line."""
+    from flows.inspect import result_rows
+    from flows.terminal import Terminal
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        terminal.show_results(*result_rows(run))
+
+
+@app.command()
+def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
+    """Show what a run cost, by route, to the last digit."""
+    from flows.inspect import run_summary
+    from flows.terminal import Terminal
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        terminal.show_cost(run_summary(run))
+
+
+@app.command()
+def models(as_json: _JsonOption = False) -> None:
+    """List the models a job can name."""
+    from flows.terminal import Terminal
+    from workers.catalogue import catalogue
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        terminal.show_models(catalogue().models)
+
+
+def main() -> None:
+    """Entry point: every error of ours becomes one clear message and an exit code."""
+    try:
+        app()
+    except (JobError, RunNotFoundError) as error:
+        print(f"pipeline: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SluiceError as error:
+        print(f"pipeline: {error}", file=sys.stderr)
+        sys.exit(1)

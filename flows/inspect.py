@@ -1,0 +1,97 @@
+"""Looking at a run: from its store alone, while it runs or long after, on any machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from flows.run import RunRecord, open_store
+from pipelines.errors import RunNotFoundError
+from pipelines.escalation.journal import Journal
+from pipelines.report.summary import Summary
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import RESULTS, from_arrow, read_parquet
+
+
+class RunStatus(BaseModel):
+    """How far a run is."""
+
+    run_id: str
+    state: str
+    is_planned: bool
+    planned_items: int
+    shards: int
+    scored_shards: int
+    batches_sent: int
+    batches_collected: int
+    next_step: str
+
+
+def run_status(run: str) -> RunStatus:
+    """Read a run's state off its store."""
+    store = open_store(run)
+    record = RunRecord.model_validate_json(store.read(layout.RUN))
+    shards = len(list(store.list(layout.PLAN))) - store.exists(layout.PLAN_COMPLETE)
+    scored = len(list(store.list(layout.PREDICTIONS)))
+    journal = Journal(store)
+    states = [journal.state(chunk) for chunk in journal.chunks()]
+    state = _state(store, shards, scored, len(states), sum(s.is_collected for s in states))
+    is_complete = store.exists(layout.COMPLETE)
+    return RunStatus(
+        run_id=record.run_id,
+        state=state,
+        is_planned=store.exists(layout.PLAN_COMPLETE),
+        planned_items=_planned_items(store, shards),
+        shards=shards,
+        scored_shards=scored,
+        batches_sent=sum(s.submitted is not None for s in states),
+        batches_collected=sum(s.is_collected for s in states),
+        next_step=f"pipeline results {record.run_id}" if is_complete else "the same `pipeline submit` does the rest",
+    )
+
+
+def _state(store: Store, shards: int, scored: int, sent: int, collected: int) -> str:
+    if store.exists(layout.COMPLETE):
+        return "complete"
+    if not store.exists(layout.PLAN_COMPLETE):
+        return "planning, or stopped while planning"
+    if scored < shards:
+        return "scoring, or stopped while scoring"
+    if collected < sent:
+        return "Claude is answering"
+    return "scored; sending, collecting or stopped"
+
+
+def _planned_items(store: Store, shards: int) -> int:
+    committed = store.read_if_exists(layout.PLAN_COMPLETE)
+    if committed:
+        return int(json.loads(committed)["items"])
+    return sum(len(from_arrow(store.read(layout.plan_part(shard)), ["item_id"])) for shard in range(shards))
+
+
+def run_summary(run: str) -> Summary:
+    """The summary of a complete run.
+
+    Raises:
+        RunNotFoundError: it is not complete.
+    """
+    store = open_store(run)
+    committed = store.read_if_exists(layout.SUMMARY)
+    if committed is None:
+        raise RunNotFoundError(f"run '{run}' is not complete yet, so its books are open; see `pipeline status {run}`")
+    return Summary.model_validate_json(committed)
+
+
+def result_rows(run: str) -> tuple[str, int, Iterator[dict[str, Any]]]:
+    """Where the rows are, how many, and the rows themselves, part by part."""
+    store = open_store(run)
+    parts = sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet"))
+    if not parts:
+        raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
+    total = sum(read_parquet(store.read(key), ["item_id"]).num_rows for key in parts)
+    rows = (row for key in parts for row in read_parquet(store.read(key), RESULTS.names).to_pylist())
+    return store.uri(layout.RESULTS), total, rows

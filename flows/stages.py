@@ -1,0 +1,186 @@
+"""The stages of a run, in order. Each looks at what is committed and does the rest; none knows of Prefect.
+
+plan_documents -> score_shards -> publish_scored -> send_doubtful -> collect_answers -> publish_answers
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from flows.progress import ProgressReporter
+from flows.run import Run, input_fingerprint
+from pipelines.documents.gold import read_gold_file, with_gold
+from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
+from pipelines.documents.readers import read_documents
+from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.sources import list_sources
+from pipelines.errors import JobError
+from pipelines.results import DecidedShard, decide_shard, empty_results
+from pipelines.settings import settings
+from pipelines.store import layout
+from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
+from workers.catalogue import catalogue
+from workers.pool import EnginePool, cluster_device, start_ray
+from workers.scorer import ScorerConfig
+
+_ROWS_PER_RESULT_PART = 50_000
+# Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
+# about this much input on.
+_COMPILE_FROM_INPUT_BYTES = 30_000_000
+
+
+class PlanSummary(BaseModel):
+    """plan/complete.json: the plan is whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shards: int
+    items: int
+    failed_items: int
+    gold_items: int
+    document_tokens: int
+
+
+def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
+    """Read every document and commit the shards.
+
+    Raises:
+        JobError: the input is no longer what the run was started with.
+    """
+    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
+    if committed:
+        return PlanSummary.model_validate_json(committed)
+    sources = list_sources(run.job.input)
+    if input_fingerprint(sources) != run.record.input_fingerprint:
+        raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
+    limits = PlanLimits(run.question.document_tokens, shard_tokens_for(sources))
+    counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
+    with progress.stage("plan", "documents"):
+        for table in plan_shards(_documents(run, sources), run.question.tokenizer.encode_documents, limits):
+            run.store.create(layout.plan_part(counts["shards"]), to_arrow(table))
+            counts["shards"] += 1
+            counts["items"] += len(table)
+            counts["failed_items"] += len(table) - table["failure"].null_count
+            counts["gold_items"] += len(table) - table["gold_label"].null_count
+            counts["document_tokens"] += pc.sum(pc.list_value_length(table["tokens"])).as_py() or 0
+            progress.advance(len(table))
+    summary = PlanSummary.model_validate(counts)
+    run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
+    return summary
+
+
+def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document]:
+    job = run.job
+    columns = Columns(
+        text=job.columns.text, id=job.columns.id, gold=job.evaluation.gold_column if job.evaluation else None
+    )
+    documents = itertools.chain.from_iterable(
+        read_documents(source, columns, job.limits.max_document_bytes) for source in sources
+    )
+    if job.evaluation and job.evaluation.gold_file:
+        return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
+    return documents
+
+
+def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
+    """Shards without committed predictions."""
+    scored = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}
+    return [shard for shard in range(plan.shards) if shard not in scored]
+
+
+def start_engines(run: Run) -> EnginePool:
+    """Ask Ray for the engines; they start while the documents are read."""
+    start_ray(settings().ray_address)
+    device = cluster_device()
+    defaults = catalogue().devices[device]
+    arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
+    if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
+        arguments.setdefault("enforce_eager", True)
+    config = ScorerConfig(
+        run_root=run.store.root,
+        weights=run.model.weights,
+        revision=run.record.model_revision,
+        engine_args=arguments,
+        environment=defaults.environment,
+        frame=run.question.frame,
+        devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
+    )
+    return EnginePool(config, run.job.compute.engines)
+
+
+def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:
+    """Score what is not scored yet."""
+    todo = unscored_shards(run, plan)
+    items = plan.items - plan.failed_items
+    done = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0
+    with progress.stage("engines", "started"):
+        pool.wait_ready()
+        progress.advance(pool.engines)
+    with progress.stage("score", "items", total=items, done=done):
+        pool.score(todo, lambda report: progress.advance(report.items))
+    held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
+    run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
+
+
+def decided(run: Run, shard: int) -> DecidedShard:
+    """A shard with the rule applied; computed anew each time, from what is committed."""
+    columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "note"]
+    plan = from_arrow(run.store.read(layout.plan_part(shard)), columns)
+    predictions = from_arrow(run.store.read(layout.predictions_part(shard)))
+    return decide_shard(run.facts, plan, predictions, datetime.now(UTC))
+
+
+def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
+    """Publish every row that is final without Claude, several shards to a part."""
+    shards_per_part = max(1, math.ceil(plan.shards * _ROWS_PER_RESULT_PART / max(plan.items, 1)))
+    groups = [
+        range(first, min(first + shards_per_part, plan.shards)) for first in range(0, plan.shards, shards_per_part)
+    ]
+    with progress.stage("publish", "items"):
+        for number, group in enumerate(groups or [range(0)]):
+            key = layout.accepted_results(number)
+            if run.store.exists(key):
+                continue
+            tables = [decided(run, shard).settled for shard in group]
+            table = pa.concat_tables([empty_results(), *tables])
+            run.store.create(key, to_parquet(table))
+            progress.advance(len(table))
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """The doubtful items of one message batch and the shards they lie in."""
+
+    number: int
+    item_ids: tuple[str, ...]
+    shards: tuple[int, ...]
+
+
+def plan_chunks(run: Run, plan: PlanSummary) -> Iterator[ChunkPlan]:
+    """Cut the doubtful items, in the plan's order, into message batches. The same each time it is asked."""
+    assert run.job.escalation is not None
+    size = run.job.escalation.chunk_items
+    items: list[tuple[str, int]] = []
+    numbers = itertools.count()
+    for shard in range(plan.shards):
+        items += [(item_id, shard) for item_id in decided(run, shard).doubtful["item_id"].to_pylist()]
+        while len(items) >= size:
+            yield _chunk(next(numbers), items[:size])
+            items = items[size:]
+    if items:
+        yield _chunk(next(numbers), items)
+
+
+def _chunk(number: int, items: list[tuple[str, int]]) -> ChunkPlan:
+    return ChunkPlan(number, tuple(item for item, _ in items), tuple(sorted({shard for _, shard in items})))

@@ -1,0 +1,118 @@
+"""Where every way of starting a run ends: a job file, checked, becomes a run, processed by the flow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flows.escalate import MISSING_KEY
+from flows.progress import ProgressReporter
+from flows.run import prepare_run
+from pipelines.documents.gold import read_gold_file
+from pipelines.errors import JobError
+from pipelines.job import Job, load_job
+from pipelines.report.summary import Summary
+from pipelines.settings import settings
+from workers.catalogue import find_entry
+
+# Third parties that report home unless told not to. A user's own setting wins.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "ANTHROPIC_OPEN_TELEMETRY": "false",
+    "TOKENIZERS_PARALLELISM": "true",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a submit ended; ``summary`` is None while message batches are open."""
+
+    job_path: Path
+    run_id: str
+    root: str
+    was_complete: bool
+    summary: Summary | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        summary = self.summary.model_dump(mode="json") if self.summary else None
+        state = "complete" if summary else "waiting for Claude"
+        return {"run_id": self.run_id, "root": self.root, "state": state, "summary": summary}
+
+
+def submit_job(
+    path: Path, overrides: dict[str, Any], run_id: str | None, wait: bool, progress: ProgressReporter
+) -> Outcome:
+    """Check the job, commit the run, and process it; a run already begun is continued.
+
+    Raises:
+        JobError: with every problem of the job; nothing has run.
+        ServiceError: something outside failed; what is committed is kept.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    job = load_job(path, overrides)
+    check_surroundings(job)
+    run = prepare_run(job, run_id)
+    progress.say(f"run       {run.run_id}")
+    # Imported late: Prefect takes a second, which a refused job need not wait for.
+    from flows.process import process, read_summary, reporter
+
+    if summary := read_summary(run):
+        return Outcome(path, run.run_id, run.store.root, True, summary)
+    reporter.set(progress)
+    summary = process(run.store.root, wait=wait)
+    return Outcome(path, run.run_id, run.store.root, False, summary)
+
+
+def check_surroundings(job: Job) -> None:
+    """Check that what the job names is there.
+
+    Raises:
+        JobError: with everything that is not.
+    """
+    problems: list[str] = []
+    checks = (
+        lambda: find_entry(job.model),
+        lambda: _check_output(job.output),
+        lambda: _check_gold(job),
+        lambda: _check_key(job),
+    )
+    for check in checks:
+        try:
+            check()
+        except JobError as error:
+            problems += error.problems
+    if problems:
+        raise JobError(problems)
+
+
+def _check_output(output: str) -> None:
+    """A new folder is made, but only one level of it: more is a mistyped path more often than a wish."""
+    parts = urlsplit(output)
+    if parts.scheme not in ("", "file"):
+        return
+    folder = Path(parts.path if parts.scheme else output).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise JobError([f"output: '{output}' is a file, not a folder; choose another"])
+    if not folder.exists() and not folder.parent.is_dir():
+        raise JobError([f"output: no folder '{folder.parent}' to make '{folder.name}' in; create it or mend the path"])
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        raise JobError([f"output: '{output}' cannot be written by this user; choose another or change its permissions"])
+
+
+def _check_gold(job: Job) -> None:
+    if job.evaluation and job.evaluation.gold_file:
+        read_gold_file(job.evaluation.gold_file, job.labels)
+
+
+def _check_key(job: Job) -> None:
+    if job.escalation and job.escalation.provider == "anthropic" and settings().anthropic_api_key is None:
+        raise JobError([MISSING_KEY])

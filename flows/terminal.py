@@ -1,0 +1,195 @@
+"""What a person, or a program with --json, sees of a command; everything else goes to a log file.
+
+vLLM, Ray and Prefect write to the process's standard output and error, and so do their child processes. While a
+command runs, both are pointed at the log; the console keeps a copy of the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.inspect import RunStatus
+from flows.progress import ProgressReporter
+from flows.submit import Outcome
+from pipelines.errors import SluiceError
+from pipelines.report.page import accuracy_line, percent, usd
+from pipelines.report.summary import Summary
+from pipelines.results import ROUTES
+from pipelines.settings import settings
+from workers.catalogue import CatalogueEntry
+
+_SHOWN_ROWS = 10
+
+
+class Terminal:
+    """Context of one command."""
+
+    def __init__(self, *, as_json: bool, keep_output: bool = False) -> None:
+        """Set up the console.
+
+        Args:
+            as_json: human lines go to standard error; standard output gets one JSON document.
+            keep_output: nothing noisy will run: leave the process's output alone.
+        """
+        self._as_json = as_json
+        self.log_path: Path | None = None
+        self._saved = (os.dup(1), os.dup(2))
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self.console = Console(file=os.fdopen(os.dup(2 if as_json else 1), "w", encoding="utf-8"), highlight=False)
+        self.progress = ProgressReporter(self.console)
+        if not keep_output:
+            self._redirect()
+
+    def _redirect(self) -> None:
+        folder = settings().state_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+        sys.stdout.flush()
+        sys.stderr.flush()
+        log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        self.progress.say(f"log       {self.log_path}")
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if kind is not None and self.log_path and not issubclass(kind, SluiceError | SystemExit | KeyboardInterrupt):
+            logging.getLogger(__name__).error("unexpected", exc_info=error)
+        self.console.file.flush()
+        self._out.flush()
+        for number, saved in enumerate(self._saved, start=1):
+            os.dup2(saved, number)
+            os.close(saved)
+        if self.log_path is None:
+            return
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            print("\ninterrupted; what is committed is kept: the same command does the rest", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(130)  # Ray's and Prefect's clean-up of a half-run flow prints pages; there is nothing to save
+        if kind is not None and not issubclass(kind, SluiceError | SystemExit):
+            print(f"pipeline: unexpected {kind.__name__}; details are in {self.log_path}", file=sys.stderr)
+            raise SystemExit(1)
+
+    def show_outcome(self, outcome: Outcome) -> None:
+        """How a submit ended."""
+        if self._as_json:
+            self._print_json(outcome.as_json())
+            return
+        if outcome.summary is None:
+            self._say(f"sent      {outcome.run_id}: Claude is answering; nothing is held meanwhile")
+            self._say(f"next      pipeline submit {outcome.job_path}   takes in the answers (same options as before)")
+            return
+        if outcome.was_complete:
+            self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
+        self._show_summary(outcome.summary)
+        self._say(f"\nnext      pipeline results {outcome.run_id}")
+        self._say(f"          pipeline cost {outcome.run_id}")
+
+    def show_status(self, status: RunStatus) -> None:
+        """How far a run is."""
+        if self._as_json:
+            self._print_json(status.model_dump(mode="json"))
+            return
+        self._say(f"run       {status.run_id}: {status.state}")
+        self._say(
+            f"planned   {status.planned_items:,} items in {status.shards:,} shards"
+            + ("" if status.is_planned else " so far")
+        )
+        self._say(f"scored    {status.scored_shards:,} of {status.shards:,} shards")
+        self._say(f"batches   {status.batches_collected:,} collected of {status.batches_sent:,} sent")
+        self._say(f"next      {status.next_step}")
+
+    def show_results(self, root: str, total: int, rows: Any) -> None:
+        """Where the rows are, and the first of them; every row with --json."""
+        if self._as_json:
+            for row in rows:
+                self._out.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+            return
+        table = Table("document_id", "answer", "route", "confidence", "raw_prob", "cost_usd", "reason")
+        for row in islice(rows, _SHOWN_ROWS):
+            figures = ["-" if row[name] is None else f"{row[name]:.3f}" for name in ("confidence", "raw_prob")]
+            table.add_row(
+                row["document_id"], row["answer"] or "-", row["route"], *figures, usd(row["cost_usd"]), row["reason"]
+            )
+        self.console.print(table)
+        self._say(f"{total:,} rows in {root}")
+        self._say(
+            f"read them with   python -c \"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)\""
+        )
+
+    def show_cost(self, summary: Summary) -> None:
+        """Cost by route."""
+        if self._as_json:
+            self._print_json(summary.model_dump(mode="json"))
+            return
+        self._show_costs(summary)
+
+    def show_models(self, models: Mapping[str, CatalogueEntry]) -> None:
+        """The catalogue."""
+        if self._as_json:
+            self._print_json({name: entry.model_dump(mode="json") for name, entry in models.items()})
+            return
+        table = Table("model", "source", "about")
+        for name, entry in models.items():
+            table.add_row(name, entry.source, entry.about)
+        self.console.print(table)
+
+    def _show_summary(self, summary: Summary) -> None:
+        if summary.provider == "simulation":
+            self._say("[simulation: Claude's answers were made from the gold labels; nothing was billed]")
+        self._say(f"results   {summary.results}")
+        self._show_costs(summary)
+        if summary.accuracy:
+            self._say(accuracy_line(summary))
+
+    def _show_costs(self, summary: Summary) -> None:
+        table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for name in ROUTES:
+            route = summary.routes[name]
+            costs = (usd(cost) for cost in (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+            table.add_row(name, f"{route.items:,}", *costs)
+        totals = (usd(cost) for cost in (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd))
+        table.add_section()
+        table.add_row("all", f"{summary.items:,}", *totals)
+        self.console.print(table)
+        if summary.provider == "simulation":
+            self._say("Claude's cost is what the simulated tokens would have cost at list price; nothing was billed")
+        self._say(
+            f"engines   {summary.gpu_seconds:,.1f} device-seconds busy, in the rows; held for "
+            f"{summary.engine_held_seconds:,.1f}, start-up and waiting included"
+        )
+        if summary.all_claude_cost_usd is not None:
+            self._say(
+                f"asked     Claude about {percent(summary.escalated_share)}; all items would come to about "
+                f"{summary.all_claude_cost_usd:.6f} USD by what these cost on average"
+            )
+        for warning in summary.warnings:
+            self._say(f"warning   {warning}")
+
+    def _say(self, text: str) -> None:
+        self.progress.say(text)
+
+    def _print_json(self, content: Any) -> None:
+        self._out.write(json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n")

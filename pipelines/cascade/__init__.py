@@ -1,0 +1,1 @@
+"""How sure the engine is, and what that decides."""

@@ -1,0 +1,69 @@
+"""From label log-probabilities to an answer and how sure the engine is of it.
+
+Three numbers, kept apart: ``raw_prob`` (the best label's share among the labels), ``label_mass`` (probability on any
+label at all, over the whole vocabulary; low mass means the model wanted to say something else) and ``confidence``
+(calibrated, or null where no calibration for exactly this model, prompt and label set is known).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+FloatArray = NDArray[np.float64]
+
+
+class Calibration(BaseModel):
+    """A fitted map from label log-probabilities to P(right), and what it was fitted for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["temperature"]
+    temperature: float = Field(gt=0)
+    fitted_on: int = Field(gt=0, description="labelled documents")
+    prompt_fingerprint: str
+    labels: tuple[str, ...]
+    model_sha256: str
+
+    def fits(self, *, prompt_fingerprint: str, labels: Sequence[str]) -> bool:
+        """Whether it may be used: another prompt or label set needs another map."""
+        return self.prompt_fingerprint == prompt_fingerprint and self.labels == tuple(labels)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Arrays of shape [items]."""
+
+    answer: NDArray[np.int64]
+    raw_prob: FloatArray
+    label_mass: FloatArray
+    confidence: FloatArray | None
+
+
+def read_scores(label_logprobs: FloatArray, calibration: Calibration | None) -> Scores:
+    """Answer and certainty of each item.
+
+    Args:
+        label_logprobs: shape [items, labels], over the whole vocabulary, before any mask or temperature.
+        calibration: already checked to fit.
+    """
+    shares = _softmax(label_logprobs)
+    answer = np.argmax(shares, axis=1)
+    rows = np.arange(len(shares))
+    confidence = None
+    if calibration is not None:
+        # Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one divisor on the logits, order unchanged.
+        confidence = _softmax(label_logprobs / calibration.temperature)[rows, answer]
+    mass = np.minimum(np.exp(label_logprobs).sum(axis=1), 1.0)  # rounding can lift it over 1 by 1e-7
+    return Scores(answer, shares[rows, answer], mass, confidence)
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,1 @@
+"""What arrives: sources, readers, and the plan made of them."""

@@ -1,0 +1,65 @@
+"""Known answers, for measuring only: read from a CSV and put beside the documents they belong to."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.documents.records import Document
+from pipelines.errors import JobError
+
+_MAX_PROBLEMS = 5
+
+
+def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
+    """Document id to label.
+
+    Args:
+        path: CSV with the columns id and label; others are ignored.
+        labels: the ones the job knows.
+
+    Raises:
+        JobError: no such file, other columns, or a label that the job does not have.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream)
+            missing = {"id", "label"} - set(rows.fieldnames or ())
+            if missing:
+                raise JobError(
+                    [f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}'; name them id,label"]
+                )
+            return _checked(path, rows, labels)
+    except FileNotFoundError:
+        raise JobError([f"evaluation.gold_file: no file '{path}'; mend the path or leave evaluation out"]) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise JobError([f"evaluation.gold_file: {path} is not UTF-8 CSV ({error}); export it again"]) from None
+
+
+def _checked(path: str, rows: csv.DictReader[str], labels: Collection[str]) -> dict[str, str]:
+    gold: dict[str, str] = {}
+    problems: list[str] = []
+    for row in rows:
+        if row["label"] not in labels:
+            problems.append(
+                f"evaluation.gold_file: {path}:{rows.line_num}: label '{row['label']}' is not one of the job's labels; "
+                "mend the row or add the label"
+            )
+        gold[row["id"]] = row["label"]
+    if len(problems) > _MAX_PROBLEMS:
+        problems = [
+            *problems[:_MAX_PROBLEMS],
+            f"evaluation.gold_file: and {len(problems) - _MAX_PROBLEMS} more such rows",
+        ]
+    if problems:
+        raise JobError(problems)
+    return gold
+
+
+def with_gold(documents: Iterable[Document], gold: Mapping[str, str]) -> Iterator[Document]:
+    """The documents, each with its known answer where there is one."""
+    for document in documents:
+        label = gold.get(document.document_id)
+        yield document if label is None else replace(document, gold_label=label)

@@ -1,0 +1,146 @@
+"""Documents to items to shards: the plan of a run.
+
+Documents stream in, Arrow tables of items stream out, one per shard, in the input's order; memory holds one shard
+plus 8 bytes per id. Tokenising happens here, in batches: the engine gets token ids and never waits for text.
+Deterministic: the same input gives the same plan, so a killed planning is simply run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.documents.records import Document, SourceFile
+from pipelines.store.schemas import PLAN
+
+Tokenize = Callable[[list[str]], list[list[int]]]
+
+_TOKENIZE_BATCH = 512
+_BYTES_PER_TOKEN = 4
+# Shards small enough that the last ones leave no engine idle for long, large enough that commits cost nothing.
+_SHARDS_PER_RUN = 64
+_MIN_SHARD_TOKENS, _MAX_SHARD_TOKENS = 4_096, 131_072
+_MAX_SHARD_ITEMS = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """``document_tokens``: how many tokens of a document fit the context; ``shard_tokens``: when a shard is full."""
+
+    document_tokens: int
+    shard_tokens: int
+
+
+def shard_tokens_for(sources: Iterable[SourceFile]) -> int:
+    """Shard size in tokens, from the size of the input."""
+    tokens = sum(source.size_bytes for source in sources) // _BYTES_PER_TOKEN
+    return min(max(tokens // _SHARDS_PER_RUN, _MIN_SHARD_TOKENS), _MAX_SHARD_TOKENS)
+
+
+def plan_shards(documents: Iterable[Document], tokenize: Tokenize, limits: PlanLimits) -> Iterator[pa.Table]:
+    """Cut documents into shards of about equal work.
+
+    Args:
+        documents: in input order; those with a ``failure`` keep it.
+        tokenize: token ids of each text, special tokens taken as plain text.
+        limits: see `PlanLimits`.
+
+    Yields:
+        Tables of schema `PLAN`, each one shard.
+    """
+    rows: list[dict[str, object]] = []
+    tokens_in_shard = 0
+    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens):
+        rows.append(row)
+        tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
+        if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS:
+            yield pa.Table.from_pylist(rows, schema=PLAN)
+            rows, tokens_in_shard = [], 0
+    if rows:
+        yield pa.Table.from_pylist(rows, schema=PLAN)
+
+
+def item_id_of(document: Document) -> str:
+    """Where the document stands decides its id: the same input always has the same ids."""
+    place = f"{document.document_uri}\x00{document.document_offset}"
+    return "itm_" + hashlib.blake2b(place.encode(), digest_size=10).hexdigest()
+
+
+def _unique(documents: Iterable[Document]) -> Iterator[Document]:
+    """Turn the second document of an id into a failure: its answer could not be told from the first one's."""
+    seen = SeenHashes()
+    for document in documents:
+        digest = hashlib.blake2b(document.document_id.encode(), digest_size=8).digest()
+        is_repeated = seen.add(int.from_bytes(digest, "little"))
+        if is_repeated and document.failure is None:
+            where = f"{document.document_uri}:{document.document_offset}"
+            reason = f"{where}: id '{document.document_id}' was there before; give each document its own id"
+            yield Document(document.document_id, document.document_uri, document.document_offset, None, None, reason)
+        else:
+            yield document
+
+
+def _tokenized(documents: Iterable[Document], tokenize: Tokenize, limit: int) -> Iterator[dict[str, object]]:
+    batch: list[Document] = []
+    for document in documents:
+        batch.append(document)
+        if len(batch) == _TOKENIZE_BATCH:
+            yield from _rows(batch, tokenize, limit)
+            batch = []
+    yield from _rows(batch, tokenize, limit)
+
+
+def _rows(batch: list[Document], tokenize: Tokenize, limit: int) -> Iterator[dict[str, object]]:
+    encoded = iter(tokenize([document.text for document in batch if document.text is not None]))
+    for document in batch:
+        tokens = next(encoded) if document.text is not None else None
+        note = None
+        if tokens is not None and len(tokens) > limit:
+            note = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
+            tokens = tokens[:limit]
+        yield {
+            "item_id": item_id_of(document),
+            "document_id": document.document_id,
+            "document_uri": document.document_uri,
+            "document_offset": document.document_offset,
+            "text": document.text,
+            "tokens": tokens,
+            "gold_label": document.gold_label,
+            "failure": document.failure,
+            "note": note,
+        }
+
+
+class SeenHashes:
+    """A set of 64-bit hashes in 8 bytes each: ten million ids take 80 MB, where a Python set takes a gigabyte.
+
+    New hashes gather in a small set; full sets become sorted arrays, merged so that few remain to search.
+    """
+
+    _RECENT = 65_536
+
+    def __init__(self) -> None:
+        self._recent: set[int] = set()
+        self._sorted: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
+
+    def add(self, value: int) -> bool:
+        """Add a hash; True if it was there before."""
+        if value in self._recent or any(self._holds(run, value) for run in self._sorted):
+            return True
+        self._recent.add(value)
+        if len(self._recent) == self._RECENT:
+            self._sorted.append(np.sort(np.fromiter(self._recent, np.uint64, self._RECENT)))
+            self._recent = set()
+            while len(self._sorted) > 1 and len(self._sorted[-2]) <= len(self._sorted[-1]):
+                newest, older = self._sorted.pop(), self._sorted.pop()
+                self._sorted.append(np.sort(np.concatenate([older, newest])))
+        return False
+
+    @staticmethod
+    def _holds(run: np.ndarray[tuple[int], np.dtype[np.uint64]], value: int) -> bool:
+        position = int(np.searchsorted(run, np.uint64(value)))
+        return position < len(run) and int(run[position]) == value

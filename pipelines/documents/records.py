@@ -1,0 +1,49 @@
+"""What arrives: source files, and the documents read out of them.
+
+A document that could not be read is still a document: its ``failure`` says why, and it becomes a
+``failed`` row. Nothing is dropped here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One input file or object.
+
+    ``path`` is relative to the input root and stable between machines; it is the base of document ids.
+    ``version`` changes when the content may have changed (ETag on S3, modification time and size locally).
+    """
+
+    uri: str
+    path: str
+    size_bytes: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of row formats (JSONL, CSV, Parquet) hold what."""
+
+    text: str = "text"
+    id: str = "id"
+    gold: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document, or the reason why there is none.
+
+    ``document_offset`` is the line (JSONL, CSV; 1-based, the line on which the row starts) or row (Parquet;
+    0-based) within the file, 0 for files that are one document. Exactly one of ``text`` and ``failure`` is set.
+    ``document_id`` is the user's id, or ``path`` or ``path:offset`` where the input gives none.
+    """
+
+    document_id: str
+    document_uri: str
+    document_offset: int
+    text: str | None
+    gold_label: str | None = None
+    failure: str | None = None

@@ -1,0 +1,226 @@
+"""The job file: what a run is asked to do.
+
+A YAML file is checked whole: every problem is reported at once, each with its line, and nothing has run yet.
+Knows nothing of models, stores or clients; whether the named things exist is checked by `flows.preflight`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipelines.errors import JobError
+from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSource(_Section):
+    """A model that is not in the catalogue."""
+
+    source: str = Field(min_length=1, description="Hugging Face id or local folder")
+    revision: str | None = Field(None, description="commit of the Hugging Face repository; pin it")
+    engine: dict[str, Any] = Field(
+        default_factory=dict, description="vLLM engine arguments, over the device's defaults"
+    )
+
+
+class Columns(_Section):
+    """Which columns of JSONL, CSV and Parquet inputs hold what."""
+
+    text: str = Field("text", min_length=1)
+    id: str = Field("id", min_length=1, description="absent ids become path:line")
+
+
+class Quality(_Section):
+    """When the engine's own answer is good enough."""
+
+    raw_threshold: float = Field(
+        gt=0,
+        le=1,
+        description="accept the engine's label when the probability it gave it (share among the labels times "
+        "label mass) is at least this; a raw threshold keeps no promise about quality",
+    )
+
+
+class Escalation(_Section):
+    """Where doubtful items go: Claude, through the Message Batches API."""
+
+    model: str = Field(min_length=1, description="a Claude model id, e.g. claude-haiku-5-5")
+    provider: Literal["anthropic", "simulation"] = Field(
+        "anthropic",
+        description="`anthropic` spends money; `simulation` is the local stand-in, which answers from gold labels",
+    )
+    max_output_tokens: int = Field(1024, ge=16, le=64_000, description="thinking included")
+    chunk_items: int = Field(
+        4_000, ge=1, le=100_000, description="items per message batch: the most that one mistake can cost"
+    )
+    simulated_error_rate: float = Field(0.03, ge=0, le=1, description="how often the simulation answers wrongly")
+
+
+class Compute(_Section):
+    """The machines that score."""
+
+    device_hour_usd: Decimal | None = Field(
+        None, ge=0, description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown"
+    )
+    engines: int | None = Field(None, ge=1, description="engines to start; default: one per GPU group, or per core")
+
+
+class Evaluation(_Section):
+    """Known answers, for measuring accuracy; never shown to the engine or to Claude."""
+
+    gold_column: str | None = Field(None, description="column of the input rows that holds the true label")
+    gold_file: str | None = Field(None, description="CSV with the columns id,label")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Evaluation:
+        if (self.gold_column is None) == (self.gold_file is None):
+            raise ValueError("give exactly one of gold_column and gold_file")
+        return self
+
+
+class Limits(_Section):
+    """What is refused, item by item."""
+
+    max_document_bytes: int = Field(1_000_000, ge=1, description="a larger document becomes a failed row")
+
+
+def _accept_off(value: object) -> object:
+    """YAML 1.1 reads a bare `off` as False; both mean: never send anything."""
+    return None if value in (False, "off") else value
+
+
+class Job(_Section):
+    """Everything a run needs to know."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="lower case, digits and dashes")
+    task: Literal["classification"]
+    input: str = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
+    output: str = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
+    model: str | ModelSource = Field(description="a name from `pipeline models`, or {source: ..., engine: {...}}")
+    labels: dict[str, str | None] = Field(description="label: what it means (or null)")
+    instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
+    columns: Columns = Columns()
+    quality: Quality
+    escalation: Annotated[Escalation | None, BeforeValidator(_accept_off)] = Field(description="or `off`")
+    compute: Compute = Compute()
+    evaluation: Evaluation | None = None
+    limits: Limits = Limits()
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: dict[str, str | None]) -> dict[str, str | None]:
+        if len(labels) < 2:
+            raise ValueError(f"at least 2 labels are needed, {len(labels)} given; there is nothing to decide")
+        folded = [name.casefold() for name in labels]
+        for name in labels:
+            if not name.strip():
+                raise ValueError("a label has an empty name")
+            if folded.count(name.casefold()) > 1:
+                raise ValueError(f"label '{name}' is there twice but for its case; names must differ in more")
+        for text in [*labels, *filter(None, labels.values())]:
+            _refuse_unprintable(text)
+        return labels
+
+    @field_validator("instructions")
+    @classmethod
+    def _check_instructions(cls, instructions: str) -> str:
+        _refuse_unprintable(instructions)
+        return instructions
+
+    @model_validator(mode="after")
+    def _simulation_needs_gold(self) -> Job:
+        if self.escalation and self.escalation.provider == "simulation" and self.evaluation is None:
+            raise ValueError(
+                "escalation.provider `simulation` answers from gold labels: give evaluation.gold_column or "
+                "evaluation.gold_file, or set escalation to `off` or its provider to `anthropic`"
+            )
+        return self
+
+
+def _refuse_unprintable(text: str) -> None:
+    # Private-use characters mark the document's place in the prompt template; control characters have no business here.
+    if any(unicodedata.category(char) in ("Cc", "Co", "Cs") and char not in "\n\t" for char in text):
+        raise ValueError("control or private-use characters are not allowed")
+
+
+def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
+    """Read and check a job file; ``overrides`` (dotted names) replace what the file says.
+
+    Raises:
+        JobError: with every problem found, each naming its line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise JobError([f"{path}: no such file; start from a file in sample_data/jobs/"]) from None
+    except IsADirectoryError:
+        raise JobError([f"{path}: is a folder; name the .yaml file in it"]) from None
+    except UnicodeDecodeError as error:
+        raise JobError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from None
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise JobError([f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}"]) from None
+    if not isinstance(content, dict):
+        raise JobError([f"{path}: a mapping is expected (name: ..., task: ..., input: ...)"])
+    for dotted, value in (overrides or {}).items():
+        _override(content, dotted.split("."), value)
+    try:
+        return Job.model_validate(content)
+    except ValidationError as error:
+        raise JobError(_describe(error, tree), source=str(path)) from None
+
+
+def _override(content: dict[str, Any], names: list[str], value: object) -> None:
+    *sections, last = names
+    for section in sections:
+        inner = content.get(section)
+        if not isinstance(inner, dict):  # e.g. --provider on a job whose escalation is off: leave it off
+            return
+        content = inner
+    content[last] = value
+
+
+def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
+    problems = []
+    for detail in error.errors(include_url=False):
+        # Union members add their own names to the location; users know only the file's.
+        names = [str(part) for part in detail["loc"] if part not in ("str", "ModelSource")]
+        message = detail["msg"].removeprefix("Value error, ")
+        where = f"line {_line_of(tree, names)}: " if names else ""
+        problems.append(f"{where}{'.'.join(names) or 'job'}: {_plain(message, detail['type'])}")
+    return list(dict.fromkeys(problems))
+
+
+def _plain(message: str, kind: str) -> str:
+    if kind == "extra_forbidden":
+        return "no such field; see pipelines/job.schema.json for the names"
+    if kind == "missing":
+        return "missing"
+    return message[0].lower() + message[1:]
+
+
+def _line_of(node: yaml.Node, names: list[str]) -> int:
+    """Line of the deepest part of ``names`` that the file has."""
+    line = node.start_mark.line + 1
+    for name in names:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        pair = next(((key, value) for key, value in node.value if key.value == name), None)
+        if pair is None:
+            break
+        line, node = pair[0].start_mark.line + 1, pair[1]
+    return line

@@ -1,0 +1,47 @@
+"""The summary in words: Markdown for Prefect's page."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pipelines.report.summary import Summary
+
+
+def as_markdown(summary: Summary) -> str:
+    """Counts, accuracy and cost of a run."""
+    lines = [f"# {summary.run_id}", "", f"{summary.items:,} items, results in `{summary.results}`", ""]
+    if summary.provider == "simulation":
+        lines += ["**Simulation**: Claude's answers were made from the gold labels; nothing was billed.", ""]
+    lines += ["| route | items | engine USD | Claude USD | total USD |", "|---|---:|---:|---:|---:|"]
+    for name, route in summary.routes.items():
+        costs = " | ".join(usd(cost) for cost in (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+        lines.append(f"| {name} | {route.items:,} | {costs} |")
+    total = " | ".join(usd(cost) for cost in (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd))
+    lines += [f"| **all** | {summary.items:,} | {total} |", ""]
+    if summary.accuracy:
+        lines += [accuracy_line(summary), ""]
+    lines += [f"- {warning}" for warning in summary.warnings]
+    return "\n".join(lines)
+
+
+def accuracy_line(summary: Summary) -> str:
+    """Accuracy before and after escalation, against gold labels."""
+    accuracy = summary.accuracy
+    assert accuracy is not None
+    before, after = percent(accuracy.engine_alone), percent(accuracy.final)
+    return (
+        f"accuracy against gold labels: {before} engine alone (of {accuracy.engine_answers:,}), "
+        f"{after} final (of {accuracy.final_answers:,} answered)"
+    )
+
+
+def usd(amount: Decimal | None) -> str:
+    """Every digit that is not a trailing zero; `unknown` for what has no price."""
+    if amount is None:
+        return "unknown"
+    return f"{amount.normalize():f}" if amount else "0"
+
+
+def percent(share: float | None) -> str:
+    """One decimal place; a dash where there is nothing to share out."""
+    return "-" if share is None else f"{share:.1%}"

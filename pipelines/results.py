@@ -1,0 +1,205 @@
+"""From plan, predictions and answers to result rows: one item, one row, one route.
+
+Functions over tables: no store, no clock, no client. Everything here can be computed again from what is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.cascade.confidence import Calibration, read_scores
+from pipelines.cascade.decisions import Rule
+from pipelines.costs.accounting import device_cost, to_money
+from pipelines.errors import InvariantError
+from pipelines.store.schemas import RESULTS
+
+ROUTES = ("accepted", "escalated", "review", "withheld", "failed")
+_FREE = to_money(Decimal(0))
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every row of a run has in common."""
+
+    run_id: str
+    task: str
+    labels: tuple[str, ...]
+    model: str
+    model_revision: str
+    device_hour_usd: Decimal | None
+    calibration: Calibration | None
+    rule: Rule
+    is_escalating: bool
+
+
+@dataclass(frozen=True)
+class DecidedShard:
+    """Rows of every item of a shard in the plan's order, schema `RESULTS`; ``is_doubtful`` marks those for Claude."""
+
+    rows: pa.Table
+    is_doubtful: NDArray[np.bool_]
+
+    @property
+    def settled(self) -> pa.Table:
+        """Rows that are final without Claude."""
+        return self.rows.filter(pa.array(~self.is_doubtful))
+
+    @property
+    def doubtful(self) -> pa.Table:
+        """Rows that wait for Claude."""
+        return self.rows.filter(pa.array(self.is_doubtful))
+
+
+def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled_at: datetime) -> DecidedShard:
+    """Apply the rule to a shard.
+
+    Args:
+        facts: of the run.
+        plan: schema `PLAN`; its ``text`` and ``tokens`` columns are not needed.
+        predictions: schema `PREDICTIONS`, one row per item that did not fail, in the plan's order.
+        settled_at: for the rows that are final now.
+
+    Raises:
+        InvariantError: the two tables do not belong together.
+    """
+    failures = plan["failure"]
+    is_scored = pc.is_null(failures).to_numpy()
+    if plan.filter(pa.array(is_scored))["item_id"].to_pylist() != predictions["item_id"].to_pylist():
+        raise InvariantError(f"predictions do not match the plan of run {facts.run_id}; start a run with another id")
+    count = len(predictions)
+    logprobs = predictions["label_logprobs"].combine_chunks().flatten().to_numpy().astype(np.float64)
+    scores = read_scores(logprobs.reshape(count, len(facts.labels)), facts.calibration) if count else None
+    accepts = facts.rule.accepts(scores) if scores else np.zeros(0, np.bool_)
+    answers = [facts.labels[index] for index in scores.answer] if scores else []
+
+    spread = _Spread(is_scored)
+    is_accepted = np.zeros(len(plan), np.bool_)
+    is_accepted[is_scored] = accepts
+    nanoseconds = predictions["device_nanoseconds"].to_pylist()
+    engine_costs = [
+        None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
+    ]
+    gpu_costs = spread.values(engine_costs, elsewhere=_FREE)
+    columns = {name: plan[name] for name in ("item_id", "document_id", "document_uri", "document_offset", "gold_label")}
+    columns |= {
+        "task": [facts.task] * len(plan),
+        "run_id": [facts.run_id] * len(plan),
+        "engine_answer": spread.values(answers),
+        "answer": [answer if ok else None for answer, ok in zip(spread.values(answers), is_accepted, strict=True)],
+        "confidence": spread.values(scores.confidence if scores else None),
+        "raw_prob": spread.values(scores.raw_prob if scores else None),
+        "label_mass": spread.values(scores.label_mass if scores else None),
+        "route": [
+            "accepted" if ok else "review" if scored else "failed"
+            for ok, scored in zip(is_accepted, is_scored, strict=True)
+        ],
+        "reason": _reasons(facts, plan, is_accepted),
+        "model": spread.values([facts.model] * count),
+        "model_revision": spread.values([facts.model_revision] * count),
+        "input_tokens": spread.values(predictions["input_tokens"].to_pylist(), elsewhere=0),
+        "cached_tokens": spread.values(predictions["cached_tokens"].to_pylist(), elsewhere=0),
+        "output_tokens": spread.values(predictions["output_tokens"].to_pylist(), elsewhere=0),
+        "gpu_seconds": spread.values([value / 1e9 for value in nanoseconds], elsewhere=0.0),
+        "gpu_cost_usd": gpu_costs,
+        "api_cost_usd": [_FREE] * len(plan),
+        "cost_usd": gpu_costs,
+        "scored_at": spread.values(predictions["scored_at"].to_pylist()),
+        "settled_at": [settled_at] * len(plan),
+    }
+    is_doubtful = is_scored & ~is_accepted if facts.is_escalating else np.zeros(len(plan), np.bool_)
+    return DecidedShard(_table(columns, len(plan)), is_doubtful)
+
+
+def answer_rows(doubtful: pa.Table, answers: pa.Table, label_suffix: str = "") -> pa.Table:
+    """Final rows of escalated items.
+
+    Args:
+        doubtful: schema `RESULTS`, in the order of ``answers``.
+        answers: schema `COLLECTED`.
+        label_suffix: appended to the model's name, e.g. to mark a simulation.
+
+    Raises:
+        InvariantError: the two tables hold other items.
+    """
+    if doubtful["item_id"].to_pylist() != answers["item_id"].to_pylist():
+        raise InvariantError("the answers collected are not those of the items sent; start a run with another id")
+    labels = answers["label"].to_pylist()
+    api_costs = answers["api_cost_usd"].to_pylist()
+    totals = [
+        None if engine is None or api is None else engine + api
+        for engine, api in zip(doubtful["gpu_cost_usd"].to_pylist(), api_costs, strict=True)
+    ]
+    prompt = pc.add(
+        pc.add(answers["input_tokens"], answers["cache_read_tokens"]),
+        pc.add(answers["cache_write_5m_tokens"], answers["cache_write_1h_tokens"]),
+    )
+    columns = {name: doubtful[name] for name in RESULTS.names}
+    columns |= {
+        "answer": labels,
+        "confidence": [None] * len(labels),  # nothing measured says how often Claude is right about these
+        "route": ["review" if label is None else "escalated" for label in labels],
+        "reason": pc.coalesce(answers["reason"], doubtful["reason"]),
+        "model": [name and name + label_suffix for name in answers["model"].to_pylist()],
+        "model_revision": [None] * len(labels),
+        # Claude's tokens are of another kind than the engine's: columns of their own.
+        "api_input_tokens": prompt,
+        "api_cached_tokens": answers["cache_read_tokens"],
+        "api_output_tokens": answers["output_tokens"],
+        "api_cost_usd": api_costs,
+        "cost_usd": totals,
+        "settled_at": answers["settled_at"],
+    }
+    return _table(columns, len(labels))
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Puts values of scored items into their places among all items."""
+
+    is_scored: NDArray[np.bool_]
+
+    def values(self, scored: Sequence[Any] | NDArray[Any] | None, elsewhere: object = None) -> list[Any]:
+        result: list[Any] = [elsewhere] * len(self.is_scored)
+        if scored is not None:
+            listed = scored.tolist() if isinstance(scored, np.ndarray) else scored
+            for place, value in zip(np.flatnonzero(self.is_scored), listed, strict=True):
+                result[place] = value
+        elif elsewhere is not None:
+            raise InvariantError("a column without values cannot have values elsewhere")
+        return result
+
+
+def _reasons(facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_]) -> list[str | None]:
+    """Why a row failed or is held for review; else what there is to know about it, e.g. that the text was cut."""
+    reasons: list[str | None] = []
+    held = f"probability under {facts.rule.raw_threshold} and escalation is off"
+    rows = zip(plan["failure"].to_pylist(), plan["note"].to_pylist(), is_accepted, strict=True)
+    for failure, note, accepted in rows:
+        if failure is None and not accepted and not facts.is_escalating:
+            reasons.append(f"{held}; {note}" if note else held)
+        else:
+            reasons.append(failure or note)
+    return reasons
+
+
+def _table(columns: dict[str, Any], count: int) -> pa.Table:
+    arrays = []
+    for field in RESULTS:
+        values = columns.get(field.name, [None] * count)
+        is_arrow = isinstance(values, pa.Array | pa.ChunkedArray)
+        arrays.append(values.cast(field.type) if is_arrow else pa.array(values, field.type))
+    return pa.table(arrays, schema=RESULTS)
+
+
+def empty_results() -> pa.Table:
+    """No rows: a run over nothing still leaves a data set that can be read."""
+    return RESULTS.empty_table()

@@ -1,0 +1,38 @@
+"""The only module that reads the environment.
+
+Everything about *where* the pipeline runs comes from here; everything about *what* it does comes from the job.
+Secrets stay `SecretStr`: printing the settings never shows a key.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables, with their defaults. `SLUICE_` is the prefix unless a name is given."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", frozen=True, extra="ignore")
+
+    state_dir: Path = Field(
+        Path.home() / ".local" / "state" / "sluice", description="logs of commands, state of the local simulation"
+    )
+    ray_address: str | None = Field(
+        None, validation_alias="RAY_ADDRESS", description="a Ray cluster to join; without one, Ray starts here"
+    )
+    anthropic_api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
+    anthropic_base_url: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
+    reconcile_wait_seconds: float = Field(
+        120, ge=0, description="how long a message batch may take to appear in the provider's list after a cut-off POST"
+    )
+    poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The store and what lies in it: objects, run layout, schemas."""

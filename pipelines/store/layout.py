@@ -1,0 +1,50 @@
+"""Where everything of a run lives, relative to the run's root."""
+
+from __future__ import annotations
+
+JOB = "job.yaml"
+RUN = "run.json"
+PLAN = "plan"
+PLAN_COMPLETE = "plan/complete.json"
+PREDICTIONS = "predictions"
+SCORING = "scoring"
+RULE = "calibration/rule.json"
+ESCALATIONS = "escalations"
+RESULTS = "results"
+SUMMARY = "summary.json"
+COMPLETE = "_COMPLETE"
+
+
+def plan_part(shard: int) -> str:
+    """Items of one shard."""
+    return f"{PLAN}/part-{shard:05d}.arrow"
+
+
+def predictions_part(shard: int) -> str:
+    """Predictions of one shard, one row per scorable item, in the plan's order."""
+    return f"{PREDICTIONS}/part-{shard:05d}.arrow"
+
+
+def shard_of(key: str) -> int:
+    """The shard number in a part's key."""
+    return int(key.rsplit("part-", 1)[1].split(".", 1)[0])
+
+
+def chunk_object(chunk: int, name: str) -> str:
+    """Something in the journal of one message batch."""
+    return f"{ESCALATIONS}/chunk-{chunk:05d}/{name}"
+
+
+def accepted_results(group: int) -> str:
+    """Rows decided without Claude, of one group of shards."""
+    return f"{RESULTS}/part-{group:05d}-scored.parquet"
+
+
+def escalated_results(chunk: int) -> str:
+    """Rows of the items of one message batch."""
+    return f"{RESULTS}/part-{chunk:05d}-escalated.parquet"
+
+
+def engine_time(started_at_ns: int) -> str:
+    """How long one scoring session held its engines; a killed session leaves none."""
+    return f"{SCORING}/session-{started_at_ns}.json"

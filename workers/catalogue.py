@@ -1,0 +1,153 @@
+"""From a job's `model:` to files on disk and engine arguments.
+
+Only the small files (config, tokenizer, chat template) are fetched here; engines load the weights themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.cascade.confidence import Calibration
+from pipelines.errors import JobError
+from pipelines.job import ModelSource
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
+_HASHED_HEAD_BYTES = 64 * 1024 * 1024
+
+
+class CatalogueEntry(BaseModel):
+    """One model the catalogue knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str
+    source: str
+    revision: str | None = None
+    engine: dict[str, Any] = Field(default_factory=dict)
+
+
+class DeviceDefaults(BaseModel):
+    """What every engine on a kind of device gets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environment: dict[str, str]
+    engine: dict[str, Any]
+
+
+class Catalogue(BaseModel):
+    """models.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: dict[str, CatalogueEntry]
+    devices: dict[str, DeviceDefaults]
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model that exists: ``files`` is a local folder with at least config and tokenizer.
+
+    ``weights`` is what the engine is given: the same folder, or the Hugging Face id.
+    """
+
+    name: str
+    weights: str
+    revision: str
+    files: Path
+    engine: Mapping[str, Any]
+    calibration: Calibration | None
+
+
+@lru_cache
+def catalogue() -> Catalogue:
+    """The catalogue shipped with this version."""
+    text = resources.files("workers").joinpath("models.toml").read_text(encoding="utf-8")
+    return Catalogue.model_validate(tomllib.loads(text))
+
+
+def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
+    """Name and entry of what the job asks for.
+
+    Raises:
+        JobError: the catalogue does not know the name.
+    """
+    if isinstance(model, ModelSource):
+        entry = CatalogueEntry(about="", source=model.source, revision=model.revision, engine=model.engine)
+        return model.source, entry
+    known = catalogue().models
+    if model not in known:
+        raise JobError(
+            [f"model: '{model}' is not in the catalogue ({', '.join(known)}); or give {{source: <Hugging Face id>}}"]
+        )
+    return model, known[model]
+
+
+def resolve_model(model: str | ModelSource) -> ResolvedModel:
+    """Find the model's files, downloading the small ones if they are not cached.
+
+    Raises:
+        JobError: unknown name, missing folder, or a Hugging Face id that cannot be fetched.
+    """
+    name, entry = find_entry(model)
+    folder = next((path for path in (Path(entry.source), _REPOSITORY / entry.source) if path.is_dir()), None)
+    if folder is not None:
+        weights, revision = str(folder.resolve()), _folder_revision(folder)
+    elif entry.source.startswith(("/", ".", "sample_data/")):
+        raise JobError([f"model: no folder '{entry.source}'; mend model.source"])
+    else:
+        folder = _fetch_small_files(entry)
+        weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
+    return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
+
+
+def _fetch_small_files(entry: CatalogueEntry) -> Path:
+    # Imported late: it pulls in an HTTP stack that `pipeline --help` has no use for.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(entry.source, revision=entry.revision, allow_patterns=_SMALL_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise JobError(
+            [
+                f"model: '{entry.source}' cannot be fetched from Hugging Face ({type(error).__name__}); check the id, "
+                "the network and HF_TOKEN, or download it once and give its folder as model.source"
+            ]
+        ) from error
+
+
+def _read_calibration(folder: Path) -> Calibration | None:
+    path = folder / "calibration.json"
+    if not path.is_file():
+        return None
+    calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    weights = folder / "model.safetensors"
+    # A map fitted to other weights says nothing about these.
+    return calibration if weights.is_file() and _sha256(weights) == calibration.model_sha256 else None
+
+
+def _folder_revision(folder: Path) -> str:
+    """Hash of names, sizes and first 64 MiB of every file: cheap for 70 GB of shards, certain for small models."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".jinja", ".txt"):
+            digest.update(f"{path.name}\x00{path.stat().st_size}\x00".encode())
+            with path.open("rb") as stream:
+                digest.update(stream.read(_HASHED_HEAD_BYTES))
+    return "sha256-" + digest.hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,154 @@
+"""A pool of scorer actors on Ray: starts them, feeds them shards, replaces the ones that die.
+
+Ray's own restarts are off: a restarted actor would take its queued calls in another order and count nothing. Here a
+lost engine costs its shards one attempt each, and a shard that kills three engines stops the run with its number.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from pipelines.errors import EngineError
+from workers.scorer import SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
+
+_ATTEMPTS_PER_SHARD = 3
+
+log = logging.getLogger(__name__)
+
+
+def start_ray(address: str | None) -> None:
+    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined."""
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
+    if address is None:
+        options |= {"include_dashboard": False, "object_store_memory": 200 * 1024**2}  # only numbers travel
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the cluster at '{address}'" if address else "on this machine"
+        raise EngineError(f"Ray does not start ({where}): {error}; see the log, or set RAY_ADDRESS") from error
+
+
+def cluster_device() -> Literal["gpu", "cpu"]:
+    """What the cluster's engines run on; the driver's own machine may have no GPU."""
+    return "gpu" if ray.cluster_resources().get("GPU", 0) else "cpu"
+
+
+class EnginePool:
+    """Scorer actors for one run. Whoever makes one closes it."""
+
+    def __init__(self, config: ScorerConfig, engines: int | None) -> None:
+        """Ask Ray for the actors; returns at once, they start while the caller plans.
+
+        Args:
+            config: the same for every actor.
+            engines: how many; None takes every GPU (by groups of ``devices_per_engine``), or every core.
+        """
+        resources = ray.cluster_resources()
+        self._uses_gpu = resources.get("GPU", 0) >= config.devices_per_engine
+        available = int(resources["GPU" if self._uses_gpu else "CPU"]) // config.devices_per_engine
+        if not available:
+            raise EngineError("the Ray cluster has neither a GPU nor a CPU core to give; add a node")
+        self._config = config
+        self._asked_at = time.monotonic()
+        self.start_seconds: float | None = None
+        self._actors = [self._new_actor() for _ in range(min(engines or available, available))]
+
+    @property
+    def engines(self) -> int:
+        """How many engines the pool runs."""
+        return len(self._actors)
+
+    def wait_ready(self) -> None:
+        """Wait for the first engine; ``start_seconds`` is then known.
+
+        Raises:
+            EngineError: no engine starts.
+        """
+        probes = [actor.ready.remote() for actor in self._actors]
+        done, _ = ray.wait(probes, num_returns=1)
+        try:
+            ray.get(done[0])
+        except RayActorError as error:
+            raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
+        self.start_seconds = time.monotonic() - self._asked_at
+
+    def score(self, shards: Iterable[int], on_scored: Callable[[ShardReport], None]) -> None:
+        """Have every shard scored and committed.
+
+        Raises:
+            EngineError: an engine does not start, or a shard ends three of them.
+        """
+        todo = deque(shards)
+        attempts: Counter[int] = Counter()
+        running: dict[Any, tuple[int, int]] = {}  # call -> (actor's slot, shard)
+        for slot in list(range(self.engines)) * SHARDS_IN_FLIGHT:
+            self._give(slot, todo, running)
+        while running:
+            (call, *_), _ = ray.wait(list(running), num_returns=1)
+            slot, shard = running.pop(call)
+            try:
+                report = ray.get(call)
+            except RayActorError as error:
+                lost = [shard, *self._lose_actor(slot, running)]
+                attempts.update(lost)
+                self._check_attempts(attempts, error)
+                todo.extendleft(reversed(lost))
+                for _ in range(SHARDS_IN_FLIGHT):
+                    self._give(slot, todo, running)
+            except RayTaskError as error:
+                raise EngineError(f"shard {shard}: {error.cause}") from error
+            else:
+                on_scored(report)
+                self._give(slot, todo, running)
+
+    @property
+    def held_seconds(self) -> float:
+        """How long the engines' devices have been held, start-up included."""
+        return time.monotonic() - self._asked_at
+
+    def close(self) -> None:
+        """End the actors; their devices are free again."""
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def _new_actor(self) -> Any:
+        devices = self._config.devices_per_engine
+        wanted = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        return ScorerActor.options(max_concurrency=SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)  # type: ignore[attr-defined]
+
+    def _give(self, slot: int, todo: deque[int], running: dict[Any, tuple[int, int]]) -> None:
+        if todo:
+            shard = todo.popleft()
+            running[self._actors[slot].score.remote(shard)] = (slot, shard)
+
+    def _lose_actor(self, slot: int, running: dict[Any, tuple[int, int]]) -> list[int]:
+        """Forget the calls of a dead actor and start another in its place; the shards it still held."""
+        lost = [(call, shard) for call, (owner, shard) in running.items() if owner == slot]
+        for call, _ in lost:
+            del running[call]
+        log.warning("engine %d died; starting another, %d shards go to it again", slot, len(lost) + 1)
+        self._actors[slot] = self._new_actor()
+        return [shard for _, shard in lost]
+
+    def _check_attempts(self, attempts: Counter[int], error: RayActorError) -> None:
+        shard, count = attempts.most_common(1)[0]
+        if count >= _ATTEMPTS_PER_SHARD:
+            raise EngineError(
+                f"shard {shard} was with an engine that died {count} times; the other shards are kept. The engine's own "
+                f"words are in the log ({_last_line(error)}). Mend the cause and run the same command again"
+            ) from error
+
+
+def _last_line(error: Exception) -> str:
+    """The last line of Ray's report that says something: it ends with the original exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,95 @@
+"""The Ray actor that scores shards: read a plan part, score it, commit the predictions.
+
+Two calls run at a time in their own threads, so that the engine always holds the next shard's prompts while the
+last one's predictions are written. Work may run twice (Ray, a second `submit`); the commit happens once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
+from workers.engine import LabelEngine, ShardScores
+from workers.tokens import TokenFrame
+
+SHARDS_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """What an actor needs to know; small, and the same for every actor of a run."""
+
+    run_root: str
+    weights: str
+    revision: str
+    engine_args: Mapping[str, Any]
+    environment: Mapping[str, str]
+    frame: TokenFrame
+    devices_per_engine: int
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What the driver hears of a scored shard."""
+
+    shard: int
+    items: int
+    seconds: float
+
+
+class Scorer:
+    """One engine and the shards it is given."""
+
+    def __init__(self, config: ScorerConfig) -> None:
+        os.environ.update(config.environment)  # read by vLLM when it is imported, which happens below
+        self._store = Store(config.run_root)
+        arguments = dict(config.engine_args)
+        if not os.path.isdir(config.weights):  # a Hugging Face id: the very commit that the run recorded
+            arguments["revision"] = config.revision
+        self._engine = LabelEngine(config.weights, arguments, config.frame, config.devices_per_engine)
+
+    def ready(self) -> bool:
+        """Returns once the engine has started."""
+        return True
+
+    def score(self, shard: int) -> ShardReport:
+        """Score one shard and commit its predictions."""
+        started = time.perf_counter()
+        plan = from_arrow(self._store.read(layout.plan_part(shard)), columns=["item_id", "tokens"])
+        plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
+        documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
+        table = prediction_table(plan["item_id"], self._engine.score(documents).result())
+        self._store.create(layout.predictions_part(shard), to_arrow(table))
+        return ShardReport(shard, table.num_rows, time.perf_counter() - started)
+
+
+def prediction_table(item_ids: pa.ChunkedArray, scores: ShardScores) -> pa.Table:
+    """The scores as a table of schema `PREDICTIONS`."""
+    items, labels = scores.label_logprobs.shape
+    offsets = pa.array(range(0, items * labels + 1, labels), pa.int32())
+    now = datetime.now(UTC)
+    return pa.table(
+        [
+            item_ids,
+            pa.ListArray.from_arrays(offsets, pa.array(scores.label_logprobs.ravel())),
+            scores.input_tokens,
+            scores.cached_tokens,
+            scores.output_tokens,
+            scores.device_nanoseconds,
+            pa.array([now] * items, PREDICTIONS.field("scored_at").type),
+        ],
+        schema=PREDICTIONS,
+    )
+
+
+ScorerActor = ray.remote(max_restarts=0)(Scorer)

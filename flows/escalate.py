@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,9 +84,7 @@ def send_doubtful(run: Run, plan: PlanSummary, provider: BatchProvider, progress
             state = journal.state(chunk.number)
             if state.intent:
                 check_same_items(state.intent, chunk.item_ids)
-            sender.ensure_submitted(
-                Chunk(chunk.number, chunk.item_ids), lambda chunk=chunk: _requests(run, template, chunk)
-            )
+            sender.ensure_submitted(Chunk(chunk.number, chunk.item_ids), partial(_requests, run, template, chunk))
             progress.advance(len(chunk.item_ids))
             sent += 1
     return sent
@@ -97,7 +96,7 @@ def _requests(run: Run, template: RequestTemplate, chunk: ChunkPlan) -> list[Req
     for shard in chunk.shards:
         plan = from_arrow(run.store.read(layout.plan_part(shard)), columns=["item_id", "text"])
         plan = plan.filter(pc.is_in(plan["item_id"], value_set=wanted))
-        texts.update(zip(plan["item_id"].to_pylist(), plan["text"].to_pylist(), strict=True))
+        texts.update((str(row["item_id"]), str(row["text"])) for row in plan.to_pylist())
     return [
         template.build(custom_id_of(run.run_id, chunk.number, item_id), texts[item_id]) for item_id in chunk.item_ids
     ]

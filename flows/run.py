@@ -203,7 +203,8 @@ def _refuse_other_job(store: Store, job: Job, record: RunRecord, committed: RunR
     if conflict:
         raise JobError(
             [
-                f"run id '{record.run_id}' is taken by a run with another {conflict}; choose another --run-id or leave it out"
+                f"run id '{record.run_id}' is taken by a run with another {conflict}; "
+                "choose another --run-id or leave it out"
             ]
         )
 

@@ -33,9 +33,9 @@ def write_answer_key(store: Store, shards: int, path: Path) -> None:
             known = plan.filter(
                 pa.compute.and_(pa.compute.is_valid(plan["text"]), pa.compute.is_valid(plan["gold_label"]))
             )
-            for text, label in zip(known["text"].to_pylist(), known["gold_label"].to_pylist(), strict=True):
-                digest = hashlib.sha256(text.encode()).hexdigest()
-                stream.write(json.dumps({"text_sha256": digest, "answer": {"label": label}}) + "\n")
+            for row in known.to_pylist():
+                digest = hashlib.sha256(str(row["text"]).encode()).hexdigest()
+                stream.write(json.dumps({"text_sha256": digest, "answer": {"label": row["gold_label"]}}) + "\n")
 
 
 @contextmanager

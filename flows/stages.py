@@ -174,12 +174,18 @@ def plan_chunks(run: Run, plan: PlanSummary) -> Iterator[ChunkPlan]:
     items: list[tuple[str, int]] = []
     numbers = itertools.count()
     for shard in range(plan.shards):
-        items += [(item_id, shard) for item_id in decided(run, shard).doubtful["item_id"].to_pylist()]
+        items += [(item_id, shard) for item_id in doubtful_ids(run, shard)]
         while len(items) >= size:
             yield _chunk(next(numbers), items[:size])
             items = items[size:]
     if items:
         yield _chunk(next(numbers), items)
+
+
+def doubtful_ids(run: Run, shard: int) -> list[str]:
+    """Items of a shard that go to Claude."""
+    ids: list[str] = decided(run, shard).doubtful["item_id"].to_numpy().tolist()
+    return ids
 
 
 def _chunk(number: int, items: list[tuple[str, int]]) -> ChunkPlan:

@@ -133,9 +133,8 @@ class Terminal:
             )
         self.console.print(table)
         self._say(f"{total:,} rows in {root}")
-        self._say(
-            f"read them with   python -c \"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)\""
-        )
+        code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
+        self._say(f'read them with   python -c "{code}"')
 
     def show_cost(self, summary: Summary) -> None:
         """Cost by route."""

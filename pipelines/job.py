@@ -181,6 +181,7 @@ def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
     try:
         return Job.model_validate(content)
     except ValidationError as error:
+        assert tree is not None  # the content is a mapping, so the file has a root node
         raise JobError(_describe(error, tree), source=str(path)) from None
 
 

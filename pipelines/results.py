@@ -76,7 +76,7 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
     if plan.filter(pa.array(is_scored))["item_id"].to_pylist() != predictions["item_id"].to_pylist():
         raise InvariantError(f"predictions do not match the plan of run {facts.run_id}; start a run with another id")
     count = len(predictions)
-    logprobs = predictions["label_logprobs"].combine_chunks().flatten().to_numpy().astype(np.float64)
+    logprobs = pc.list_flatten(predictions["label_logprobs"]).to_numpy().astype(np.float64)
     scores = read_scores(logprobs.reshape(count, len(facts.labels)), facts.calibration) if count else None
     accepts = facts.rule.accepts(scores) if scores else np.zeros(0, np.bool_)
     answers = [facts.labels[index] for index in scores.answer] if scores else []
@@ -84,12 +84,14 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
     spread = _Spread(is_scored)
     is_accepted = np.zeros(len(plan), np.bool_)
     is_accepted[is_scored] = accepts
-    nanoseconds = predictions["device_nanoseconds"].to_pylist()
+    nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
     ]
     gpu_costs = spread.values(engine_costs, elsewhere=_FREE)
-    columns = {name: plan[name] for name in ("item_id", "document_id", "document_uri", "document_offset", "gold_label")}
+    columns: dict[str, Any] = {
+        name: plan[name] for name in ("item_id", "document_id", "document_uri", "document_offset", "gold_label")
+    }
     columns |= {
         "task": [facts.task] * len(plan),
         "run_id": [facts.run_id] * len(plan),
@@ -142,7 +144,7 @@ def answer_rows(doubtful: pa.Table, answers: pa.Table, label_suffix: str = "") -
         pc.add(answers["input_tokens"], answers["cache_read_tokens"]),
         pc.add(answers["cache_write_5m_tokens"], answers["cache_write_1h_tokens"]),
     )
-    columns = {name: doubtful[name] for name in RESULTS.names}
+    columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": labels,
         "confidence": [None] * len(labels),  # nothing measured says how often Claude is right about these

@@ -39,7 +39,11 @@ def start_ray(address: str | None) -> None:
 
 def cluster_device() -> Literal["gpu", "cpu"]:
     """What the cluster's engines run on; the driver's own machine may have no GPU."""
-    return "gpu" if ray.cluster_resources().get("GPU", 0) else "cpu"
+    return "gpu" if _cluster_resources().get("GPU") else "cpu"
+
+
+def _cluster_resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray's annotations stop here
 
 
 class EnginePool:
@@ -52,7 +56,7 @@ class EnginePool:
             config: the same for every actor.
             engines: how many; None takes every GPU (by groups of ``devices_per_engine``), or every core.
         """
-        resources = ray.cluster_resources()
+        resources = _cluster_resources()
         self._uses_gpu = resources.get("GPU", 0) >= config.devices_per_engine
         available = int(resources["GPU" if self._uses_gpu else "CPU"]) // config.devices_per_engine
         if not available:
@@ -123,7 +127,7 @@ class EnginePool:
     def _new_actor(self) -> Any:
         devices = self._config.devices_per_engine
         wanted = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
-        return ScorerActor.options(max_concurrency=SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)  # type: ignore[attr-defined]
+        return ScorerActor.options(max_concurrency=SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
 
     def _give(self, slot: int, todo: deque[int], running: dict[Any, tuple[int, int]]) -> None:
         if todo:
@@ -143,8 +147,9 @@ class EnginePool:
         shard, count = attempts.most_common(1)[0]
         if count >= _ATTEMPTS_PER_SHARD:
             raise EngineError(
-                f"shard {shard} was with an engine that died {count} times; the other shards are kept. The engine's own "
-                f"words are in the log ({_last_line(error)}). Mend the cause and run the same command again"
+                f"shard {shard} was with an engine that died {count} times; the other shards are kept. "
+                f"The engine's own words are in the log ({_last_line(error)}). "
+                "Mend the cause and run the same command again"
             ) from error
 
 

@@ -73,7 +73,7 @@ class Scorer:
         return ShardReport(shard, table.num_rows, time.perf_counter() - started)
 
 
-def prediction_table(item_ids: pa.ChunkedArray, scores: ShardScores) -> pa.Table:
+def prediction_table(item_ids: pa.ChunkedArray[Any], scores: ShardScores) -> pa.Table:
     """The scores as a table of schema `PREDICTIONS`."""
     items, labels = scores.label_logprobs.shape
     offsets = pa.array(range(0, items * labels + 1, labels), pa.int32())
@@ -82,10 +82,10 @@ def prediction_table(item_ids: pa.ChunkedArray, scores: ShardScores) -> pa.Table
         [
             item_ids,
             pa.ListArray.from_arrays(offsets, pa.array(scores.label_logprobs.ravel())),
-            scores.input_tokens,
-            scores.cached_tokens,
-            scores.output_tokens,
-            scores.device_nanoseconds,
+            pa.array(scores.input_tokens),
+            pa.array(scores.cached_tokens),
+            pa.array(scores.output_tokens),
+            pa.array(scores.device_nanoseconds),
             pa.array([now] * items, PREDICTIONS.field("scored_at").type),
         ],
         schema=PREDICTIONS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ def share_nanoseconds(total: int, weights: NDArray[np.int64]) -> NDArray[np.int6
     return np.diff(edges)
 
 
-def sum_money(column: pa.ChunkedArray | pa.Array) -> Decimal | None:
+def sum_money(column: pa.ChunkedArray[Any]) -> Decimal | None:
     """Exact sum of a money column: None if any row's cost is unknown, 0 for no rows."""
     if column.null_count:
         return None

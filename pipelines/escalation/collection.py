@@ -43,8 +43,9 @@ def collect_answers(
     else:
         missing, unknown = len(by_custom_id.keys() - found.keys()), len(found.keys() - by_custom_id.keys())
         raise ProviderError(
-            f"message batch {submitted.batch_id} gave {missing} rows too few and {unknown} unknown ones, {_READS} times; "
-            "nothing was taken from it. Run the same command again; if it stays so, ask the provider about this batch"
+            f"message batch {submitted.batch_id} gave {missing} rows too few and {unknown} unknown ones "
+            f"in {_READS} reads; nothing was taken from it. "
+            "Run the same command again; if it stays so, ask the provider about this batch"
         )
     rows = [
         _row(item_id, found[custom_id], intent.model, labels, prices, submitted.submitted_at, now)

@@ -89,15 +89,16 @@ class Tally:
         """Count the rows of one part."""
         self._gpu_seconds += pc.sum(table["gpu_seconds"]).as_py() or 0.0
         self._asked_claude += len(table) - table["api_input_tokens"].null_count
-        for route in pc.unique(table["route"]).to_pylist():
-            rows = table.filter(pc.equal(table["route"], route))
+        for route in sorted(set(table["route"].to_numpy().tolist())):
+            rows = table.filter(pc.field("route") == route)
             self._items[route] += len(rows)
             for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
                 self._money.setdefault((route, column), []).append(sum_money(rows[column]))
         for column in ("engine_answer", "answer"):
             known = table.filter(pc.and_(pc.is_valid(table["gold_label"]), pc.is_valid(table[column])))
             self._gold[column] += len(known)
-            self._gold[f"right {column}"] += pc.sum(pc.equal(known[column], known["gold_label"])).as_py() or 0
+            right = known.filter(pc.field(column) == pc.field("gold_label"))
+            self._gold[f"right {column}"] += len(right)
         self._gold["items"] += len(table) - table["gold_label"].null_count
 
     def routes(self) -> dict[str, RouteSummary]:

@@ -5,6 +5,8 @@ Schemas are explicit from the first row, never inferred. Version 1: columns may 
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -12,47 +14,46 @@ SCHEMA_VERSION = 1
 MONEY = pa.decimal128(20, 12)
 _UTC_TIME = pa.timestamp("us", tz="UTC")
 
-PLAN = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("document_id", pa.string(), nullable=False),
-        pa.field("document_uri", pa.string(), nullable=False),
-        pa.field("document_offset", pa.int64(), nullable=False),
-        pa.field("text", pa.string()),  # null exactly where `failure` is set
-        pa.field("tokens", pa.list_(pa.int32())),  # of the text alone, cut to what fits the context
-        pa.field("gold_label", pa.string()),
-        pa.field("failure", pa.string()),
-        pa.field("note", pa.string()),  # e.g. that the text was cut; becomes the row's `reason`
-    ]
+
+def _schema(*fields: pa.Field[Any]) -> pa.Schema:
+    return pa.schema(fields)
+
+
+PLAN = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("document_id", pa.string(), nullable=False),
+    pa.field("document_uri", pa.string(), nullable=False),
+    pa.field("document_offset", pa.int64(), nullable=False),
+    pa.field("text", pa.string()),  # null exactly where `failure` is set
+    pa.field("tokens", pa.list_(pa.int32())),  # of the text alone, cut to what fits the context
+    pa.field("gold_label", pa.string()),
+    pa.field("failure", pa.string()),
+    pa.field("note", pa.string()),  # e.g. that the text was cut; becomes the row's `reason`
 )
 
-PREDICTIONS = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        # Log-probability of every label's code over the whole vocabulary, in the order of the job's labels.
-        pa.field("label_logprobs", pa.list_(pa.float32()), nullable=False),
-        pa.field("input_tokens", pa.int64(), nullable=False),  # whole prompt, cached part included
-        pa.field("cached_tokens", pa.int64(), nullable=False),
-        pa.field("output_tokens", pa.int64(), nullable=False),
-        pa.field("device_nanoseconds", pa.int64(), nullable=False),  # this item's share of busy engine time
-        pa.field("scored_at", _UTC_TIME, nullable=False),
-    ]
+PREDICTIONS = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    # Log-probability of every label's code over the whole vocabulary, in the order of the job's labels.
+    pa.field("label_logprobs", pa.list_(pa.float32()), nullable=False),
+    pa.field("input_tokens", pa.int64(), nullable=False),  # whole prompt, cached part included
+    pa.field("cached_tokens", pa.int64(), nullable=False),
+    pa.field("output_tokens", pa.int64(), nullable=False),
+    pa.field("device_nanoseconds", pa.int64(), nullable=False),  # this item's share of busy engine time
+    pa.field("scored_at", _UTC_TIME, nullable=False),
 )
 
-COLLECTED = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("label", pa.string()),
-        pa.field("reason", pa.string()),  # why there is no label
-        pa.field("model", pa.string()),
-        pa.field("input_tokens", pa.int64()),
-        pa.field("cache_write_5m_tokens", pa.int64()),
-        pa.field("cache_write_1h_tokens", pa.int64()),
-        pa.field("cache_read_tokens", pa.int64()),
-        pa.field("output_tokens", pa.int64()),
-        pa.field("api_cost_usd", MONEY),
-        pa.field("settled_at", _UTC_TIME, nullable=False),
-    ]
+COLLECTED = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("label", pa.string()),
+    pa.field("reason", pa.string()),  # why there is no label
+    pa.field("model", pa.string()),
+    pa.field("input_tokens", pa.int64()),
+    pa.field("cache_write_5m_tokens", pa.int64()),
+    pa.field("cache_write_1h_tokens", pa.int64()),
+    pa.field("cache_read_tokens", pa.int64()),
+    pa.field("output_tokens", pa.int64()),
+    pa.field("api_cost_usd", MONEY),
+    pa.field("settled_at", _UTC_TIME, nullable=False),
 )
 
 _FINDING = pa.struct(
@@ -67,41 +68,38 @@ _FINDING = pa.struct(
     ]
 )
 
-RESULTS = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("document_id", pa.string(), nullable=False),
-        pa.field("document_uri", pa.string(), nullable=False),
-        pa.field("document_offset", pa.int64(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("answer", pa.string()),
-        pa.field("findings", pa.list_(_FINDING)),
-        pa.field("confidence", pa.float64()),
-        pa.field("raw_prob", pa.float64()),
-        pa.field("label_mass", pa.float64()),
-        pa.field("route", pa.string(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("model_revision", pa.string()),
-        pa.field("engine_answer", pa.string()),
-        pa.field("input_tokens", pa.int64()),
-        pa.field("cached_tokens", pa.int64()),
-        pa.field("output_tokens", pa.int64()),
-        pa.field("api_input_tokens", pa.int64()),
-        pa.field("api_cached_tokens", pa.int64()),
-        pa.field("api_output_tokens", pa.int64()),
-        pa.field("gpu_seconds", pa.float64()),
-        pa.field("gpu_cost_usd", MONEY),
-        pa.field("api_cost_usd", MONEY),
-        pa.field("cost_usd", MONEY),
-        pa.field("duplicate_of", pa.string()),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("scored_at", _UTC_TIME),
-        pa.field("settled_at", _UTC_TIME, nullable=False),
-        pa.field("gold_label", pa.string()),
-    ],
-    metadata={"sluice.schema_version": str(SCHEMA_VERSION)},
-)
+RESULTS = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("document_id", pa.string(), nullable=False),
+    pa.field("document_uri", pa.string(), nullable=False),
+    pa.field("document_offset", pa.int64(), nullable=False),
+    pa.field("task", pa.string(), nullable=False),
+    pa.field("answer", pa.string()),
+    pa.field("findings", pa.list_(_FINDING)),
+    pa.field("confidence", pa.float64()),
+    pa.field("raw_prob", pa.float64()),
+    pa.field("label_mass", pa.float64()),
+    pa.field("route", pa.string(), nullable=False),
+    pa.field("reason", pa.string()),
+    pa.field("model", pa.string()),
+    pa.field("model_revision", pa.string()),
+    pa.field("engine_answer", pa.string()),
+    pa.field("input_tokens", pa.int64()),
+    pa.field("cached_tokens", pa.int64()),
+    pa.field("output_tokens", pa.int64()),
+    pa.field("api_input_tokens", pa.int64()),
+    pa.field("api_cached_tokens", pa.int64()),
+    pa.field("api_output_tokens", pa.int64()),
+    pa.field("gpu_seconds", pa.float64()),
+    pa.field("gpu_cost_usd", MONEY),
+    pa.field("api_cost_usd", MONEY),
+    pa.field("cost_usd", MONEY),
+    pa.field("duplicate_of", pa.string()),
+    pa.field("run_id", pa.string(), nullable=False),
+    pa.field("scored_at", _UTC_TIME),
+    pa.field("settled_at", _UTC_TIME, nullable=False),
+    pa.field("gold_label", pa.string()),
+).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 
 def to_arrow(table: pa.Table) -> bytes:

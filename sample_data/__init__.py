@@ -1,0 +1,1 @@
+"""Small labelled samples, and the programs that make them."""

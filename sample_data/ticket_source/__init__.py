@@ -1,0 +1,1 @@
+"""Phrase banks and the grammar that turns them into support messages."""

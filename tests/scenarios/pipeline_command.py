@@ -1,0 +1,85 @@
+"""The installed `pipeline` command, run as a user runs it, with everything it keeps in folders of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TICKETS_JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
+_COMMAND = Path(sys.executable).parent / "pipeline"
+
+
+@dataclass(frozen=True)
+class PipelineCommand:
+    """Runs the command in an environment of its own."""
+
+    home: Path
+    extra_environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+        return {
+            **keep,
+            "SLUICE_STATE_DIR": str(self.home / "state"),
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "HF_HUB_OFFLINE": "1",
+            "COLUMNS": "200",
+            **self.extra_environment,
+        }
+
+    def run(self, *arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [_COMMAND, *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def run_json(self, *arguments: str | Path) -> Any:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr + self.log()
+        return json.loads(done.stdout)
+
+    def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 180) -> None:
+        """Start the command and kill it, with every process it started, as soon as ``when`` says so."""
+        process = subprocess.Popen(
+            [_COMMAND, *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + timeout
+        while not when():
+            assert process.poll() is None, "the command ended before it could be killed\n" + self.log()
+            assert time.monotonic() < deadline, "the moment to kill never came\n" + self.log()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def log(self) -> str:
+        """The end of the newest log, for messages of failed tests."""
+        logs = sorted((self.home / "state" / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+        return logs[-1].read_text(errors="replace")[-6000:] if logs else "(no log)"
+
+
+def write_job(path: Path, **changes: Any) -> Path:
+    """The sample job with some fields changed; dotted names are not needed, whole sections are replaced."""
+    job = yaml.safe_load(TICKETS_JOB.read_text()) | changes
+    path.write_text(yaml.safe_dump({name: value for name, value in job.items() if value is not None}))
+    return path

@@ -22,7 +22,6 @@ from flows.question import Question
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.records import SourceFile
-from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job
 from pipelines.results import RunFacts
@@ -93,15 +92,15 @@ class Run:
         )
 
 
-def prepare_run(job: Job, run_id: str | None = None) -> Run:
+def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None) -> Run:
     """Commit what is asked; the same job over the same input is the same run, and is continued.
 
     Raises:
-        JobError: the model or the input is not there, or ``run_id`` belongs to another job.
+        JobError: the model is not there, or ``run_id`` belongs to another job.
         StoreError: the output cannot be written.
     """
     question = Question(job, resolve_model(job.model))
-    record = _new_record(question, list_sources(job.input))
+    record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
     store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
     store.create(layout.JOB, _job_yaml(job))

@@ -12,6 +12,8 @@ from flows.escalate import MISSING_KEY
 from flows.progress import ProgressReporter
 from flows.run import prepare_run
 from pipelines.documents.gold import read_gold_file
+from pipelines.documents.records import SourceFile
+from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job import Job, load_job
 from pipelines.report.summary import Summary
@@ -59,8 +61,7 @@ def submit_job(
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     job = load_job(path, overrides)
-    check_surroundings(job)
-    run = prepare_run(job, run_id)
+    run = prepare_run(job, check_surroundings(job), run_id)
     progress.say(f"run       {run.run_id}")
     # Imported late: Prefect takes a second, which a refused job need not wait for.
     from flows.process import process, read_summary, reporter
@@ -72,16 +73,18 @@ def submit_job(
     return Outcome(path, run.run_id, run.store.root, False, summary)
 
 
-def check_surroundings(job: Job) -> None:
-    """Check that what the job names is there.
+def check_surroundings(job: Job) -> list[SourceFile]:
+    """Check that what the job names is there; the files of its input, listed once because it can take long.
 
     Raises:
-        JobError: with everything that is not.
+        JobError: with everything that is not there.
     """
     problems: list[str] = []
+    sources: list[SourceFile] = []
     checks = (
-        lambda: find_entry(job.model),
+        lambda: sources.extend(list_sources(job.input)),
         lambda: _check_output(job.output),
+        lambda: find_entry(job.model),
         lambda: _check_gold(job),
         lambda: _check_key(job),
     )
@@ -92,6 +95,7 @@ def check_surroundings(job: Job) -> None:
             problems += error.problems
     if problems:
         raise JobError(problems)
+    return sources
 
 
 def _check_output(output: str) -> None:

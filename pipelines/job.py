@@ -6,7 +6,9 @@ Knows nothing of models, stores or clients; whether the named things exist is ch
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,7 +97,10 @@ class Limits(_Section):
 
 def _accept_off(value: object) -> object:
     """YAML 1.1 reads a bare `off` as False; both mean: never send anything."""
-    return None if value in (False, "off") else value
+    return None if value is False or value == "off" else value
+
+
+_OFF = BeforeValidator(_accept_off, json_schema_input_type=Escalation | Literal["off", False] | None)
 
 
 class Job(_Section):
@@ -110,7 +115,7 @@ class Job(_Section):
     instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
     columns: Columns = Columns()
     quality: Quality
-    escalation: Annotated[Escalation | None, BeforeValidator(_accept_off)] = Field(description="or `off`")
+    escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
     limits: Limits = Limits()
@@ -152,6 +157,11 @@ def _refuse_unprintable(text: str) -> None:
         raise ValueError("control or private-use characters are not allowed")
 
 
+def job_schema() -> str:
+    """JSON Schema of the job file, for editors: the text of job.schema.json."""
+    return json.dumps(Job.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
     """Read and check a job file; ``overrides`` (dotted names) replace what the file says.
 
@@ -165,6 +175,8 @@ def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
         raise JobError([f"{path}: no such file; start from a file in sample_data/jobs/"]) from None
     except IsADirectoryError:
         raise JobError([f"{path}: is a folder; name the .yaml file in it"]) from None
+    except OSError as error:
+        raise JobError([f"{path}: cannot be read ({error.strerror}); name a job file"]) from None
     except UnicodeDecodeError as error:
         raise JobError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from None
     try:
@@ -174,15 +186,21 @@ def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise JobError([f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}"]) from None
+    except (ValueError, RecursionError) as error:  # e.g. a date with a thirteenth month, or endless brackets
+        raise JobError([f"{path}: not YAML: {error}"]) from None
     if not isinstance(content, dict):
         raise JobError([f"{path}: a mapping is expected (name: ..., task: ..., input: ...)"])
     for dotted, value in (overrides or {}).items():
         _override(content, dotted.split("."), value)
+    assert tree is not None  # the content is a mapping, so the file has a root node
+    problems = list(_repeated_names(tree))
     try:
-        return Job.model_validate(content)
+        job = Job.model_validate(content)
     except ValidationError as error:
-        assert tree is not None  # the content is a mapping, so the file has a root node
-        raise JobError(_describe(error, tree), source=str(path)) from None
+        problems += _describe(error, tree)
+    if problems:
+        raise JobError(problems, source=str(path))
+    return job
 
 
 def _override(content: dict[str, Any], names: list[str], value: object) -> None:
@@ -193,6 +211,24 @@ def _override(content: dict[str, Any], names: list[str], value: object) -> None:
             return
         content = inner
     content[last] = value
+
+
+def _repeated_names(root: yaml.Node) -> Iterator[str]:
+    """YAML keeps the last of two equal names and says nothing: the first would be ignored in silence."""
+    open_nodes, seen = [root], {id(root)}  # an alias may lead back to a node above it
+    while open_nodes:
+        node = open_nodes.pop()
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        names: set[str] = set()
+        for key, value in node.value:
+            if key.value in names and key.tag != "tag:yaml.org,2002:merge":
+                yield f"line {key.start_mark.line + 1}: {key.value}: is there twice; remove one"
+            if isinstance(key, yaml.ScalarNode):
+                names.add(key.value)
+            if id(value) not in seen:
+                seen.add(id(value))
+                open_nodes.append(value)
 
 
 def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:

@@ -20,6 +20,7 @@ from pipelines.cascade.confidence import Calibration, Scores, read_scores
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns
 from pipelines.documents.sources import list_sources
+from pipelines.job import ModelSource
 from pipelines.tasks.classification import PromptFrame
 from sample_data.starter_training import tickets
 from sample_data.starter_training.measures import Bools, Floats, Ints, calibration_error, ranking_quality
@@ -28,6 +29,7 @@ from workers.catalogue import ResolvedModel, catalogue, resolve_model
 from workers.engine import LabelEngine
 from workers.tokens import ModelTokenizer, TokenFrame, context_length
 
+MODEL = Path(__file__).with_name("starter_model")
 MAX_DOCUMENT_BYTES = 1_000_000
 EASY = "easy"
 # Documents the freshly started engine reads before the clock runs.
@@ -47,11 +49,12 @@ def main() -> None:
     """Score the held-out tickets and print the measures."""
     parser = argparse.ArgumentParser(description="Measure the starter model on the held-out tickets.")
     parser.add_argument("--tickets", type=Path, default=tickets.TICKETS, help="folder with heldout/ and gold.csv")
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder of the model")
     parser.add_argument("--compare-torch", type=int, default=32, help="documents to score with transformers as well")
     options = parser.parse_args()
     labels = list(tickets.read_labels())
     documents = read_heldout(options.tickets)
-    model = resolve_model("starter")
+    model = resolve_model(ModelSource(source=str(options.model.resolve())))
     if model.calibration is None:
         raise SystemExit("the model folder has no calibration.json; train the model first")
     frame = production_frame(tickets.read_labels())

@@ -35,9 +35,9 @@ def share_nanoseconds(total: int, weights: NDArray[np.int64]) -> NDArray[np.int6
     """Split ``total`` in proportion to ``weights``; the parts add up to it exactly.
 
     Cumulative rounding: part i is floor(total * W_i / W) - floor(total * W_{i-1} / W), W_i the running sum.
-    Python integers inside, because total * W overflows 64 bits.
+    Python integers inside, because total * W overflows 64 bits. Weights that are all zero count as equal.
     """
-    running = np.cumsum(weights).tolist()
+    running = np.cumsum(weights if weights.any() else np.ones_like(weights)).tolist()
     whole = running[-1]
     edges = np.array([0, *(total * part // whole for part in running)], dtype=np.int64)
     return np.diff(edges)

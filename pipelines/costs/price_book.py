@@ -84,7 +84,7 @@ class PriceBook(BaseModel):
             and row.valid_from <= day
             and (row.prompt_tokens_above == 0 or prompt_tokens > row.prompt_tokens_above)
         ]
-        return max(rows, key=lambda row: (row.prompt_tokens_above, row.valid_from), default=None)
+        return max(rows, key=lambda row: (row.valid_from, row.prompt_tokens_above), default=None)
 
     def batch_cost(self, model: str, usage: TokenUsage, at: datetime) -> Decimal | None:
         """US dollars of one request in a message batch, unrounded; None where the price is unknown."""

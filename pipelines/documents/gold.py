@@ -34,6 +34,8 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
             return _checked(path, rows, labels)
     except FileNotFoundError:
         raise JobError([f"evaluation.gold_file: no file '{path}'; mend the path or leave evaluation out"]) from None
+    except OSError as error:
+        raise JobError([f"evaluation.gold_file: '{path}' cannot be read ({error.strerror}); name a CSV file"]) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise JobError([f"evaluation.gold_file: {path} is not UTF-8 CSV ({error}); export it again"]) from None
 

@@ -56,7 +56,7 @@ def read_answer(result: ItemResult, labels: Sequence[str]) -> tuple[str | None, 
         return None, "Claude's answer was cut off; raise escalation.max_output_tokens"
     try:
         answer = json.loads(result.text or "")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of thousands of digits, or thousands of open brackets
         return None, "Claude's answer is not valid JSON"
     label = parse_label(answer, labels) if isinstance(answer, dict) else None
     return (label, None) if label else (None, "Claude's answer is none of the job's labels")

@@ -83,11 +83,13 @@ class Sender:
             for batch in candidates:
                 if not batch.is_ended:
                     continue
-                if {row.custom_id for row in self.provider.results(batch.batch_id)} == expected:
+                found = {row.custom_id for row in self.provider.results(batch.batch_id)}
+                if found == expected:
                     adopted = Submitted(batch_id=batch.batch_id, submitted_at=batch.created_at, was_adopted=True)
                     self.journal.submit(intent, adopted)
                     return
-                strangers.add(batch.batch_id)
+                if not found <= expected:  # fewer rows, all ours: the connection was cut, which raises nothing
+                    strangers.add(batch.batch_id)
             if is_settled and not candidates:
                 self.journal.abandon(intent, "the provider does not list it")
                 return

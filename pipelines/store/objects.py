@@ -7,6 +7,7 @@ locally). State is which objects exist; nothing is rewritten. The only room that
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,10 +108,8 @@ class Store:
 
     def clear_staging(self) -> None:
         """Remove what killed processes left half-written. Only for a finished run: nobody writes any more."""
-        if self._is_local:
-            for key in list(self.list(_STAGING)):
-                obstore.delete(self._objects, key)
-            (Path(self.root) / _STAGING).rmdir() if (Path(self.root) / _STAGING).is_dir() else None
+        if self._is_local:  # by the file system: obstore does not list its own half-written files (`name#1`)
+            shutil.rmtree(Path(self.root) / _STAGING, ignore_errors=True)
 
     @contextmanager
     def _errors(self, action: str, key: str) -> Iterator[None]:

@@ -35,7 +35,8 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     assert outcome["state"] == "complete"
     assert _files(root / "plan") == planned, "the plan was made once"
     assert scored.items() <= _files(root / "predictions").items(), "no committed shard was scored again"
-    assert intents.items() <= {path.name: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}.items()
+    after = {path.name: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}
+    assert intents.items() <= after.items(), "what was intended before the kill still stands"
 
     rows = dataset.dataset(outcome["summary"]["results"]).to_table()
     assert rows.num_rows == 700 == len(set(rows["item_id"].to_pylist()))

@@ -1,0 +1,73 @@
+"""Real engines on Ray that die while they score."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from rich.console import Console
+
+from flows import stages
+from flows.progress import ProgressReporter
+from flows.run import Run, prepare_run
+from flows.submit import check_surroundings
+from pipelines.errors import EngineError
+from pipelines.job import load_job
+from pipelines.store import layout
+from pipelines.store.schemas import from_arrow
+from tests.scenarios.pipeline_command import REPOSITORY, write_job
+from workers.pool import EnginePool
+from workers.scorer import ShardReport
+
+# Ray, Prefect and transformers warn about themselves while they load.
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    heldout = REPOSITORY / "sample_data/tickets/heldout/tickets.jsonl"
+    path = write_job(tmp_path / "job.yaml", input=str(heldout), output=str(tmp_path), escalation="off", evaluation=None)
+    job = load_job(path)
+    return prepare_run(job, check_surroundings(job), "pool")
+
+
+@pytest.fixture
+def pool(run: Run) -> Iterator[EnginePool]:
+    pool = stages.start_engines(run)
+    yield pool
+    pool.close()
+    ray.shutdown()
+
+
+def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: EnginePool) -> None:
+    progress = ProgressReporter(Console(file=io.StringIO()))
+    plan = stages.plan_documents(run, progress)
+    killed: list[int] = []
+
+    def kill_once(report: ShardReport) -> None:
+        if not killed:
+            killed.append(report.scorer_pid)
+            os.kill(report.scorer_pid, signal.SIGKILL)
+
+    pool.wait_ready()
+    pool.score(range(plan.shards), kill_once)
+
+    assert killed
+    assert stages.unscored_shards(run, plan) == []
+    items = [
+        item
+        for shard in range(plan.shards)
+        for item in from_arrow(run.store.read(layout.predictions_part(shard)), ["item_id"])["item_id"].to_pylist()
+    ]
+    assert len(items) == 700 == len(set(items))
+
+    # A part that cannot be read is not the engine's fault and no reason to start another.
+    run.store.create(layout.plan_part(9_999), b"not an Arrow file")
+    with pytest.raises(EngineError, match="shard 9999: "):
+        pool.score([9_999], lambda report: None)

@@ -16,7 +16,7 @@ from flows.run import Run
 from flows.simulation import NOTICE, running_service, write_answer_key
 from flows.stages import ChunkPlan, PlanSummary, decided, plan_chunks
 from pipelines.costs.price_book import price_book
-from pipelines.errors import JobError
+from pipelines.errors import ProviderError
 from pipelines.escalation.collection import collect_answers
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.provider import BatchProvider, Request
@@ -47,15 +47,9 @@ def open_provider(run: Run, plan: PlanSummary, progress: ProgressReporter) -> It
             yield ClaudeBatches(connect("simulation", url), "simulation", _SIMULATION_SETTLE_SECONDS)
         return
     key = settings().anthropic_api_key
-    if key is None:
-        raise JobError([MISSING_KEY])
+    if key is None:  # checked at submit; a flow started elsewhere may lack it all the same
+        raise ProviderError("ANTHROPIC_API_KEY is not set where the flow runs; set it there and run it again")
     yield ClaudeBatches(connect(key.get_secret_value(), settings().anthropic_base_url), "anthropic")
-
-
-MISSING_KEY = (
-    "escalation.provider: `anthropic` needs ANTHROPIC_API_KEY in the environment; set it, or use "
-    "`--provider simulation` (answers from gold labels), or `escalation: off`"
-)
 
 
 def send_doubtful(run: Run, plan: PlanSummary, provider: BatchProvider, progress: ProgressReporter) -> int:

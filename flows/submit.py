@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.escalate import MISSING_KEY
 from flows.progress import ProgressReporter
 from flows.run import prepare_run
 from pipelines.documents.gold import read_gold_file
@@ -19,6 +18,11 @@ from pipelines.job import Job, load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
 from workers.catalogue import find_entry
+
+MISSING_KEY = (
+    "escalation.provider: `anthropic` needs ANTHROPIC_API_KEY in the environment; set it, or use "
+    "`--provider simulation` (answers from gold labels), or `escalation: off`"
+)
 
 # Third parties that report home unless told not to. A user's own setting wins.
 _QUIET = {

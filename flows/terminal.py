@@ -15,20 +15,22 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from flows.inspect import RunStatus
 from flows.progress import ProgressReporter
-from flows.submit import Outcome
 from pipelines.errors import SluiceError
 from pipelines.report.page import accuracy_line, percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
 from pipelines.settings import settings
-from workers.catalogue import CatalogueEntry
+
+if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
+    from flows.inspect import RunStatus
+    from flows.submit import Outcome
+    from workers.catalogue import CatalogueEntry
 
 _SHOWN_ROWS = 10
 

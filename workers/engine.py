@@ -89,6 +89,8 @@ class LabelEngine:
         self._frame = frame
         self._devices = devices
         self._inbox: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -97,12 +99,13 @@ class LabelEngine:
         count, labels = len(documents), len(self._frame.codes)
         zeros = [np.zeros(count, np.int64) for _ in range(4)]
         shard = _Shard(documents, ShardScores(np.empty((count, labels), np.float32), *zeros), Future(), count)
-        if not self._thread.is_alive():
-            raise EngineError("the engine has stopped after an earlier failure; see the log")
-        if count:
-            self._inbox.put(shard)
-        else:
+        if not count:
             shard.future.set_result(shard.scores)
+            return shard.future
+        with self._lock:
+            if self._has_failed:
+                raise EngineError("the engine has stopped after an earlier failure; see the log")
+            self._inbox.put(shard)
         return shard.future
 
     def close(self) -> None:
@@ -115,6 +118,11 @@ class LabelEngine:
         try:
             self._loop(open_shards)
         except Exception as error:  # the thread's edge: whatever vLLM raises must reach those who wait
+            with self._lock:  # nobody can queue a shard between the last look into the inbox and the flag
+                self._has_failed = True
+                while not self._inbox.empty():
+                    if (shard := self._inbox.get()) is not None:
+                        open_shards.append(shard)
             for shard in open_shards:
                 shard.future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
             raise

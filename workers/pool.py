@@ -100,16 +100,14 @@ class EnginePool:
             (call, *_), _ = ray.wait(list(running), num_returns=1)
             slot, shard = running.pop(call)
             try:
-                report = ray.get(call)
-            except RayActorError as error:
-                lost = [shard, *self._lose_actor(slot, running)]
+                report = _result(call, shard)
+            except _EngineLostError as error:
+                lost = [shard, *self._replace_actor(slot, running)]
                 attempts.update(lost)
-                self._check_attempts(attempts, error)
+                _check_attempts(attempts, error)
                 todo.extendleft(reversed(lost))
                 for _ in range(SHARDS_IN_FLIGHT):
                     self._give(slot, todo, running)
-            except RayTaskError as error:
-                raise EngineError(f"shard {shard}: {error.cause}") from error
             else:
                 on_scored(report)
                 self._give(slot, todo, running)
@@ -134,23 +132,40 @@ class EnginePool:
             shard = todo.popleft()
             running[self._actors[slot].score.remote(shard)] = (slot, shard)
 
-    def _lose_actor(self, slot: int, running: dict[Any, tuple[int, int]]) -> list[int]:
-        """Forget the calls of a dead actor and start another in its place; the shards it still held."""
+    def _replace_actor(self, slot: int, running: dict[Any, tuple[int, int]]) -> list[int]:
+        """Forget the calls of a lost actor and start another in its place; the shards it still held."""
         lost = [(call, shard) for call, (owner, shard) in running.items() if owner == slot]
         for call, _ in lost:
             del running[call]
         log.warning("engine %d died; starting another, %d shards go to it again", slot, len(lost) + 1)
+        ray.kill(self._actors[slot])  # its engine may be lost while its process lives
         self._actors[slot] = self._new_actor()
         return [shard for _, shard in lost]
 
-    def _check_attempts(self, attempts: Counter[int], error: RayActorError) -> None:
-        shard, count = attempts.most_common(1)[0]
-        if count >= _ATTEMPTS_PER_SHARD:
-            raise EngineError(
-                f"shard {shard} was with an engine that died {count} times; the other shards are kept. "
-                f"The engine's own words are in the log ({_last_line(error)}). "
-                "Mend the cause and run the same command again"
-            ) from error
+
+class _EngineLostError(Exception):
+    """The actor died, or lives on with a dead engine."""
+
+
+def _result(call: Any, shard: int) -> ShardReport:
+    try:
+        report: ShardReport = ray.get(call)
+    except RayActorError as error:
+        raise _EngineLostError(_last_line(error)) from error
+    except RayTaskError as error:
+        if isinstance(error.cause, EngineError):
+            raise _EngineLostError(str(error.cause)) from error
+        raise EngineError(f"shard {shard}: {error.cause}") from error
+    return report
+
+
+def _check_attempts(attempts: Counter[int], error: _EngineLostError) -> None:
+    shard, count = attempts.most_common(1)[0]
+    if count >= _ATTEMPTS_PER_SHARD:
+        raise EngineError(
+            f"shard {shard} was with an engine that died {count} times ({error}); the other shards are kept. "
+            "The engine's own words are in the log. Mend the cause and run the same command again"
+        ) from error
 
 
 def _last_line(error: Exception) -> str:

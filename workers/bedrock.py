@@ -11,25 +11,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
-    NoCredentialsError,
-    ParamValidationError,
 )
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from pipelines.errors import JobError, ProviderError
 from pipelines.escalation.provider import BatchStatus, ItemResult, OutcomeUnknownError, RefusedError, Request
-from workers.bedrock_records import errored, input_lines, item_results, record_ids
+from workers.bedrock_records import input_lines, item_results, record_ids
 
 _CONNECT_TIMEOUT_SECONDS = 10
 _READ_TIMEOUT_SECONDS = 60
@@ -78,7 +74,9 @@ class BedrockSettings:
     def __post_init__(self) -> None:
         problems = []
         if not _PREFIX.fullmatch(self.s3_prefix.rstrip("/")):
-            problems.append(f"s3_prefix: '{self.s3_prefix}' is no S3 address that Bedrock takes; use s3://bucket/folder")
+            problems.append(
+                f"s3_prefix: '{self.s3_prefix}' is no S3 address that Bedrock takes; use s3://bucket/folder"
+            )
         if not self.role_arn.startswith("arn:aws"):
             problems.append(f"role_arn: '{self.role_arn}' is no role; give the ARN of the batch inference service role")
         if not 24 <= self.timeout_hours <= 168:
@@ -229,7 +227,9 @@ class BedrockBatches:
     def _model_id(self, requests: Sequence[Request]) -> str:
         models = {str(request["params"]["model"]) for request in requests}
         if len(models) > 1:
-            raise RefusedError(f"a Bedrock job has one model, this message batch {len(models)}; send one batch per model")
+            raise RefusedError(
+                f"a Bedrock job has one model, this message batch {len(models)}; send one batch per model"
+            )
         model = models.pop()
         if model not in self._settings.model_ids:
             raise RefusedError(

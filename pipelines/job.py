@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipelines.cascade.policy import EscalationPolicy
 from pipelines.errors import JobError
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
 
@@ -67,6 +68,23 @@ class Escalation(_Section):
     simulated_error_rate: float = Field(0.03, ge=0, le=1, description="how often the simulation answers wrongly")
 
 
+class Policy(_Section):
+    """What is never sent to Claude, whatever the engine thinks of its own answer."""
+
+    never_escalate: str | None = Field(
+        None,
+        description="a condition on the input's own columns, e.g. contains_pii == true; a document for which it holds, "
+        "or cannot be decided (column missing, null, empty or of another type), is never sent to Claude",
+    )
+
+    @field_validator("never_escalate")
+    @classmethod
+    def _check_rule(cls, expression: str | None) -> str | None:
+        if expression is not None:
+            EscalationPolicy.parse(expression)
+        return expression
+
+
 class Compute(_Section):
     """The machines that score."""
 
@@ -116,6 +134,7 @@ class Job(_Section):
     columns: Columns = Columns()
     quality: Quality
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
+    policy: Policy = Policy()
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
     limits: Limits = Limits()

@@ -25,7 +25,7 @@ from pipelines.escalation.collection import Reader
 from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.patience import PatientProvider
-from pipelines.escalation.provider import AccountError, BatchProvider
+from pipelines.escalation.provider import AccountError, BatchProvider, Request
 from pipelines.escalation.submission import Sender
 from pipelines.settings import settings
 
@@ -42,6 +42,7 @@ class Stop(StrEnum):
 
     BUDGET = "budget"
     CANCELLED = "cancelled"
+    TOO_FEW = "too_few"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Escalation:
         self._poll_seconds = _SIMULATION_POLL_SECONDS if self._is_simulation else settings().poll_seconds
         self._journal = Journal(run.store)
         self._ledger = Ledger(len(self._tiers))
-        self._builder = ChunkBuilder(run, plan, self._ledger)
+        self._builder = ChunkBuilder(run, plan, self._ledger, provider.minimum_requests)
         self._sender = Sender(
             run_id=run.run_id,
             journal=self._journal,
@@ -115,15 +116,14 @@ class Escalation:
         self._replay()
         with self._progress.stage("escalate", "items", total=self._builder.doubtful_items()):
             while True:
-                unaffordable = self._send()
+                stop = self._send()
                 self._poll()
-                if (not self._open and not self._ledger.has_items_to_ask_again()) or (unaffordable and not self._open):
+                if not self._open and (stop or not self._ledger.has_items_to_ask_again()):
                     break
                 if not wait:
                     return Escalated(is_done=False)
                 if self._open:
                     time.sleep(self._poll_seconds)
-        stop = Stop.CANCELLED if self._journal.is_cancelled else Stop.BUDGET if unaffordable else None
         if stop:
             publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop])
         return Escalated(is_done=True, stop=stop)
@@ -139,14 +139,14 @@ class Escalation:
             else:
                 self._publish(state, self._ledger.settle(chunk, answers))
 
-    def _send(self) -> bool:
-        """Have the provider hold every begun chunk, and begin new ones for what is left; True if money ran short."""
+    def _send(self) -> Stop | None:
+        """Have the provider hold every begun chunk, and begin new ones; why some items cannot be sent, if so."""
         for chunk, state in self._open.items():
             if not state.submitted:
                 self._sender.resume(state, self._builder.rebuild)
                 self._open[chunk] = self._journal.state(chunk)
         if self._journal.is_cancelled:
-            return False
+            return Stop.CANCELLED
         for draft, texts in self._builder.new_chunks():
             chunk = self._journal.chunks()
             requests = self._builder.requests(chunk, draft, texts)
@@ -155,7 +155,9 @@ class Escalation:
                 raise ProviderError("another process sends the doubtful items of this run; wait for it, or stop it")
             self._open[chunk] = self._journal.state(chunk)
             self._ledger.begin(self._open[chunk])
-        return self._builder.is_short_of_money
+        if self._builder.is_short_of_money:
+            return Stop.BUDGET
+        return Stop.TOO_FEW if self._builder.is_too_few else None
 
     def _check_first(self, model: str, request: Request) -> None:
         """Ask, once per model and without spending, whether its requests would be taken at all."""
@@ -208,4 +210,5 @@ class Escalation:
 _UNSENT_REASONS = {
     Stop.BUDGET: "budget: budget_usd does not reach for it",
     Stop.CANCELLED: "the run was cancelled before it was answered",
+    Stop.TOO_FEW: "too few doubtful items are left for one of the provider's batches",
 }

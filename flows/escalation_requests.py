@@ -38,23 +38,25 @@ class _Candidate:
 class ChunkBuilder:
     """Builds the message batches of one run from its plan and its ledger."""
 
-    def __init__(self, run: Run, plan: PlanSummary, ledger: Ledger) -> None:
+    def __init__(self, run: Run, plan: PlanSummary, ledger: Ledger, minimum_requests: int) -> None:
         assert run.job.escalation is not None
         self._run, self._plan, self._ledger = run, plan, ledger
         self._budget_usd = run.job.budget_usd
         self._chunk_items = run.job.escalation.chunk_items
-        system_prompt = claude_system_prompt(tuple(run.job.labels.items()), run.job.instructions)
+        system_prompt = claude_system_prompt(run.question.labels, run.job.instructions)
         self._templates = [
             RequestTemplate(
                 model=tier.model,
                 max_output_tokens=tier.max_output_tokens,
                 system_prompt=system_prompt,
-                schema=answer_schema(tuple(run.job.labels)),
+                schema=answer_schema(run.question.labels),
                 inference_geo=run.job.escalation.inference_geo,
             )
             for tier in run.job.escalation.all_tiers
         ]
+        self._minimum_requests = minimum_requests
         self.is_short_of_money = False
+        self.is_too_few = False
 
     def doubtful_items(self) -> int:
         """How many items the rule sends to Claude."""
@@ -68,7 +70,7 @@ class ChunkBuilder:
         Yields:
             A draft and the texts of its items, in order.
         """
-        self.is_short_of_money = False
+        self.is_short_of_money = self.is_too_few = False
         for tier in range(len(self._templates)):
             batch: list[_Candidate] = []
             size = 0
@@ -133,7 +135,9 @@ class ChunkBuilder:
             count = affordable(known, self._budget_usd - (self._ledger.committed_usd or Decimal(0)))
             self.is_short_of_money = count < len(batch)
             batch, known = batch[:count], known[:count]
-        if batch:
+        if batch and len(batch) < self._minimum_requests:
+            self.is_too_few = True
+        elif batch:
             draft = ChunkDraft(
                 tier=tier,
                 model=template.model,

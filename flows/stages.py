@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.progress import ProgressReporter
 from flows.run import Run, input_fingerprint
+from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.gold import read_gold_file, with_gold
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
@@ -69,7 +70,8 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     limits = PlanLimits(run.question.document_tokens, shard_tokens_for(sources))
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
-        for table in plan_shards(_documents(run, sources), run.question.tokenizer.encode_documents, limits):
+        documents, encode = _documents(run, sources), run.question.tokenizer.encode_documents
+        for table in plan_shards(documents, encode, limits, _withhold(run)):
             run.store.create(layout.plan_part(counts["shards"]), to_arrow(table))
             counts["shards"] += 1
             counts["items"] += len(table)
@@ -84,8 +86,12 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
 
 def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document]:
     job = run.job
+    policy = _policy(run)
     columns = Columns(
-        text=job.columns.text, id=job.columns.id, gold=job.evaluation.gold_column if job.evaluation else None
+        text=job.columns.text,
+        id=job.columns.id,
+        gold=job.evaluation.gold_column if job.evaluation else None,
+        attributes=policy.columns if policy else frozenset(),
     )
     documents = itertools.chain.from_iterable(
         read_documents(source, columns, job.limits.max_document_bytes) for source in sources
@@ -93,6 +99,16 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document]:
     if job.evaluation and job.evaluation.gold_file:
         return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
     return documents
+
+
+def _policy(run: Run) -> EscalationPolicy | None:
+    expression = run.job.policy.never_escalate
+    return None if expression is None else EscalationPolicy.parse(expression)
+
+
+def _withhold(run: Run) -> Callable[[Document], str | None]:
+    policy = _policy(run)
+    return lambda document: policy.held_by(document.attributes) if policy else None
 
 
 def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
@@ -137,7 +153,7 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: Progre
 
 def decided(run: Run, shard: int) -> DecidedShard:
     """A shard with the rule applied; computed anew each time, from what is committed."""
-    columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "note"]
+    columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "withheld", "note"]
     plan = from_arrow(run.store.read(layout.plan_part(shard)), columns)
     predictions = from_arrow(run.store.read(layout.predictions_part(shard)))
     return decide_shard(run.facts, plan, predictions, datetime.now(UTC))

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipelines.cascade.policy import EscalationPolicy
 from pipelines.errors import JobError
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
 
@@ -52,19 +53,68 @@ class Quality(_Section):
     )
 
 
-class Escalation(_Section):
-    """Where doubtful items go: Claude, through the Message Batches API."""
+class Tier(_Section):
+    """One Claude model that may be asked."""
 
     model: str = Field(min_length=1, description="a Claude model id, e.g. claude-haiku-5-5")
+    max_output_tokens: int = Field(1024, ge=16, le=64_000, description="thinking included")
+    pass_on: tuple[str, ...] = Field(
+        (), description="labels that, when this tier gives them, send the item on to the next tier all the same"
+    )
+
+
+class Escalation(_Section):
+    """Where doubtful items go: Claude, through the Message Batches API.
+
+    Either one ``model``, or several ``tiers`` in order of price: an item that a tier leaves without an answer, or
+    answers with one of its ``pass_on`` labels, goes on to the next.
+    """
+
+    model: str | None = Field(None, min_length=1, description="a Claude model id; short for a single tier")
+    max_output_tokens: int = Field(1024, ge=16, le=64_000, description="of `model`; thinking included")
+    tiers: tuple[Tier, ...] = Field((), description="models in the order in which they are asked")
     provider: Literal["anthropic", "simulation"] = Field(
         "anthropic",
         description="`anthropic` spends money; `simulation` is the local stand-in, which answers from gold labels",
     )
-    max_output_tokens: int = Field(1024, ge=16, le=64_000, description="thinking included")
     chunk_items: int = Field(
         4_000, ge=1, le=100_000, description="items per message batch: the most that one mistake can cost"
     )
+    inference_geo: Literal["us", "global"] | None = Field(
+        None, description="where Claude may run; `us` costs a tenth more. There is no EU value"
+    )
+    delete_after_collecting: bool = Field(
+        False, description="delete the provider's copy of a batch once its answers are committed here"
+    )
     simulated_error_rate: float = Field(0.03, ge=0, le=1, description="how often the simulation answers wrongly")
+
+    @model_validator(mode="after")
+    def _model_or_tiers(self) -> Escalation:
+        if (self.model is None) == (not self.tiers):
+            raise ValueError("give either model or tiers")
+        return self
+
+    @property
+    def all_tiers(self) -> tuple[Tier, ...]:
+        """The models in the order in which they are asked."""
+        return self.tiers or (Tier(model=str(self.model), max_output_tokens=self.max_output_tokens),)
+
+
+class Policy(_Section):
+    """What is never sent to Claude, whatever the engine thinks of its own answer."""
+
+    never_escalate: str | None = Field(
+        None,
+        description="a condition on the input's own columns, e.g. contains_pii == true; a document for which it holds, "
+        "or cannot be decided (column missing, null, empty or of another type), is never sent to Claude",
+    )
+
+    @field_validator("never_escalate")
+    @classmethod
+    def _check_rule(cls, expression: str | None) -> str | None:
+        if expression is not None:
+            EscalationPolicy.parse(expression)
+        return expression
 
 
 class Compute(_Section):
@@ -116,6 +166,10 @@ class Job(_Section):
     columns: Columns = Columns()
     quality: Quality
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
+    budget_usd: Decimal | None = Field(
+        None, ge=0, description="the most that Claude may cost; what it does not reach for is held for review"
+    )
+    policy: Policy = Policy()
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
     limits: Limits = Limits()

@@ -85,6 +85,7 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
     spread = _Spread(is_scored)
     is_accepted = np.zeros(len(plan), np.bool_)
     is_accepted[is_scored] = accepts
+    routes = _routes(facts, plan, is_accepted)
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
@@ -101,11 +102,8 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
         "confidence": spread.values(scores.confidence if scores else None),
         "raw_prob": spread.values(scores.raw_prob if scores else None),
         "label_mass": spread.values(scores.label_mass if scores else None),
-        "route": [
-            "accepted" if ok else "review" if scored else "failed"
-            for ok, scored in zip(is_accepted, is_scored, strict=True)
-        ],
-        "reason": _reasons(facts, plan, is_accepted),
+        "route": [route for route, _ in routes],
+        "reason": [reason for _, reason in routes],
         "model": spread.values([facts.model] * count),
         "model_revision": spread.values([facts.model_revision] * count),
         "input_tokens": spread.values(predictions["input_tokens"].to_pylist(), elsewhere=0),
@@ -118,7 +116,7 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
         "scored_at": spread.values(predictions["scored_at"].to_pylist()),
         "settled_at": [settled_at] * len(plan),
     }
-    is_doubtful = is_scored & ~is_accepted if facts.is_escalating else np.zeros(len(plan), np.bool_)
+    is_doubtful = np.array([facts.is_escalating and route == "review" for route, _ in routes], np.bool_)
     return DecidedShard(_table(columns, len(plan)), is_doubtful)
 
 
@@ -174,17 +172,26 @@ class _Spread:
         return result
 
 
-def _reasons(facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_]) -> list[str | None]:
-    """Why a row failed or is held for review; else what there is to know about it, e.g. that the text was cut."""
-    reasons: list[str | None] = []
+def _routes(facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_]) -> list[tuple[str, str | None]]:
+    """Route and reason of each item as far as the engine and the policy decide them.
+
+    `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
+    """
     held = f"probability under {facts.rule.raw_threshold} and escalation is off"
-    rows = zip(plan["failure"].to_pylist(), plan["note"].to_pylist(), is_accepted, strict=True)
-    for failure, note, accepted in rows:
-        if failure is None and not accepted and not facts.is_escalating:
-            reasons.append(f"{held}; {note}" if note else held)
+    routes: list[tuple[str, str | None]] = []
+    rows = zip(*(plan[name].to_pylist() for name in ("failure", "withheld", "note")), is_accepted.tolist(), strict=True)
+    for failure, withheld, note, accepted in rows:
+        if failure is not None:
+            routes.append(("failed", failure))
+        elif accepted:
+            routes.append(("accepted", note))
+        elif not facts.is_escalating:
+            routes.append(("review", f"{held}; {note}" if note else held))
+        elif withheld is not None:
+            routes.append(("withheld", withheld))
         else:
-            reasons.append(failure or note)
-    return reasons
+            routes.append(("review", note))
+    return routes
 
 
 def _table(columns: dict[str, Any], count: int) -> pa.Table:

@@ -224,6 +224,25 @@ def test_known_answers_have_exactly_one_source(path: Path, evaluation: str) -> N
     ]
 
 
+def test_a_rule_for_what_is_never_escalated(path: Path) -> None:
+    assert load(path, GOOD).policy.never_escalate is None
+    job = load(path, GOOD + 'policy: {never_escalate: "contains_pii == true"}')
+    assert job.policy.never_escalate == "contains_pii == true"
+
+
+def test_mistakes_in_the_rule_are_reported_with_the_others(path: Path) -> None:
+    text = GOOD + "compute: {engines: 0}\npolicy:\n  never_escalate: contains_pii = true\n"
+    assert problems(path, text) == [
+        "line 11: policy.never_escalate: position 14: = is not a comparison; use ==",
+        "line 9: compute.engines: input should be greater than or equal to 1",
+    ]
+
+
+def test_a_rule_is_text(path: Path) -> None:
+    text = GOOD + "policy: {never_escalate: true}"
+    assert problems(path, text) == ["line 9: policy.never_escalate: input should be a valid string"]
+
+
 def test_a_model_outside_the_catalogue(path: Path) -> None:
     text = GOOD.replace("model: starter", "model: {source: ./weights, engine: {max_model_len: 512}}")
     assert load(path, text).model == ModelSource(source="./weights", engine={"max_model_len": 512})

@@ -11,100 +11,37 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-import boto3  # type: ignore[import-untyped]
-from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import (  # type: ignore[import-untyped]
-    BotoCoreError,
-    ClientError,
-)
-from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
-
-from pipelines.errors import JobError, ProviderError
+from pipelines.errors import ProviderError
 from pipelines.escalation.provider import BatchStatus, ItemResult, OutcomeUnknownError, RefusedError, Request
-from workers.bedrock_records import input_lines, item_results, record_ids
+from workers.bedrock_account import (
+    CONNECT_TIMEOUT_SECONDS,
+    READ_TIMEOUT_SECONDS,
+    SDK_ERRORS,
+    BedrockSettings,
+    Clients,
+    describe,
+    error_code,
+    is_refusal,
+    provider_errors,
+)
+from workers.bedrock_records import errored, input_lines, item_results, record_ids
 
-_CONNECT_TIMEOUT_SECONDS = 10
-_READ_TIMEOUT_SECONDS = 60
 # Looking for the job and uploading may take so long; after that the job is not created any more.
 _PREPARE_LIMIT_SECONDS = 600.0
 # Bedrock documents no lag of its list; a guess on the safe side.
 _READ_LAG_SECONDS = 120.0
-_SETTLE_SECONDS = _PREPARE_LIMIT_SECONDS + _CONNECT_TIMEOUT_SECONDS + _READ_TIMEOUT_SECONDS + _READ_LAG_SECONDS
+_SETTLE_SECONDS = _PREPARE_LIMIT_SECONDS + CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + _READ_LAG_SECONDS
 
 _NAME_PREFIX = "sluice"
 _NAME = re.compile(_NAME_PREFIX + r"-[0-9a-f]{32}-(\d+)")
-# The characters that Bedrock takes in an S3 address; it does not take every key that S3 has.
-_PREFIX = re.compile(r"s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](/[-!_*'().a-z0-9A-Z]+)*")
 _ENDED = {"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"}
+# A proxy's page instead of an answer: botocore lets these through as they come.
+_GARBLED = (AttributeError, KeyError, TypeError, ValueError)
 _READ_BYTES = 256 * 1024  # botocore's 1 KiB makes long lines slow
-
-# What comes out of boto3 besides its answer; ValueError: a line of a file that is not JSON, or not a record.
-_SDK_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
-_READ_ERRORS = (*_SDK_ERRORS, ValueError)
-_UNKNOWN_CODES = {"ConflictException", "InternalServerException", "RequestTimeout", "RequestTimeoutException"}
-_NEXT_MOVES = {
-    "AccessDeniedException": "allow the caller this action and iam:PassRole, and the model in this region",
-    "AccessDenied": "allow the caller s3:GetObject, s3:PutObject and s3:ListBucket under the Bedrock prefix",
-    "NoSuchBucket": "create the bucket, in the job's region, or correct the Bedrock prefix",
-    "NoSuchKey": "the file was deleted; exempt the Bedrock prefix from lifecycle rules until runs are complete",
-    "ResourceNotFoundException": "check the model id or inference profile, the role and the region",
-    "ServiceQuotaExceededException": "wait for running jobs, or raise the batch inference quota in Service Quotas",
-    "ThrottlingException": "run the same command again later",
-    "ValidationException": "check the model id, the role, and that both support batch inference in this region",
-}
-
-
-@dataclass(frozen=True)
-class BedrockSettings:
-    """What only the user's AWS account knows. The limits are quotas of model and region: see Service Quotas."""
-
-    region: str
-    role_arn: str  # the service role Bedrock assumes to read and write the prefix
-    s3_prefix: str  # s3://bucket/folder, in the same region
-    model_ids: Mapping[str, str]  # Claude model id as jobs name it -> Bedrock model id or inference profile ARN
-    minimum_records: int = 100
-    maximum_records: int = 50_000
-    maximum_file_bytes: int = 1_000_000_000
-    timeout_hours: int = 24
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not _PREFIX.fullmatch(self.s3_prefix.rstrip("/")):
-            problems.append(
-                f"s3_prefix: '{self.s3_prefix}' is no S3 address that Bedrock takes; use s3://bucket/folder"
-            )
-        if not self.role_arn.startswith("arn:aws"):
-            problems.append(f"role_arn: '{self.role_arn}' is no role; give the ARN of the batch inference service role")
-        if not 24 <= self.timeout_hours <= 168:
-            problems.append(f"timeout_hours: {self.timeout_hours}, but Bedrock takes 24 to 168")
-        if problems:
-            raise JobError(problems, source="the Bedrock settings")
-
-
-@dataclass(frozen=True)
-class Clients:
-    """boto3 clients: ``bedrock_once`` never retries and is for creating, the others may."""
-
-    bedrock: Any = field(repr=False)
-    bedrock_once: Any = field(repr=False)
-    s3: Any = field(repr=False)
-
-
-def connect(region: str) -> Clients:
-    """Clients with AWS's own search for credentials; one region for all three."""
-    limits = {"connect_timeout": _CONNECT_TIMEOUT_SECONDS, "read_timeout": _READ_TIMEOUT_SECONDS}
-    retrying = Config(retries={"mode": "standard", "total_max_attempts": 4}, **limits)
-    once = Config(retries={"mode": "standard", "total_max_attempts": 1}, **limits)
-    session = boto3.Session(region_name=region)
-    return Clients(
-        bedrock=session.client("bedrock", config=retrying),
-        bedrock_once=session.client("bedrock", config=once),
-        s3=session.client("s3", config=retrying),
-    )
 
 
 class BedrockBatches:
@@ -149,14 +86,15 @@ class BedrockBatches:
         body = input_lines(requests)
         self._check_size(len(body))
         name = f"{_NAME_PREFIX}-{token}-{len(requests)}"
+        assert _NAME.fullmatch(name), "a token is 32 hexadecimal digits; a job of another name is never listed"
         if job_arn := self._find(name):
             return job_arn
         folder = f"{self._settings.s3_prefix.rstrip('/')}/{token}"
         self._upload(f"{folder}/input.jsonl", body)
         if self._clock() - started > _PREPARE_LIMIT_SECONDS:
             raise RefusedError(
-                f"uploading {len(body):,} bytes for Bedrock took longer than {_PREPARE_LIMIT_SECONDS:.0f} s; no job was "
-                "created. Lower escalation.chunk_items, or run nearer to the bucket"
+                f"uploading {len(body):,} bytes for Bedrock took longer than {_PREPARE_LIMIT_SECONDS:.0f} s; "
+                "no job was created. Lower escalation.chunk_items, or run nearer to the bucket"
             )
         return self._start(name, token, model_id, folder)
 
@@ -166,7 +104,7 @@ class BedrockBatches:
 
     def list_since(self, created_after: datetime) -> list[BatchStatus]:
         """See `BatchProvider.list_since`: every job with a name of ours, whatever its prefix was set to then."""
-        with _reading("list the batch inference jobs"):
+        with provider_errors("list the batch inference jobs"):
             return [
                 _status(job)
                 for job in self._jobs(submitTimeAfter=created_after, nameContains=_NAME_PREFIX)
@@ -181,35 +119,42 @@ class BedrockBatches:
             raise ProviderError(f"Bedrock job {batch_id} is still {status}; read its results when it has ended")
         answered: set[str] = set()
         succeeded = 0
-        with _reading(f"read the results of Bedrock job {batch_id}"):
+        with provider_errors(f"read the results of Bedrock job {batch_id}"):
             for row in self._output_rows(job):
                 answered.add(row.custom_id)
                 succeeded += row.kind == "succeeded"
                 yield row
         if succeeded < job.get("successRecordCount", 0):
             raise ProviderError(
-                f"Bedrock job {batch_id} reports {job['successRecordCount']} answers, its output files hold {succeeded}. "
-                f"Look under {_output_uri(job)}: a file was deleted, or this account may not list or read all of them"
+                f"Bedrock job {batch_id} reports {job['successRecordCount']} answers, its files hold {succeeded}. "
+                f"Look under {_output_uri(job)}: a file was deleted or moved; put it back, then run the command again"
             )
         if len(answered) < sent:
             yield from (_unanswered(record, job) for record in self._input_ids(job) if record not in answered)
 
     def cancel(self, batch_id: str) -> None:
         """Stop a job. What it has already answered is kept, and billed; a job that has ended stays as it is."""
-        with _reading(f"stop Bedrock job {batch_id}"):
+        with provider_errors(f"stop Bedrock job {batch_id}"):
             try:
                 self._bedrock.stop_model_invocation_job(jobIdentifier=batch_id)
-            except ClientError as error:
-                if _code(error) != "ConflictException":
+            except SDK_ERRORS as error:
+                if error_code(error) != "ConflictException":
                     raise
+
+    def check(self, request: Request) -> None:
+        """See `BatchProvider.check`. Bedrock has no free trial of a record: only the model id can be looked up."""
+        self._settings.model_ids[request["params"]["model"]]
+
+    def delete(self, batch_id: str) -> None:
+        """See `BatchProvider.delete`: Bedrock's copy is the user's own bucket, whose lifecycle rules decide."""
 
     def _check_count(self, count: int) -> None:
         low, high = self.minimum_requests, self.maximum_requests
         if count < low:
             raise RefusedError(
-                f"{count} items are too few for a Bedrock job, which takes {low} or more (a quota per model; these items "
-                "go to review). Raise escalation.chunk_items so that no chunk is smaller, or set minimum_records to what "
-                "Service Quotas shows as 'Minimum number of records per batch inference job' for this model"
+                f"{count} items are too few for a Bedrock job, which takes {low} or more (a quota of the model); "
+                "these items go to review. If Service Quotas shows a lower 'Minimum number of records per batch "
+                "inference job' for this model, set minimum_records to it"
             )
         if count > high:
             raise RefusedError(
@@ -242,15 +187,15 @@ class BedrockBatches:
         """The job of that name, if an earlier call with the same token made it."""
         try:
             return next((str(job["jobArn"]) for job in self._jobs(nameContains=name) if job["jobName"] == name), None)
-        except _SDK_ERRORS as error:
+        except SDK_ERRORS as error:
             # Whether an earlier call took effect is exactly what could not be asked.
-            raise OutcomeUnknownError(f"cannot look for an earlier job: {_describe(error)}") from error
+            raise OutcomeUnknownError(f"cannot look for an earlier job: {describe(error)}") from error
 
     def _upload(self, uri: str, body: bytes) -> None:
         try:
             self._s3.put_object(**_place(uri), Body=body, ContentType="application/jsonl")
-        except _SDK_ERRORS as error:
-            raise RefusedError(f"cannot write {uri}, so no Bedrock job was created: {_describe(error)}") from error
+        except SDK_ERRORS as error:
+            raise RefusedError(f"cannot write {uri}, so no Bedrock job was created: {describe(error)}") from error
 
     def _start(self, name: str, token: str, model_id: str, folder: str) -> str:
         try:
@@ -259,21 +204,20 @@ class BedrockBatches:
                 clientRequestToken=token,
                 roleArn=self._settings.role_arn,
                 modelId=model_id,
-                modelInvocationType="InvokeModel",
                 inputDataConfig={"s3InputDataConfig": {"s3InputFormat": "JSONL", "s3Uri": f"{folder}/input.jsonl"}},
                 outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"{folder}/output/"}},
                 timeoutDurationInHours=self._settings.timeout_hours,
             )
             return str(answer["jobArn"])
-        except _SDK_ERRORS as error:
-            if _is_refusal(error):
-                raise RefusedError(f"Bedrock refused the job: {_describe(error)}") from error
-            raise OutcomeUnknownError(_describe(error)) from error
-        except KeyError as error:
-            raise OutcomeUnknownError("Bedrock answered without a job id") from error
+        except SDK_ERRORS as error:
+            if is_refusal(error):
+                raise RefusedError(f"Bedrock refused the job: {describe(error)}") from error
+            raise OutcomeUnknownError(describe(error)) from error
+        except _GARBLED as error:
+            raise OutcomeUnknownError("the answer to creating a Bedrock job is not one of Bedrock's") from error
 
     def _job(self, batch_id: str) -> dict[str, Any]:
-        with _reading(f"ask about Bedrock job {batch_id}"):
+        with provider_errors(f"ask about Bedrock job {batch_id}"):
             return dict(self._bedrock.get_model_invocation_job(jobIdentifier=batch_id))
 
     def _jobs(self, **wanted: Any) -> Iterator[dict[str, Any]]:
@@ -291,7 +235,7 @@ class BedrockBatches:
     def _input_ids(self, job: Mapping[str, Any]) -> Iterator[str]:
         uri = job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
         place = _place(uri)
-        with _reading(f"read {uri}, which names the records without an answer"):
+        with provider_errors(f"read {uri}, which names the records without an answer"):
             yield from record_ids(self._lines(place["Bucket"], place["Key"]))
 
     def _lines(self, bucket: str, key: str) -> Iterator[bytes]:
@@ -300,3 +244,37 @@ class BedrockBatches:
             yield from body.iter_lines(chunk_size=_READ_BYTES)
         finally:
             body.close()
+
+
+def _status(job: Mapping[str, Any]) -> BatchStatus:
+    name = _NAME.fullmatch(job.get("jobName", ""))
+    requests = int(name[1]) if name else int(job.get("totalRecordCount", 0))
+    is_ended = job["status"] in _ENDED
+    return BatchStatus(
+        batch_id=job["jobArn"],
+        created_at=job["submitTime"],
+        is_ended=is_ended,
+        requests=requests,
+        finished_requests=requests if is_ended else int(job.get("processedRecordCount", 0)),
+    )
+
+
+def _unanswered(custom_id: str, job: Mapping[str, Any]) -> ItemResult:
+    """What became of a record without an output line, by how its job ended."""
+    status = job["status"]
+    if status == "Stopped":
+        return ItemResult(custom_id, "canceled")
+    if status in ("Expired", "PartiallyCompleted"):  # partially: not every record came up in time
+        return ItemResult(custom_id, "expired")
+    if status == "Failed":
+        return errored(custom_id, "api_error", f"the Bedrock job failed: {job.get('message', 'no reason given')}")
+    return errored(custom_id, "api_error", "Bedrock completed the job without a line for this record")
+
+
+def _output_uri(job: Mapping[str, Any]) -> str:
+    return str(job["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+
+
+def _place(uri: str) -> dict[str, str]:
+    parts = urlsplit(uri)
+    return {"Bucket": parts.netloc, "Key": parts.path.removeprefix("/")}

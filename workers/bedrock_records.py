@@ -14,7 +14,6 @@ from pipelines.escalation.provider import ItemResult, Request
 
 # What Bedrock wants instead of the anthropic-version header: the only value it has for the Messages form.
 _ANTHROPIC_VERSION = "bedrock-2023-05-31"
-# Bedrock's messages can be long lists of schema complaints; a reason in a result row is one line.
 _MESSAGE_LIMIT = 300
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -70,9 +69,13 @@ def item_results(lines: Iterable[bytes]) -> Iterator[ItemResult]:
 
 def errored(custom_id: str, error_type: str, message: str) -> ItemResult:
     """A record that failed; ``error_type`` is one of the Messages API's, whoever reported the failure."""
+    return ItemResult(custom_id, "errored", error_type=error_type, error_message=one_line(message))
+
+
+def one_line(message: str) -> str:
+    """AWS's messages can be long lists of complaints, with line ends; a reason is one line."""
     line = " ".join(message.split())
-    line = line if len(line) <= _MESSAGE_LIMIT else f"{line[:_MESSAGE_LIMIT]}…"
-    return ItemResult(custom_id, "errored", error=f"{error_type}: {line}")
+    return line if len(line) <= _MESSAGE_LIMIT else f"{line[:_MESSAGE_LIMIT]}…"
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:

@@ -52,6 +52,7 @@ class ClaudeBatches:
         """
         self.name = name
         self.price_provider = "anthropic"
+        self.minimum_requests = 1
         self._client = client
         self.settle_seconds = settle_seconds
         self._batches = client.messages.batches

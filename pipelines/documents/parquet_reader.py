@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.documents.lines import Unreadable, failed
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Columns, Document, NoValue, SourceFile
 from pipelines.documents.row_readers import missing_column, row_document
 from pipelines.documents.sources import COMPRESSIONS, open_seekable
 
@@ -37,8 +38,10 @@ def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) 
         _check_text_column(schema, columns.text)
         row_number = 0
         try:
-            for record in _records(parquet, _readable(schema, columns)):
-                yield _document(source, row_number, record, columns, max_document_bytes)
+            names = _readable(schema, columns)
+            unreadable = _unreadable(schema, columns.attributes.difference(names))
+            for record in _records(parquet, names):
+                yield _document(source, row_number, record, unreadable, columns, max_document_bytes)
                 row_number += 1
         except _DAMAGED:
             yield failed(source, row_number, "Parquet data is damaged from this row on; write the file again")
@@ -68,9 +71,22 @@ def _is_number(column_type: pa.DataType) -> bool:
 
 def _readable(schema: pa.Schema, columns: Columns) -> list[str]:
     """The columns to read; an id or label of another type (a date, a struct) counts as absent."""
-    wanted = {columns.text, columns.id, columns.gold or columns.text}
+    wanted = {columns.text, columns.id, columns.gold or columns.text, *columns.attributes}
     present = [schema.field(name) for name in sorted(wanted) if schema.get_field_index(name) >= 0]
     return [field.name for field in present if _is_string(field.type) or _is_number(field.type)]
+
+
+def _unreadable(schema: pa.Schema, names: Iterable[str]) -> dict[str, object]:
+    """Why the columns among ``names`` that there are cannot be used; the others are missing."""
+    types = {
+        name: [str(schema.field(at).type).partition("<")[0] for at in schema.get_all_field_indices(name)]
+        for name in names
+    }
+    return {
+        name: NoValue(f"is of type {found[0]}" if len(found) == 1 else "is there more than once")
+        for name, found in types.items()
+        if found
+    }
 
 
 def _records(parquet: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, _Scalar]]:
@@ -80,10 +96,25 @@ def _records(parquet: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, _S
 
 
 def _document(
-    source: SourceFile, row_number: int, record: dict[str, _Scalar], columns: Columns, max_document_bytes: int
+    source: SourceFile,
+    row_number: int,
+    record: dict[str, _Scalar],
+    unreadable: dict[str, object],
+    columns: Columns,
+    max_document_bytes: int,
 ) -> Document:
     try:
-        values: dict[str, object] = {name: scalar.as_py() for name, scalar in record.items()}
+        values = {name: _plain(scalar) for name, scalar in record.items()} | unreadable
     except UnicodeDecodeError as error:
         return failed(source, row_number, f"not UTF-8 at byte {error.start} of a string; convert it to UTF-8")
     return row_document(source, row_number, values, columns, max_document_bytes)
+
+
+def _plain(scalar: _Scalar) -> object:
+    """The value; of short floats the shortest spelling, because 0.7 written as float32 is meant to be 0.7."""
+    value: object = scalar.as_py()
+    if isinstance(value, float) and isinstance(scalar, pa.FloatScalar):
+        return float(str(np.float32(value)))
+    if isinstance(value, float) and isinstance(scalar, pa.HalfFloatScalar):
+        return float(str(np.float16(value)))
+    return value

@@ -18,6 +18,7 @@ from pipelines.documents.records import Document, SourceFile
 from pipelines.store.schemas import PLAN
 
 Tokenize = Callable[[list[str]], list[list[int]]]
+Withhold = Callable[[Document], str | None]
 
 _TOKENIZE_BATCH = 512
 _BYTES_PER_TOKEN = 4
@@ -41,20 +42,26 @@ def shard_tokens_for(sources: Iterable[SourceFile]) -> int:
     return min(max(tokens // _SHARDS_PER_RUN, _MIN_SHARD_TOKENS), _MAX_SHARD_TOKENS)
 
 
-def plan_shards(documents: Iterable[Document], tokenize: Tokenize, limits: PlanLimits) -> Iterator[pa.Table]:
+def plan_shards(
+    documents: Iterable[Document],
+    tokenize: Tokenize,
+    limits: PlanLimits,
+    withhold: Withhold = lambda document: None,
+) -> Iterator[pa.Table]:
     """Cut documents into shards of about equal work.
 
     Args:
         documents: in input order; those with a ``failure`` keep it.
         tokenize: token ids of each text, special tokens taken as plain text.
         limits: see `PlanLimits`.
+        withhold: the rule that keeps a document from ever being sent to Claude, or None.
 
     Yields:
         Tables of schema `PLAN`, each one shard.
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
-    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens):
+    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold):
         rows.append(row)
         tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
         if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS:
@@ -84,17 +91,19 @@ def _unique(documents: Iterable[Document]) -> Iterator[Document]:
             yield document
 
 
-def _tokenized(documents: Iterable[Document], tokenize: Tokenize, limit: int) -> Iterator[dict[str, object]]:
+def _tokenized(
+    documents: Iterable[Document], tokenize: Tokenize, limit: int, withhold: Withhold
+) -> Iterator[dict[str, object]]:
     batch: list[Document] = []
     for document in documents:
         batch.append(document)
         if len(batch) == _TOKENIZE_BATCH:
-            yield from _rows(batch, tokenize, limit)
+            yield from _rows(batch, tokenize, limit, withhold)
             batch = []
-    yield from _rows(batch, tokenize, limit)
+    yield from _rows(batch, tokenize, limit, withhold)
 
 
-def _rows(batch: list[Document], tokenize: Tokenize, limit: int) -> Iterator[dict[str, object]]:
+def _rows(batch: list[Document], tokenize: Tokenize, limit: int, withhold: Withhold) -> Iterator[dict[str, object]]:
     encoded = iter(tokenize([document.text for document in batch if document.text is not None]))
     for document in batch:
         tokens = next(encoded) if document.text is not None else None
@@ -111,6 +120,7 @@ def _rows(batch: list[Document], tokenize: Tokenize, limit: int) -> Iterator[dic
             "tokens": tokens,
             "gold_label": document.gold_label,
             "failure": document.failure,
+            "withheld": withhold(document),
             "note": note,
         }
 

@@ -6,6 +6,7 @@ A document that could not be read is still a document: its ``failure`` says why,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -25,11 +26,19 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of row formats (JSONL, CSV, Parquet) hold what."""
+    """Which columns of row formats (JSONL, CSV, Parquet) hold what; ``attributes`` are carried along as they are."""
 
     text: str = "text"
     id: str = "id"
     gold: str | None = None
+    attributes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NoValue:
+    """Stands where a column holds nothing to compare with; ``problem`` says why ("is a list")."""
+
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,8 @@ class Document:
     ``document_offset`` is the line (JSONL, CSV; 1-based, the line on which the row starts) or row (Parquet;
     0-based) within the file, 0 for files that are one document. Exactly one of ``text`` and ``failure`` is set.
     ``document_id`` is the user's id, or ``path`` or ``path:offset`` where the input gives none.
+    ``attributes`` of a row are those asked for that it has, each a str, int, float, bool, None or `NoValue`; None
+    where none were asked for, where the file is the document, or where reading failed.
     """
 
     document_id: str
@@ -47,3 +58,4 @@ class Document:
     text: str | None
     gold_label: str | None = None
     failure: str | None = None
+    attributes: Mapping[str, object] | None = None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from pipelines.documents.lines import Line, Unreadable, decode_utf8, failed, over_limit, read_lines
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Columns, Document, NoValue, SourceFile
 from pipelines.documents.sources import open_source
 
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
@@ -20,24 +21,38 @@ _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a l
 
 def read_jsonl(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
     """One JSON object a line; blank lines are skipped."""
+    repeats = _Repeats() if columns.attributes else None  # looked for only where it matters: it takes time
     with open_source(source) as stream:
         for line in read_lines(stream, max_document_bytes):
             if line.problem is None and not line.data.strip():
                 continue
             try:
-                record = _json_object(line)
+                record = _json_object(line, repeats)
             except Unreadable as reason:
                 yield failed(source, line.number, str(reason))
                 continue
-            yield row_document(source, line.number, record, columns, max_document_bytes)
+            repeated = repeats.names if repeats else ()
+            yield row_document(source, line.number, record, columns, max_document_bytes, repeated)
 
 
-def _json_object(line: Line) -> dict[str, object]:
+class _Repeats:
+    """Notes which names an object holds more than once. The outermost object comes last, so its ``names`` stay."""
+
+    def __init__(self) -> None:
+        self.names: Collection[str] = ()
+
+    def __call__(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        self.names = () if len(found) == len(pairs) else Counter(name for name, _ in pairs) - Counter(found.keys())
+        return found
+
+
+def _json_object(line: Line, repeats: _Repeats | None) -> dict[str, object]:
     if line.problem is not None:
         raise Unreadable(line.problem)
     text = decode_utf8(line.data, "line").rstrip()
     try:
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=repeats)
     except json.JSONDecodeError as error:
         is_cut_off = error.pos >= len(text) or error.msg.startswith("Unterminated string")
         where = f"cut off at column {len(text)}?" if is_cut_off else f"at column {error.colno}"
@@ -74,6 +89,7 @@ def _read_delimited(
             return
         if columns.text not in header.fields:
             raise Unreadable(missing_column(columns.text, header.fields))
+        repeated = [name for name in columns.attributes if header.fields.count(name) > 1]
         for row in rows:
             problem = row.problem
             if problem is None and len(row.fields) != len(header.fields):
@@ -86,7 +102,7 @@ def _read_delimited(
                 continue
             # The first of two columns of the same name counts, as in most readers.
             record = dict(zip(reversed(header.fields), reversed(row.fields), strict=True))
-            yield row_document(source, row.number, record, columns, max_document_bytes)
+            yield row_document(source, row.number, record, columns, max_document_bytes, repeated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +206,17 @@ def missing_column(name: str, there_are: list[str]) -> str:
 
 
 def row_document(
-    source: SourceFile, position: int, record: Mapping[str, object], columns: Columns, max_document_bytes: int
+    source: SourceFile,
+    position: int,
+    record: Mapping[str, object],
+    columns: Columns,
+    max_document_bytes: int,
+    repeated: Collection[str] = (),
 ) -> Document:
-    """Makes the document of one row; its id holds even where its text cannot be used."""
+    """Makes the document of one row; its id holds even where its text cannot be used.
+
+    Of names in ``repeated`` the row holds several values, so that none may speak for it as an attribute.
+    """
     document_id = None
     try:
         document_id = _plain_value(record.get(columns.id)) or f"{source.path}:{position}"
@@ -202,7 +226,19 @@ def row_document(
         text = _usable_text(record[columns.text], columns.text, max_document_bytes)
     except Unreadable as reason:
         return failed(source, position, str(reason), document_id)
-    return Document(document_id, source.uri, position, text, gold_label)
+    if not columns.attributes:
+        return Document(document_id, source.uri, position, text, gold_label)
+    attributes = {name: _attribute(record[name]) for name in columns.attributes if name in record}
+    attributes |= {name: NoValue("is there more than once") for name in repeated if name in attributes}
+    return Document(document_id, source.uri, position, text, gold_label, attributes=attributes)
+
+
+def _attribute(value: object) -> object:
+    if isinstance(value, Decimal):
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
+    if value is None or isinstance(value, str | int | float | NoValue):
+        return value
+    return NoValue(f"is {_JSON_TYPES.get(type(value), 'neither text nor number nor boolean')}")
 
 
 def _usable_text(value: object, name: str, max_document_bytes: int) -> str:

@@ -5,10 +5,10 @@
 | a label of the job, in any case | answered |
 | refusal, cut off at max_tokens | next tier at once: the same model would do the same again; without one, review |
 | not JSON, or no label of the job | again on this tier; then next tier; then review |
-| errored: the provider's fault (api, overloaded, timeout, rate limit) | again on this tier; then next tier; then review |
+| errored: api, overloaded, timeout, rate limit | again on this tier; then next tier; then review |
 | expired after 24 h, canceled by somebody else, row missing | again on this tier; then next tier; then review |
-| errored: the account (credit, spend limit, key, permission) | nothing is decided: escalation pauses, the item stays open |
-| errored: the request itself (invalid, too large, unknown model) | next tier; without one, review |
+| errored: credit, spend limit, key, permission | nothing is decided: escalation pauses, the item stays open |
+| errored: the request itself is refused | next tier; without one, review |
 
 "Again" is bounded by `ATTEMPTS_PER_TIER`. Reasons never quote document or answer text.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -100,7 +101,7 @@ class Ledger:
         """Those of the given items that no answer has settled."""
         return (item_id for item_id in item_ids if not self.standing(item_id).is_settled)
 
-    def _after(self, before: Standing, row: dict[str, object]) -> Standing:
+    def _after(self, before: Standing, row: dict[str, Any]) -> Standing:
         """An item's standing after one of its requests ended."""
         ending = Ending(str(row["ending"]))
         summed = replace(
@@ -108,10 +109,10 @@ class Ledger:
             is_in_flight=False,
             reason=row["reason"],
             model=row["model"],
-            cost_usd=add_known([before.cost_usd, row["api_cost_usd"]]),  # type: ignore[list-item]  # of COLLECTED
+            cost_usd=add_known([before.cost_usd, row["api_cost_usd"]]),
             input_tokens=before.input_tokens + _prompt_tokens(row),
-            cached_tokens=before.cached_tokens + int(row["cache_read_tokens"] or 0),  # type: ignore[call-overload]
-            output_tokens=before.output_tokens + int(row["output_tokens"] or 0),  # type: ignore[call-overload]
+            cached_tokens=before.cached_tokens + int(row["cache_read_tokens"] or 0),
+            output_tokens=before.output_tokens + int(row["output_tokens"] or 0),
         )
         if ending is Ending.ANSWERED:
             return replace(summed, is_settled=True, label=row["label"], reason=None)
@@ -125,6 +126,6 @@ class Ledger:
         return replace(summed, is_settled=True, label=None, reason=f"{row['reason']}{times}")
 
 
-def _prompt_tokens(row: dict[str, object]) -> int:
+def _prompt_tokens(row: dict[str, Any]) -> int:
     names = ("input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
-    return sum(int(row[name] or 0) for name in names)  # type: ignore[call-overload]
+    return sum(int(row[name] or 0) for name in names)

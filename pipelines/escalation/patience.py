@@ -25,6 +25,7 @@ class PatientProvider:
         self.name = provider.name
         self.price_provider = provider.price_provider
         self.settle_seconds = provider.settle_seconds
+        self.minimum_requests = provider.minimum_requests
         self._retrying = Retrying(
             retry=retry_if_exception_type(UnavailableError),
             wait=wait_random_exponential(multiplier=0.5, max=min(longest_wait_seconds, _LONGEST_WAIT_SECONDS)),

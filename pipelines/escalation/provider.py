@@ -24,10 +24,6 @@ class TooLargeError(RefusedError):
     """The batch is larger than the provider takes; in two halves it may pass."""
 
 
-class TooFewError(RefusedError):
-    """The batch has fewer requests than the provider takes, and cannot be sent as it is."""
-
-
 class AccountError(RefusedError):
     """The account may not spend now: key, permission, credit, spend limit. Escalation pauses; nothing is lost."""
 
@@ -73,6 +69,7 @@ class BatchProvider(Protocol):
     # How long after its create call began a batch may still be missing from the list: the call's own time limit
     # plus the provider's read lag. Only after that does "not listed" mean "does not exist".
     settle_seconds: float
+    minimum_requests: int  # a batch of fewer is not taken
 
     def check(self, request: Request) -> None:
         """Find out, without spending, whether the provider would take this request.

@@ -28,6 +28,7 @@ PLAN = _schema(
     pa.field("tokens", pa.list_(pa.int32())),  # of the text alone, cut to what fits the context
     pa.field("gold_label", pa.string()),
     pa.field("failure", pa.string()),
+    pa.field("withheld", pa.string()),  # the rule that keeps it from ever being sent to Claude
     pa.field("note", pa.string()),  # e.g. that the text was cut; becomes the row's `reason`
 )
 

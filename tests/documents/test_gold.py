@@ -1,0 +1,86 @@
+"""Known answers from a file: what is read, and the exact words for what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.documents.gold import read_gold_file, with_gold
+from pipelines.documents.records import Document
+from pipelines.errors import JobError
+
+LABELS = ["billing", "outage"]
+
+
+def problems(path: Path | str) -> list[str]:
+    with pytest.raises(JobError) as caught:
+        read_gold_file(str(path), LABELS)
+    return caught.value.problems
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gold.csv"
+
+
+def test_ids_and_labels_are_read_other_columns_ignored(path: Path) -> None:
+    path.write_text('\ufeffwho,label,id\nx,billing,1\n"a,b",outage,"two\nlines"\n', encoding="utf-8")
+    assert read_gold_file(str(path), LABELS) == {"1": "billing", "two\nlines": "outage"}
+
+
+def test_a_file_without_rows_knows_nothing(path: Path) -> None:
+    path.write_text("id,label\n")
+    assert read_gold_file(str(path), LABELS) == {}
+
+
+def test_a_missing_file(path: Path) -> None:
+    assert problems(path) == [f"evaluation.gold_file: no file '{path}'; mend the path or leave evaluation out"]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert problems(tmp_path) == [
+        f"evaluation.gold_file: '{tmp_path}' cannot be read (Is a directory); name a CSV file"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"), [("id,answer", "label"), ("key,label", "id"), ("", "id"), ("id;label", "id")]
+)
+def test_a_missing_column(path: Path, header: str, missing: str) -> None:
+    path.write_text(f"{header}\n1,billing\n" if header else "")
+    assert problems(path) == [f"evaluation.gold_file: {path} has no column '{missing}'; name them id,label"]
+
+
+def test_a_label_the_job_does_not_have_names_its_line(path: Path) -> None:
+    path.write_text("id,label\n1,billing\n2,refund\n3,Outage\n4\n")
+    mend = "is not one of the job's labels; mend the row or add the label"
+    assert problems(path) == [
+        f"evaluation.gold_file: {path}:3: label 'refund' {mend}",
+        f"evaluation.gold_file: {path}:4: label 'Outage' {mend}",
+        f"evaluation.gold_file: {path}:5: label 'None' {mend}",
+    ]
+
+
+def test_of_many_bad_rows_five_are_shown_and_the_rest_counted(path: Path) -> None:
+    path.write_text("id,label\n" + "".join(f"{number},refund\n" for number in range(12)))
+    found = problems(path)
+    assert [problem.split(": ")[1] for problem in found[:5]] == [f"{path}:{line}" for line in range(2, 7)]
+    assert found[5:] == ["evaluation.gold_file: and 7 more such rows"]
+
+
+def test_not_utf8(path: Path) -> None:
+    path.write_bytes(b"id,label\n1,caf\xe9\n")
+    (problem,) = problems(path)
+    assert problem.startswith(f"evaluation.gold_file: {path} is not UTF-8 CSV (")
+    assert problem.endswith("); export it again")
+
+
+def test_documents_get_their_known_answer_and_nothing_else_changes() -> None:
+    documents = [
+        Document("1", "in/a", 1, "text", gold_label="outage"),
+        Document("2", "in/a", 2, None, failure="broken"),
+        Document("3", "in/a", 3, "text", gold_label="outage"),
+    ]
+    first, second, third = with_gold(documents, {"1": "billing", "2": "outage"})
+    assert first == Document("1", "in/a", 1, "text", gold_label="billing")
+    assert second == Document("2", "in/a", 2, None, gold_label="outage", failure="broken")
+    assert third is documents[2]

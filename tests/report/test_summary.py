@@ -1,0 +1,193 @@
+"""The books of a run: they say what the rows say, to the last digit, or they are not closed."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.errors import InvariantError
+from pipelines.report.page import as_markdown, percent, usd
+from pipelines.report.summary import NEEDED_COLUMNS, Summary, Tally, summarize
+from pipelines.results import ROUTES
+from pipelines.store.schemas import RESULTS, read_parquet, to_parquet
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+GPU_UNKNOWN = "engine cost is unknown: set compute.device_hour_usd in the job"
+API_UNKNOWN = "cost of Claude is unknown: its model is not in the price book, or rows came without usage"
+FREE = Decimal(0)
+
+
+def row(route: str, **values: Any) -> dict[str, Any]:
+    money = {"gpu_cost_usd": FREE, "api_cost_usd": FREE, "cost_usd": FREE}
+    fixed = {"item_id": "i", "document_id": "d", "document_uri": "u", "document_offset": 0, "task": "classification"}
+    return fixed | money | {"gpu_seconds": 0.0, "run_id": "run_1", "settled_at": NOW, "route": route} | values
+
+
+def parts(*rows: dict[str, Any], size: int = 2) -> list[pa.Table]:
+    """Published and read back the way a run does it."""
+    tables = [pa.Table.from_pylist(list(rows[start : start + size]), RESULTS) for start in range(0, len(rows), size)]
+    return [read_parquet(to_parquet(table), NEEDED_COLUMNS) for table in tables]
+
+
+def close(tally: Tally, planned_items: int, provider: str | None = "anthropic") -> Summary:
+    return tally.summary(
+        run_id="run_1", results="out/results", planned_items=planned_items, provider=provider, engine_held_seconds=12.5
+    )
+
+
+def summary(*rows: dict[str, Any]) -> Summary:
+    return close(summarize(parts(*rows)), len(rows))
+
+
+def test_items_and_money_by_route_add_up() -> None:
+    engine, claude = Decimal("0.000000000001"), Decimal("0.000123456789")
+    closed = summary(
+        row("accepted", gpu_cost_usd=engine, cost_usd=engine, gpu_seconds=0.25),
+        row("accepted", gpu_cost_usd=engine, cost_usd=engine, gpu_seconds=0.25),
+        row("escalated", gpu_cost_usd=engine, api_cost_usd=claude, cost_usd=engine + claude, api_input_tokens=9),
+        row("review", gpu_cost_usd=engine, cost_usd=engine),
+        row("failed"),
+    )
+    assert {name: route.items for name, route in closed.routes.items()} == {
+        "accepted": 2,
+        "escalated": 1,
+        "review": 1,
+        "withheld": 0,
+        "failed": 1,
+    }
+    assert tuple(closed.routes) == ROUTES
+    assert closed.routes["accepted"].cost_usd == 2 * engine
+    assert closed.routes["withheld"].cost_usd == 0
+    assert (closed.gpu_cost_usd, closed.api_cost_usd) == (4 * engine, claude)
+    assert closed.cost_usd == 4 * engine + claude
+    assert (closed.items, closed.gpu_seconds, closed.warnings) == (5, 0.5, [])
+
+
+AMOUNT = st.decimals(0, 100, places=12)
+ROW = st.builds(
+    lambda route, engine, claude: row(route, gpu_cost_usd=engine, api_cost_usd=claude, cost_usd=engine + claude),
+    st.sampled_from(ROUTES),
+    AMOUNT,
+    AMOUNT,
+)
+
+
+@given(st.lists(ROW, max_size=12), st.integers(1, 5))
+def test_the_total_is_the_sum_of_the_rows_however_they_are_cut(rows: list[dict[str, Any]], size: int) -> None:
+    tables = [pa.Table.from_pylist(rows[start : start + size], RESULTS) for start in range(0, len(rows), size)]
+    closed = close(summarize(tables), len(rows))
+    for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
+        assert getattr(closed, column) == sum((row[column] for row in rows), FREE)
+        assert getattr(closed, column) == sum((getattr(r, column) for r in closed.routes.values()), FREE)
+    assert sum(route.items for route in closed.routes.values()) == len(rows) == closed.items
+
+
+@pytest.mark.parametrize("planned", [0, 1, 3])
+def test_rows_that_are_not_the_planned_items_do_not_close_the_books(planned: int) -> None:
+    with pytest.raises(InvariantError) as caught:
+        close(summarize(parts(row("accepted"), row("failed"))), planned)
+    assert str(caught.value) == (
+        f"run run_1: 2 result rows for {planned} planned items; the run is not complete. "
+        "Do not use the results; please report this with the run's folder"
+    )
+
+
+def test_a_route_nobody_knows_does_not_close_the_books() -> None:
+    with pytest.raises(InvariantError):
+        close(summarize(parts(row("accepted"), row("lost"))), 2)
+    with pytest.raises(InvariantError):
+        close(summarize(parts(row("accepted"), row("lost"))), 1)
+
+
+def test_a_run_over_nothing_has_books_too() -> None:
+    closed = close(summarize([RESULTS.empty_table()]), 0)
+    assert (closed.items, closed.cost_usd, closed.accuracy, closed.escalated_share) == (0, 0, None, 0.0)
+    assert closed.all_claude_cost_usd is None
+
+
+def test_an_unknown_cost_is_never_counted_as_nothing() -> None:
+    engine = Decimal("0.5")
+    closed = summary(
+        row("accepted", gpu_cost_usd=engine, cost_usd=engine),
+        row("escalated", gpu_cost_usd=engine, api_cost_usd=None, cost_usd=None, api_input_tokens=9),
+    )
+    assert (closed.gpu_cost_usd, closed.api_cost_usd, closed.cost_usd) == (1, None, None)
+    assert (closed.routes["accepted"].cost_usd, closed.routes["escalated"].cost_usd) == (engine, None)
+    assert closed.all_claude_cost_usd is None
+    assert closed.warnings == [API_UNKNOWN]
+    both = summary(row("escalated", gpu_cost_usd=None, api_cost_usd=None, cost_usd=None))
+    assert both.warnings == [GPU_UNKNOWN, API_UNKNOWN]
+
+
+def test_what_all_items_would_cost_is_scaled_from_those_that_were_asked() -> None:
+    """Two of five scorable items cost 0.03 together: five would cost 0.075."""
+    asked = [row("escalated", api_cost_usd=Decimal(cost), api_input_tokens=9) for cost in ("0.01", "0.02")]
+    closed = summary(*asked, row("accepted"), row("accepted"), row("review"), row("failed"))
+    assert closed.all_claude_cost_usd == Decimal("0.075")
+    assert closed.escalated_share == 0.4
+
+
+def test_what_was_asked_and_not_answered_counts_as_asked() -> None:
+    closed = summary(row("review", api_cost_usd=Decimal("0.01"), api_input_tokens=9), row("accepted"))
+    assert closed.escalated_share == 0.5
+    assert closed.all_claude_cost_usd == Decimal("0.02")
+
+
+def test_without_anything_asked_nothing_is_estimated() -> None:
+    assert summary(row("accepted")).all_claude_cost_usd is None
+
+
+def test_accuracy_counts_rows_with_a_known_answer() -> None:
+    closed = summary(
+        row("accepted", gold_label="a", answer="a", engine_answer="a"),
+        row("escalated", gold_label="a", answer="a", engine_answer="b"),
+        row("review", gold_label="b", engine_answer="b"),
+        row("accepted", gold_label="b", answer="a", engine_answer="a"),
+        row("accepted", answer="a", engine_answer="a"),
+        row("failed", gold_label="a"),
+    )
+    accuracy = closed.accuracy
+    assert accuracy
+    assert (accuracy.engine_answers, accuracy.engine_alone) == (4, 0.5)
+    assert (accuracy.final_answers, accuracy.final) == (3, pytest.approx(2 / 3))
+    assert accuracy.gold_items == 5
+
+
+def test_without_known_answers_there_is_no_accuracy() -> None:
+    assert summary(row("accepted", answer="a")).accuracy is None
+    only_failed = summary(row("failed", gold_label="a")).accuracy
+    assert only_failed
+    assert (only_failed.engine_alone, only_failed.final) == (None, None)
+
+
+def test_a_summary_survives_json_to_the_last_digit() -> None:
+    closed = summary(row("accepted", cost_usd=Decimal("0.000000000001")))
+    assert Summary.model_validate_json(closed.model_dump_json()) == closed
+
+
+def test_the_page_shows_every_route_and_warning() -> None:
+    page = as_markdown(
+        close(
+            summarize(parts(row("accepted", cost_usd=Decimal("0.50")), row("review", cost_usd=None))), 2, "simulation"
+        )
+    )
+    assert "| accepted | 1 | 0 | 0 | 0.5 |" in page
+    assert "| review | 1 | 0 | 0 | unknown |" in page
+    assert "| **all** | 2 | 0 | 0 | unknown |" in page
+    assert "**Simulation**" in page
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("0", "0"), ("0.000000000001", "0.000000000001"), ("1200.50", "1200.5"), ("100", "100"), (None, "unknown")],
+)
+def test_money_for_people(amount: str | None, text: str) -> None:
+    assert usd(None if amount is None else Decimal(amount)) == text
+
+
+def test_shares_for_people() -> None:
+    assert (percent(0.4567), percent(None)) == ("45.7%", "-")

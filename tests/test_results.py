@@ -1,0 +1,285 @@
+"""From plan, predictions and answers to result rows: one item, one row, one route, and what it cost."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.cascade.confidence import Calibration
+from pipelines.cascade.decisions import Rule
+from pipelines.costs.accounting import device_cost, sum_money
+from pipelines.errors import InvariantError
+from pipelines.results import ROUTES, DecidedShard, RunFacts, answer_rows, decide_shard, empty_results
+from pipelines.store.schemas import COLLECTED, PLAN, PREDICTIONS, RESULTS
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+HOUR_USD = Decimal("2.50")
+FACTS = RunFacts(
+    run_id="run_1",
+    task="classification",
+    labels=("billing", "outage"),
+    model="starter",
+    model_revision="sha256-00",
+    device_hour_usd=HOUR_USD,
+    calibration=None,
+    rule=Rule(raw_threshold=0.8),
+    is_escalating=True,
+)
+ENGINE_NANOSECONDS = 5_000_000
+ENGINE_COST = device_cost(ENGINE_NANOSECONDS, HOUR_USD)
+HELD = "probability under 0.8 and escalation is off"
+
+
+def plan(*failures: str | None, notes: dict[int, str] | None = None) -> pa.Table:
+    rows = [
+        {
+            "item_id": f"itm_{number}",
+            "document_id": f"doc-{number}",
+            "document_uri": "in/a.jsonl",
+            "document_offset": number,
+            "text": None if failure else "text",
+            "gold_label": "billing",
+            "failure": failure,
+            "note": (notes or {}).get(number),
+        }
+        for number, failure in enumerate(failures)
+    ]
+    return pa.Table.from_pylist(rows, schema=PLAN)
+
+
+def predictions(shares: dict[int, float], nanoseconds: int = ENGINE_NANOSECONDS) -> pa.Table:
+    """Probability of the first label, by the item's number."""
+    rows = [
+        {
+            "item_id": f"itm_{number}",
+            "label_logprobs": np.log([share, 1 - share]).tolist(),
+            "input_tokens": 100,
+            "cached_tokens": 60,
+            "output_tokens": 1,
+            "device_nanoseconds": nanoseconds,
+            "scored_at": NOW,
+        }
+        for number, share in shares.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=PREDICTIONS)
+
+
+def decide(facts: RunFacts = FACTS, notes: dict[int, str] | None = None) -> DecidedShard:
+    """Item 0 is sure, 1 failed, 2 is doubtful, 3 is sure of the other label."""
+    table = plan(None, "in/a.jsonl:1: is empty", None, None, notes=notes)
+    return decide_shard(facts, table, predictions({0: 0.95, 2: 0.6, 3: 0.1}), NOW)
+
+
+def columns(table: pa.Table, *names: str) -> list[Any]:
+    rows = list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    return [row[0] for row in rows] if len(names) == 1 else rows
+
+
+def test_every_item_has_one_row_in_order_of_the_results_schema() -> None:
+    decided = decide()
+    assert decided.rows.schema.equals(RESULTS, check_metadata=True)
+    assert columns(decided.rows, "item_id") == ["itm_0", "itm_1", "itm_2", "itm_3"]
+    assert decided.is_doubtful.tolist() == [False, False, True, False]
+    assert columns(decided.settled, "item_id") == ["itm_0", "itm_1", "itm_3"]
+    assert columns(decided.doubtful, "item_id") == ["itm_2"]
+
+
+def test_an_accepted_row_says_everything() -> None:
+    (row, *_) = decide().rows.to_pylist()
+    assert row["raw_prob"] == pytest.approx(0.95)
+    assert row["label_mass"] == pytest.approx(1.0)
+    del row["raw_prob"], row["label_mass"]
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "item_id": "itm_0",
+        "document_id": "doc-0",
+        "document_uri": "in/a.jsonl",
+        "document_offset": 0,
+        "task": "classification",
+        "answer": "billing",
+        "engine_answer": "billing",
+        "route": "accepted",
+        "model": "starter",
+        "model_revision": "sha256-00",
+        "input_tokens": 100,
+        "cached_tokens": 60,
+        "output_tokens": 1,
+        "gpu_seconds": 0.005,
+        "gpu_cost_usd": ENGINE_COST,
+        "api_cost_usd": 0,
+        "cost_usd": ENGINE_COST,
+        "run_id": "run_1",
+        "scored_at": NOW,
+        "settled_at": NOW,
+        "gold_label": "billing",
+    }
+
+
+def test_answers_and_routes() -> None:
+    assert columns(decide().rows, "route", "answer", "engine_answer") == [
+        ("accepted", "billing", "billing"),
+        ("failed", None, None),
+        ("review", None, "billing"),
+        ("accepted", "outage", "outage"),
+    ]
+    assert set(columns(decide().rows, "route")) <= set(ROUTES)
+
+
+def test_a_failed_row_says_why_and_costs_nothing() -> None:
+    row = decide().rows.to_pylist()[1]
+    assert row["reason"] == "in/a.jsonl:1: is empty"
+    assert (row["gpu_cost_usd"], row["api_cost_usd"], row["cost_usd"], row["gpu_seconds"]) == (0, 0, 0, 0.0)
+    assert (row["input_tokens"], row["cached_tokens"], row["output_tokens"]) == (0, 0, 0)
+    assert (row["raw_prob"], row["label_mass"], row["confidence"], row["model"], row["scored_at"]) == (None,) * 5
+
+
+def test_without_escalation_doubtful_rows_are_held_for_review_and_say_so() -> None:
+    decided = decide(replace(FACTS, is_escalating=False), notes={2: "cut: x", 3: "cut: y"})
+    assert not decided.is_doubtful.any()
+    assert columns(decided.settled, "route", "reason") == [
+        ("accepted", None),
+        ("failed", "in/a.jsonl:1: is empty"),
+        ("review", f"{HELD}; cut: x"),
+        ("accepted", "cut: y"),
+    ]
+    assert columns(decide(replace(FACTS, is_escalating=False)).rows, "reason")[2] == HELD
+
+
+def test_without_a_device_price_costs_are_unknown_not_nothing() -> None:
+    rows = decide(replace(FACTS, device_hour_usd=None)).rows
+    assert columns(rows, "gpu_cost_usd", "cost_usd") == [(None, None), (0, 0), (None, None), (None, None)]
+    assert columns(rows, "api_cost_usd") == [0, 0, 0, 0]
+    assert columns(rows, "gpu_seconds") == [0.005, 0.0, 0.005, 0.005]
+
+
+def test_confidence_is_calibrated_or_null() -> None:
+    assert columns(decide().rows, "confidence") == [None] * 4
+    calibration = Calibration(
+        method="temperature", temperature=2.0, fitted_on=9, prompt_fingerprint="", labels=(), model_sha256=""
+    )
+    confidences = columns(decide(replace(FACTS, calibration=calibration)).rows, "confidence")
+    odds = (0.95 / 0.05) ** 0.5
+    assert confidences[0] == pytest.approx(odds / (1 + odds), abs=1e-6)
+    assert confidences[1] is None
+
+
+MISMATCHES = {
+    "one too few": {0: 0.9, 2: 0.9},
+    "one too many": {0: 0.9, 1: 0.9, 2: 0.9, 3: 0.9},
+    "another order": {0: 0.9, 3: 0.9, 2: 0.9},
+    "another item": {0: 0.9, 2: 0.9, 7: 0.9},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize("shares", MISMATCHES.values(), ids=MISMATCHES)
+def test_predictions_of_another_plan_are_refused(shares: dict[int, float]) -> None:
+    with pytest.raises(InvariantError) as caught:
+        decide_shard(FACTS, plan(None, "broken", None, None), predictions(shares), NOW)
+    assert str(caught.value) == "predictions do not match the plan of run run_1; start a run with another id"
+
+
+def test_a_shard_of_failures_only_and_an_empty_one() -> None:
+    decided = decide_shard(FACTS, plan("a", "b"), predictions({}), NOW)
+    assert columns(decided.rows, "route", "reason") == [("failed", "a"), ("failed", "b")]
+    assert decide_shard(FACTS, plan(), predictions({}), NOW).rows.equals(empty_results())
+
+
+def test_only_the_columns_read_in_a_run_are_needed_of_the_plan() -> None:
+    table = plan(None, None).drop_columns(["text", "tokens"])
+    assert len(decide_shard(FACTS, table, predictions({0: 0.9, 1: 0.9}), NOW).rows) == 2
+
+
+ITEM = st.none() | st.floats(0.01, 0.99)
+
+
+@given(st.lists(ITEM, max_size=20), st.floats(0.01, 1.0), st.booleans(), st.integers(0, 10**12))
+def test_rows_settled_and_doubtful_are_the_plan(
+    items: list[float | None], threshold: float, is_escalating: bool, nanoseconds: int
+) -> None:
+    facts = replace(FACTS, rule=Rule(raw_threshold=threshold), is_escalating=is_escalating)
+    shares = {number: share for number, share in enumerate(items) if share is not None}
+    table = plan(*("broken" if share is None else None for share in items))
+    decided = decide_shard(facts, table, predictions(shares, nanoseconds), NOW)
+    assert len(decided.settled) + len(decided.doubtful) == len(items)
+    assert set(columns(decided.doubtful, "route")) <= {"review"}
+    for row in decided.rows.to_pylist():
+        assert (row["route"] == "accepted") == (row["answer"] is not None)
+        assert row["cost_usd"] == row["gpu_cost_usd"] + row["api_cost_usd"]
+        if row["route"] in ("failed", "review") and not is_escalating:
+            assert row["reason"]
+    assert sum_money(decided.rows["gpu_cost_usd"]) == device_cost(nanoseconds, HOUR_USD) * len(shares)
+
+
+def collected(**changes: Any) -> pa.Table:
+    row = {
+        "item_id": "itm_2",
+        "label": "outage",
+        "reason": None,
+        "model": "claude-haiku-5-5",
+        "input_tokens": 1_000,
+        "cache_write_5m_tokens": 20,
+        "cache_write_1h_tokens": 3,
+        "cache_read_tokens": 400,
+        "output_tokens": 17,
+        "api_cost_usd": Decimal("0.000123456789"),
+        "settled_at": LATER,
+    }
+    return pa.Table.from_pylist([row | changes], schema=COLLECTED)
+
+
+def test_an_answered_item_is_escalated_and_costs_engine_and_claude_together() -> None:
+    table = answer_rows(decide().doubtful, collected(), " (simulation)")
+    assert table.schema.equals(RESULTS, check_metadata=True)
+    (row,) = table.to_pylist()
+    assert (row["route"], row["answer"], row["engine_answer"], row["reason"]) == (
+        "escalated",
+        "outage",
+        "billing",
+        None,
+    )
+    assert (row["model"], row["model_revision"]) == ("claude-haiku-5-5 (simulation)", None)
+    assert (row["api_input_tokens"], row["api_cached_tokens"], row["api_output_tokens"]) == (1_423, 400, 17)
+    assert (row["input_tokens"], row["cached_tokens"], row["output_tokens"]) == (100, 60, 1)
+    assert row["gpu_cost_usd"] == ENGINE_COST
+    assert row["api_cost_usd"] == Decimal("0.000123456789")
+    assert row["cost_usd"] == ENGINE_COST + Decimal("0.000123456789")
+    assert (row["confidence"], row["raw_prob"]) == (None, pytest.approx(0.6))
+    assert (row["scored_at"], row["settled_at"]) == (NOW, LATER)
+
+
+def test_an_item_claude_could_not_answer_is_held_for_review_with_the_reason() -> None:
+    table = answer_rows(decide().doubtful, collected(label=None, reason="Claude refused to answer"))
+    assert columns(table, "route", "answer", "reason") == [("review", None, "Claude refused to answer")]
+
+
+def test_a_note_about_the_text_stays() -> None:
+    table = answer_rows(decide(notes={2: "cut: x"}).doubtful, collected())
+    assert columns(table, "route", "reason") == [("escalated", "cut: x")]
+
+
+def test_a_request_that_was_not_billed_has_no_tokens() -> None:
+    tokens = dict.fromkeys([name for name in COLLECTED.names if name.endswith("_tokens")])
+    (row,) = answer_rows(
+        decide().doubtful, collected(label=None, reason="expired", api_cost_usd=Decimal(0), **tokens)
+    ).to_pylist()
+    assert (row["api_input_tokens"], row["api_cost_usd"], row["cost_usd"]) == (None, 0, ENGINE_COST)
+
+
+def test_an_unknown_part_makes_the_row_unknown() -> None:
+    (row,) = answer_rows(decide().doubtful, collected(api_cost_usd=None)).to_pylist()
+    assert (row["gpu_cost_usd"], row["api_cost_usd"], row["cost_usd"]) == (ENGINE_COST, None, None)
+    (row,) = answer_rows(decide(replace(FACTS, device_hour_usd=None)).doubtful, collected()).to_pylist()
+    assert (row["gpu_cost_usd"], row["cost_usd"]) == (None, None)
+
+
+def test_answers_to_other_items_are_refused() -> None:
+    with pytest.raises(InvariantError) as caught:
+        answer_rows(decide().doubtful, collected(item_id="itm_9"))
+    assert str(caught.value) == ("the answers collected are not those of the items sent; start a run with another id")

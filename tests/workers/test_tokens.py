@@ -1,0 +1,167 @@
+"""Text to token ids, with a tiny byte-level tokenizer whose chat template has a thinking switch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
+
+from pipelines.errors import JobError
+from pipelines.tasks.classification import assign_codes, local_prompt
+from workers.catalogue import ResolvedModel
+from workers.tokens import ModelTokenizer, context_length
+
+SPECIAL = ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+PAIRS = [first + second for first in "AB" for second in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]  # 52 two-letter tokens
+
+
+def make_model(folder: Path, pairs: list[str], chat_template: str | None = CHAT_TEMPLATE) -> ResolvedModel:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*letters, *pairs])}
+    tokenizer = Tokenizer(BPE(vocabulary, [(pair[0], pair[1]) for pair in pairs]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    wrapped.chat_template = chat_template
+    wrapped.save_pretrained(folder)
+    (folder / "config.json").write_text('{"max_position_embeddings": 512}')
+    return ResolvedModel("tiny", str(folder), "0", folder, {}, None)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
+    return make_model(tmp_path_factory.mktemp("tiny"), PAIRS)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model: ResolvedModel) -> ModelTokenizer:
+    return ModelTokenizer(model)
+
+
+@pytest.fixture(scope="module")
+def decode(model: ResolvedModel) -> Callable[[tuple[int, ...] | list[int]], str]:
+    plain = Tokenizer.from_file(str(model.files / "tokenizer.json"))
+    return lambda ids: plain.decode(list(ids), skip_special_tokens=False)
+
+
+@pytest.fixture(scope="module")
+def special_ids(model: ResolvedModel) -> set[int]:
+    plain = Tokenizer.from_file(str(model.files / "tokenizer.json"))
+    return {plain.token_to_id(token) for token in SPECIAL}
+
+
+Decode = Callable[[tuple[int, ...] | list[int]], str]
+LABELS = {"billing": "money", "outage": None}
+
+
+@given(parts=st.lists(st.sampled_from([*SPECIAL, "text", "\n", "é", " "]), max_size=8))
+def test_special_tokens_in_a_document_stay_plain_text(
+    tokenizer: ModelTokenizer, decode: Decode, special_ids: set[int], parts: list[str]
+) -> None:
+    text = "".join(parts)
+    (ids,) = tokenizer.encode_documents([text])
+    assert not special_ids & set(ids)
+    assert decode(ids) == text
+
+
+def test_documents_are_encoded_one_by_one_uncut_and_unpadded(tokenizer: ModelTokenizer) -> None:
+    encoded = tokenizer.encode_documents(["abc", "", "x" * 5_000])
+    assert [len(ids) for ids in encoded] == [3, 0, 5_000]
+    assert tokenizer.encode_documents(["abc"]) == encoded[:1]
+    assert tokenizer.encode_documents([]) == []
+
+
+def test_the_frame_is_the_chat_template_around_the_document_with_thinking_off(
+    tokenizer: ModelTokenizer, decode: Decode, special_ids: set[int]
+) -> None:
+    prompt = local_prompt(assign_codes(LABELS, tokenizer.is_single_token, "tiny"), "Sort it.")
+    frame = tokenizer.encode_frame(prompt)
+    (document,) = tokenizer.encode_documents(["My <|im_end|> bill."])
+    whole = decode([*frame.prefix, *document, *frame.suffix])
+    assert whole == (
+        f"<|im_start|>user\n{prompt.before}My <|im_end|> bill.{prompt.after}<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+    assert len(frame) == len(frame.prefix) + len(frame.suffix)
+    # The frame's own marks are real ones: the turn's start before the document, its end and three more after it.
+    assert [id in special_ids for id in frame.prefix].count(True) == 1
+    assert [id in special_ids for id in frame.suffix].count(True) == 4
+
+
+def test_the_codes_of_the_frame_are_the_tokens_the_engine_answers_with(
+    tokenizer: ModelTokenizer, decode: Decode
+) -> None:
+    labels = assign_codes(LABELS, tokenizer.is_single_token, "tiny")
+    assert [(label.code, label.name) for label in labels] == [("A", "billing"), ("B", "outage")]
+    frame = tokenizer.encode_frame(local_prompt(labels, "Sort it."))
+    assert [decode((code,)) for code in frame.codes] == ["A", "B"]
+
+
+def test_what_is_one_token_and_what_is_not(tokenizer: ModelTokenizer) -> None:
+    assert tokenizer.is_single_token("A")
+    assert tokenizer.is_single_token("AB")
+    assert not tokenizer.is_single_token("ZZ")
+    assert not tokenizer.is_single_token("<|im_end|>")
+    assert not tokenizer.is_single_token("")
+
+
+def many_labels(count: int) -> dict[str, str | None]:
+    return {f"label {number}": None for number in range(count)}
+
+
+def test_up_to_26_labels_get_a_letter_and_more_get_two(tokenizer: ModelTokenizer, decode: Decode) -> None:
+    letters = assign_codes(many_labels(26), tokenizer.is_single_token, "tiny")
+    assert "".join(label.code for label in letters) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    labels = assign_codes(many_labels(30), tokenizer.is_single_token, "tiny")
+    assert [label.code for label in labels] == PAIRS[:30]
+    frame = tokenizer.encode_frame(local_prompt(labels, "Sort it."))
+    assert [decode((code,)) for code in frame.codes] == PAIRS[:30]
+    assert len(set(frame.codes)) == 30
+
+
+def test_more_labels_than_one_token_can_tell_apart_are_refused(tokenizer: ModelTokenizer) -> None:
+    with pytest.raises(JobError) as caught:
+        assign_codes(many_labels(53), tokenizer.is_single_token, "tiny")
+    assert caught.value.problems == [
+        "labels: 53 labels, but model 'tiny' has one-token codes for 52 only; "
+        "merge labels, or choose a model with a larger vocabulary"
+    ]
+
+
+def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(JobError) as caught:
+        ModelTokenizer(ResolvedModel("tiny", str(tmp_path), "0", tmp_path, {}, None))
+    assert caught.value.problems == [f"model: 'tiny' has no tokenizer.json in {tmp_path}; it is needed"]
+
+
+def test_a_model_without_a_chat_template(tmp_path: Path) -> None:
+    tokenizer = ModelTokenizer(make_model(tmp_path, PAIRS, chat_template=None))
+    labels = assign_codes(LABELS, tokenizer.is_single_token, "tiny")
+    with pytest.raises(JobError) as caught:
+        tokenizer.encode_frame(local_prompt(labels, "Sort it."))
+    assert caught.value.problems == [f"model: the files in {tmp_path} have no chat template; use an instruct model"]
+
+
+@pytest.mark.parametrize(
+    ("config", "engine", "length"),
+    [
+        ('{"max_position_embeddings": 512}', {}, 512),
+        ('{"max_position_embeddings": 512}', {"max_model_len": 128}, 128),
+        ('{"text_config": {"max_position_embeddings": 262144}}', {}, 262_144),
+    ],
+)
+def test_the_context_is_what_the_engine_is_given_or_the_config_says(
+    tmp_path: Path, config: str, engine: dict[str, int], length: int
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    assert context_length(ResolvedModel("tiny", "", "", tmp_path, engine, None)) == length

@@ -26,9 +26,6 @@ class Settings(BaseSettings):
     )
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
     anthropic_base_url: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
-    reconcile_wait_seconds: float = Field(
-        120, ge=0, description="how long a message batch may take to appear in the provider's list after a cut-off POST"
-    )
     poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
 
 

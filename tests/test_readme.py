@@ -162,8 +162,10 @@ def ray_head(home: Path) -> Iterator[str]:
                 break
         assert address, "the Ray head did not start"
         ip = re.sub(r"\x1b\[[\d;]*m", "", address.group(1))
-        yield f"{ip}:{port}"
-        process.terminate()
+        try:
+            yield f"{ip}:{port}"
+        finally:
+            process.terminate()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -184,5 +186,7 @@ def prefect_server(home: Path) -> Iterator[str]:
                 time.sleep(0.3)
         else:
             raise AssertionError("the Prefect server did not start")
-        yield api
-        process.terminate()
+        try:
+            yield api
+        finally:
+            process.terminate()

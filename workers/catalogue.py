@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
@@ -131,7 +131,10 @@ def _read_calibration(folder: Path) -> Calibration | None:
     path = folder / "calibration.json"
     if not path.is_file():
         return None
-    calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise JobError([f"model: {path} is not a calibration ({error.error_count()} mistakes); remove it"]) from error
     weights = folder / "model.safetensors"
     # A map fitted to other weights says nothing about these.
     return calibration if weights.is_file() and _sha256(weights) == calibration.model_sha256 else None

@@ -82,6 +82,11 @@ def context_length(model: ResolvedModel) -> int:
     asked = model.engine.get("max_model_len")
     if asked is not None:
         return int(asked)
-    config = json.loads((model.files / "config.json").read_text(encoding="utf-8"))
-    inner = config.get("text_config", config)  # multimodal models keep the language model's config inside
-    return int(inner["max_position_embeddings"])
+    try:
+        config = json.loads((model.files / "config.json").read_text(encoding="utf-8"))
+        inner = config.get("text_config", config)  # multimodal models keep the language model's config inside
+        return int(inner["max_position_embeddings"])
+    except (OSError, ValueError, KeyError) as error:
+        raise JobError(
+            [f"model: '{model.name}' does not say how long a text it reads; give engine: {{max_model_len: ...}}"]
+        ) from error

@@ -62,20 +62,24 @@ def _submit_table(folder: Path, documents: int, model: str) -> Table:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     job = write_job(folder / "job.yaml", path, folder / "runs", model)
     environment = child_environment(folder, {"PYTHONUNBUFFERED": "1"})
+    awaited = dict(_LINES)
     started = last = time.perf_counter()
     table = Table("until the line", "seconds", "spent on", title=f"pipeline submit, {documents:,} documents")
-    with subprocess.Popen(
-        [COMMAND, "submit", job], env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE
-    ) as process:
+    with (
+        (folder / "stderr.txt").open("w") as errors,
+        subprocess.Popen(
+            [COMMAND, "submit", job], env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=errors
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             now, word = time.perf_counter(), line.split(" ")[0]
-            if word in _LINES:
-                table.add_row(word, f"{now - last:.1f}", _LINES[word])
+            if spent_on := awaited.pop(word, None):  # the summary has lines that begin with the same words
+                table.add_row(word, f"{now - last:.1f}", spent_on)
                 last = now
     ended = time.perf_counter()
     if process.returncode:
-        raise SystemExit(f"pipeline submit ended with {process.returncode}; its log is in {folder}")
+        raise SystemExit((folder / "stderr.txt").read_text() + f"pipeline submit ended with {process.returncode}")
     table.add_row("end", f"{ended - last:.1f}", "Prefect's server and Ray stopped, process ended")
     table.add_section()
     table.add_row("all", f"{ended - started:.1f}", "")

@@ -6,13 +6,10 @@ or job file, 3 stopped by budget, 130 interrupted.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from pipelines.errors import JobError, RunNotFoundError, SluiceError
 
 if TYPE_CHECKING:
     from flows.terminal import Terminal
@@ -121,15 +118,3 @@ def models(as_json: _JsonOption = False) -> None:
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_models(catalogue().models)
-
-
-def main() -> None:
-    """Entry point: every error of ours becomes one clear message and an exit code."""
-    try:
-        app()
-    except (JobError, RunNotFoundError) as error:
-        print(f"pipeline: {error}", file=sys.stderr)
-        sys.exit(2)
-    except SluiceError as error:
-        print(f"pipeline: {error}", file=sys.stderr)
-        sys.exit(1)

@@ -17,11 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from flows.progress import ProgressReporter
-from pipelines.errors import SluiceError
+from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import accuracy_line, percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
@@ -47,8 +48,8 @@ class Terminal:
         """
         self._as_json = as_json
         self.log_path: Path | None = None
-        self._saved = (os.dup(1), os.dup(2))
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._err = os.fdopen(os.dup(2), "w", encoding="utf-8")
         self.console = Console(file=os.fdopen(os.dup(2 if as_json else 1), "w", encoding="utf-8"), highlight=False)
         self.progress = ProgressReporter(self.console)
         if not keep_output:
@@ -73,24 +74,25 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if kind is not None and self.log_path and not issubclass(kind, SluiceError | SystemExit | KeyboardInterrupt):
-            logging.getLogger(__name__).error("unexpected", exc_info=error)
+        """Tell how it ended, and leave. Output stays with the log: Ray and Prefect print until the very end."""
         self.console.file.flush()
         self._out.flush()
-        for number, saved in enumerate(self._saved, start=1):
-            os.dup2(saved, number)
-            os.close(saved)
-        if self.log_path is None:
+        if error is None or isinstance(error, SystemExit | typer.Exit):
             return
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            print("\ninterrupted; what is committed is kept: the same command does the rest", file=sys.stderr)
-            sys.stderr.flush()
-            os._exit(130)  # Ray's and Prefect's clean-up of a half-run flow prints pages; there is nothing to save
-        if kind is not None and not issubclass(kind, SluiceError | SystemExit):
-            print(f"pipeline: unexpected {kind.__name__}; details are in {self.log_path}", file=sys.stderr)
-            raise SystemExit(1)
+        if isinstance(error, KeyboardInterrupt):
+            self._complain("interrupted; what is committed is kept: the same command does the rest")
+            os._exit(130)  # Ray's and Prefect's clean-up of a half-run flow takes long; there is nothing to save
+        if isinstance(error, SluiceError):
+            self._complain(f"pipeline: {error}")
+            raise SystemExit(2 if isinstance(error, JobError | RunNotFoundError) else 1)
+        logging.getLogger(__name__).error("unexpected", exc_info=error)
+        where = f"; details are in {self.log_path}" if self.log_path else f": {error}"
+        self._complain(f"pipeline: unexpected {type(error).__name__}{where}")
+        raise SystemExit(1)
+
+    def _complain(self, text: str) -> None:
+        self._err.write(f"{text}\n")
+        self._err.flush()
 
     def show_outcome(self, outcome: Outcome) -> None:
         """How a submit ended."""

@@ -20,6 +20,7 @@ from transformers import GenerationConfig, Qwen3ForCausalLM
 from pipelines.tasks.classification import PromptFrame
 from sample_data.starter_training import measures, tickets
 from sample_data.starter_training.fitting import Example, Plan, train
+from sample_data.starter_training.holdback import split_for_calibration
 from sample_data.starter_training.network import build_network, predict
 from sample_data.starter_training.tokens import (
     PAD_ID,
@@ -48,10 +49,11 @@ def make_model(out: Path, seed: int, plan: Plan) -> None:
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     labels = tickets.read_labels()
-    train_part, calibration_part = tickets.split_for_calibration(tickets.read_train_split(), seed)
+    train_part, calibration_part = split_for_calibration(tickets.read_train_split(), seed)
     frame = production_frame(labels)
     tokenizer = train_tokenizer([ticket.text for ticket in train_part], frame)
     ids = frame_ids(tokenizer, frame)
+    print(f"{len(train_part)} tickets to train on, {len(calibration_part)} for the temperature")
     print(f"{tokenizer.get_vocab_size()} tokens; the prompt takes {len(ids.before)} + {len(ids.after)} of them")
     network = build_network()
     print(f"{sum(weight.numel() for weight in network.parameters()):,} parameters")
@@ -59,7 +61,7 @@ def make_model(out: Path, seed: int, plan: Plan) -> None:
     save_tokenizer(tokenizer, out)
     _save_network(network, out, {"train_split_sha256": tickets.train_split_hash(), "seed": seed, "epochs": plan.epochs})
     temperature = _fit_temperature(network, tokenizer, ids, _examples(calibration_part, labels))
-    _save_calibration(out, frame, temperature, list(labels))
+    _save_calibration(out, frame, temperature, list(labels), len(calibration_part))
 
 
 def _examples(part: list[tickets.Ticket], labels: dict[str, str]) -> list[Example]:
@@ -89,11 +91,11 @@ def _fit_temperature(
     return temperature
 
 
-def _save_calibration(out: Path, frame: PromptFrame, temperature: float, labels: list[str]) -> None:
+def _save_calibration(out: Path, frame: PromptFrame, temperature: float, labels: list[str], fitted_on: int) -> None:
     calibration = {
         "method": "temperature",
         "temperature": round(temperature, 4),
-        "fitted_on": tickets.CALIBRATION_SIZE,
+        "fitted_on": fitted_on,
         "prompt_fingerprint": frame.fingerprint,
         "labels": labels,
         "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),

@@ -8,8 +8,12 @@ from __future__ import annotations
 import random
 import re
 
-WORD_DROP_RATE = 0.06
+SENTENCE_DROP_RATE = 0.12
+WORD_DROP_RATE = 0.12
 TYPO_RATE = 0.03
+# Some texts are spelt badly throughout.
+BAD_SPELLER_RATE = 0.1
+BAD_SPELLER_TYPO_RATE = 0.3
 LOWERCASE_RATE = 0.1
 MARK_RATE = 0.02
 # Real documents may quote the chat's own marks; they reach the network as plain text and must not sway it.
@@ -17,10 +21,15 @@ PLAIN_MARKS = ("<|im_start|>", "<|im_end|>", "<think>", "</think>", "</document>
 
 
 def roughen(text: str, generator: random.Random) -> str:
-    """Drop and misspell some words, sometimes lose the capitals, rarely quote a chat mark."""
-    pieces = re.split(r"(\s+)", text)
-    kept = [_roughen_word(piece, generator) for piece in pieces if piece.isspace() or _survives(generator)]
-    result = "".join(kept).strip() or text
+    """Drop sentences and words, misspell some, sometimes lose the capitals, rarely quote a chat mark.
+
+    Dropped sentences make the network use every hint of a text instead of the one that it knows best.
+    """
+    sentences = re.split(r"(?<=[.!?])(?=\s)", text)
+    kept = "".join(sentence for sentence in sentences if generator.random() >= SENTENCE_DROP_RATE) or text
+    typo_rate = BAD_SPELLER_TYPO_RATE if generator.random() < BAD_SPELLER_RATE else TYPO_RATE
+    pieces = [piece for piece in re.split(r"(\s+)", kept) if piece.isspace() or _survives(generator)]
+    result = "".join(_roughen_word(piece, generator, typo_rate) for piece in pieces).strip() or text
     if generator.random() < LOWERCASE_RATE:
         result = result.lower()
     if generator.random() < MARK_RATE:
@@ -37,9 +46,9 @@ def _survives(generator: random.Random) -> bool:
     return generator.random() >= WORD_DROP_RATE
 
 
-def _roughen_word(word: str, generator: random.Random) -> str:
+def _roughen_word(word: str, generator: random.Random, typo_rate: float) -> str:
     """Swap two neighbouring letters, or lose or double one, in a few words."""
-    if len(word) < 3 or word.isspace() or generator.random() >= TYPO_RATE:
+    if len(word) < 3 or word.isspace() or generator.random() >= typo_rate:
         return word
     at = generator.randrange(len(word) - 1)
     first, second = word[at], word[at + 1]

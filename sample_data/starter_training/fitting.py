@@ -35,9 +35,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how hard to train; the defaults take fifteen to twenty minutes on two cores."""
+    """How long and how hard to train; the defaults take ten to twenty minutes on two cores."""
 
-    epochs: int = 5
+    epochs: int = 4
     rows: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 0.05

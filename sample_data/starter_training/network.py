@@ -19,6 +19,10 @@ from sample_data.starter_training.tokens import CONTEXT_TOKENS, PAD_ID, TURN_END
 # Next-token loss on part of the document's tokens: few labels alone teach word meanings slowly.
 LANGUAGE_WEIGHT = 0.2
 LANGUAGE_SHARE = 0.25
+# Without it a few epochs learn the training phrases by heart and new phrases get confident nonsense.
+DROPOUT = 0.15
+# Part of the answer spread over the other labels: a letter is never worth certainty.
+LABEL_SMOOTHING = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,16 @@ def build_network() -> Qwen3ForCausalLM:
         eos_token_id=TURN_END_ID,
         pad_token_id=PAD_ID,
     )
-    return Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
+    network = Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
+    _add_dropout(network)
+    return network
+
+
+def _add_dropout(network: Qwen3ForCausalLM) -> None:
+    """Qwen3 has none of its own; hooks leave the saved architecture as it is and rest outside of training."""
+    branches = [linear for layer in network.model.layers for linear in (layer.self_attn.o_proj, layer.mlp.down_proj)]
+    for module in (network.model.embed_tokens, *branches):
+        module.register_forward_hook(lambda part, _, output: functional.dropout(output, DROPOUT, part.training))
 
 
 def make_batch(documents: Sequence[Sequence[int]], frame: FrameIds) -> Batch:
@@ -88,7 +101,8 @@ def training_loss(network: Qwen3ForCausalLM, batch: Batch, answers: Tensor, fram
     The label part is over the whole vocabulary, so that label mass is learnt as well.
     """
     states = hidden_states(network, batch, frame)
-    label_loss = functional.cross_entropy(answer_logits(network, states, batch), answers)
+    targets = _smooth_targets(answers, frame.codes)
+    label_loss = functional.cross_entropy(answer_logits(network, states, batch), targets)
     places = torch.arange(batch.ids.shape[1] - 1).expand(len(batch.ids), -1)
     chosen = (places + 1 < batch.document_lengths[:, None]) & (torch.rand(places.shape) < LANGUAGE_SHARE)
     if not chosen.any():
@@ -96,6 +110,14 @@ def training_loss(network: Qwen3ForCausalLM, batch: Batch, answers: Tensor, fram
     next_logits = network.lm_head(states[:, :-1][chosen])
     language_loss = functional.cross_entropy(next_logits, batch.ids[:, 1:][chosen])
     return label_loss + LANGUAGE_WEIGHT * language_loss, label_loss
+
+
+def _smooth_targets(answers: Tensor, codes: Sequence[int]) -> Tensor:
+    """Nearly all on the right letter, a little on every label, nothing on other tokens."""
+    targets = torch.zeros(len(answers), VOCABULARY_SIZE)
+    targets[:, list(codes)] = LABEL_SMOOTHING / len(codes)
+    targets[torch.arange(len(answers)), answers] += 1 - LABEL_SMOOTHING
+    return targets
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The sample tickets as training sees them: the train split, the labels, and which part fits the temperature.
+"""The sample tickets as training sees them: the train split and the labels.
 
 Reads `sample_data/tickets`; the held-out folder is read by `evaluate_starter_model` alone.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import yaml
 
 TICKETS = Path(__file__).parents[1] / "tickets"
 TRAIN_PATH = TICKETS / "train.jsonl.gz"
-CALIBRATION_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,3 @@ def read_train_split() -> list[Ticket]:
 def train_split_hash() -> str:
     """Content hash of the file that was trained on; recorded in the model's config."""
     return hashlib.sha256(TRAIN_PATH.read_bytes()).hexdigest()
-
-
-def split_for_calibration(tickets: list[Ticket], seed: int) -> tuple[list[Ticket], list[Ticket]]:
-    """A part to train on, and a part that only ever fits the temperature."""
-    shuffled = random.Random(seed).sample(tickets, len(tickets))
-    return shuffled[CALIBRATION_SIZE:], shuffled[:CALIBRATION_SIZE]

@@ -4,8 +4,8 @@ In: the YAML files of `phrases/`, whose leaves are blocks with one phrase a line
 choices, `[this|or this]`, nested at will, and `{slots}` that are facts of the document. Out: sentences.
 Knows nothing of classes, documents or files.
 
-Training and held-out documents draw from partly disjoint phrases: of every bank some phrases belong to
-one side only, decided by a hash of the phrase, so that a new phrase never moves an old one across.
+Held-out documents draw from phrases that training never sees, beside those it does: of every bank some phrases
+are held out, decided by a hash of the phrase, so that a new phrase never moves an old one across.
 """
 
 import hashlib
@@ -49,10 +49,10 @@ def class_names() -> tuple[str, ...]:
 
 
 @cache
-def phrase_side(phrase: str) -> Literal["train", "heldout", "both"]:
-    """Say which split may use a phrase: a fifth for training only, a fifth held out, the rest both."""
+def phrase_side(phrase: str) -> Literal["heldout", "unused", "both"]:
+    """Say which split may use a phrase: a tenth is held out, a tenth is in reserve, the rest is for both."""
     bucket = hashlib.sha256(phrase.encode()).digest()[0] % 10
-    return "heldout" if bucket < 2 else "train" if bucket < 4 else "both"
+    return "heldout" if bucket < 1 else "unused" if bucket < 2 else "both"
 
 
 def by_hash(phrases: Iterable[str]) -> list[str]:
@@ -66,18 +66,17 @@ def split_phrases(block: str, split: Split, separator: str = "\n") -> tuple[str,
     phrases = tuple(part.strip() for part in block.strip().split(separator))
     if len(phrases) < 3:
         return phrases
-    if len(phrases) == 3:  # one for either side alone, one for both: a hash could give all to one side
-        first, second, third = by_hash(phrases)
-        return (first, third) if split == "heldout" else (second, third)
+    if len(phrases) == 3:  # one is held out, whatever the hash says
+        return phrases if split == "heldout" else tuple(by_hash(phrases)[1:])
     return tuple(p for p in phrases if phrase_side(p) in (split, "both")) or phrases
 
 
 @cache
 def disjoint_phrases(block: str, split: Split) -> tuple[str, ...]:
-    """Deal the phrases of a block out, three to training for every two held out, none to both."""
+    """Hold two fifths of the phrases of a block out; held-out documents use these and the others."""
     ordered = by_hash(block.strip().split("\n"))
     heldout_count = max(1, len(ordered) * 2 // 5)
-    return tuple(ordered[:heldout_count] if split == "heldout" else ordered[heldout_count:])
+    return tuple(ordered if split == "heldout" else ordered[heldout_count:])
 
 
 _CONTRACTIONS = tuple(
@@ -134,8 +133,8 @@ class Author:
     def draw(self, block: str, count: int = 1, *, disjoint: bool = False) -> list[str]:
         """Write up to `count` sentences from a block, fewer when it runs out.
 
-        With `disjoint` the two splits share no phrase of the block: what is meant to mislead must not be
-        learnt by heart.
+        With `disjoint` two fifths of the block are held out rather than a tenth: openings and what is meant to
+        mislead must not be learnt by heart.
         """
         allowed = disjoint_phrases(block, self.split) if disjoint else split_phrases(block, self.split)
         fresh = [p for p in allowed if p not in self._used]

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "pipeline"
 _KEPT = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "TMPDIR")
+_WATCHED_SECONDS = 2.0
+_TOLERATED_CORES = 0.2
 
 
 def child_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -61,7 +64,25 @@ def ask(module: str, arguments: Sequence[str | Path], home: Path, extra: Mapping
     return json.loads(answer.read_text(encoding="utf-8"))
 
 
-def quiet_check() -> str:
-    """The machine's load, for the head of a table: figures from a busy machine are worth little."""
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores, load {load:.1f}" + (" (BUSY: measure again when alone)" if load > 1 else "")
+def busy_cores() -> float:
+    """Cores that others keep busy just now; asked while nothing of ours runs. The load average would still show us."""
+    before, _ = _cpu_ticks()
+    started = time.monotonic()
+    time.sleep(_WATCHED_SECONDS)
+    after, ticks_per_second = _cpu_ticks()
+    return (after - before) / ticks_per_second / (time.monotonic() - started)
+
+
+def _cpu_ticks() -> tuple[int, int]:
+    user, nice, system = Path("/proc/stat").read_text(encoding="ascii").split()[1:4]
+    return int(user) + int(nice) + int(system), os.sysconf("SC_CLK_TCK")
+
+
+def machine(busy: float) -> str:
+    """For the head of a table."""
+    return f"{os.cpu_count()} cores, {busy:.1f} of them busy with something else"
+
+
+def remark(busy: float) -> str:
+    """Beside a figure: one from a busy machine is worth little."""
+    return f"  (others kept {busy:.1f} cores busy: measure again)" if busy > _TOLERATED_CORES else ""

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.children import ask, quiet_check
+from tests.bench.children import ask, busy_cores, machine, remark
 from tests.bench.scoring_rows import ROWS, Timing
 from tests.bench.workload import Workload, make_workload
 
@@ -32,7 +32,7 @@ def main() -> None:
         folder = Path(name)
         workload = make_workload(folder, arguments.documents, arguments.model, arguments.eager)
         mode = "eager" if arguments.eager else "compiled"
-        console.print(f"{arguments.model}, {mode}; {quiet_check()}")
+        console.print(f"{arguments.model}, {mode}; {machine(busy_cores())}")
         rounds = [_round(workload, folder / f"round-{number}", number, console) for number in range(arguments.rounds)]
     console.print(_table(rounds))
 
@@ -45,12 +45,12 @@ def _round(workload: Workload, folder: Path, number: int, console: Console) -> d
         home = folder / row.replace(" ", "-").replace(",", "")
         copy = home / "run"
         shutil.copytree(workload.run.store.root, copy)
+        busy = busy_cores()
         timings[row] = Timing(**ask("scoring_rows", [row, copy], home))
         timing = timings[row]
         speed = timing.items / timing.seconds
-        console.print(
-            f"round {number + 1}  {row:<22} {timing.items:,} items in {timing.seconds:6.2f} s: {speed:4.0f}/s"
-        )
+        what = f"{row:<22} {timing.items:,} items in {timing.seconds:6.2f} s: {speed:4.0f}/s"
+        console.print(f"round {number + 1}  {what}{remark(busy)}")
     return timings
 
 
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=4_000, help="measured ones; about an eighth more warms up")
     parser.add_argument("--model", default="starter", help="a name in the catalogue, or a model's folder")
+    parser.set_defaults(eager=False)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--compile", dest="eager", action="store_false", help="vLLM's default, and the product's for long runs"

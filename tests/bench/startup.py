@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.children import COMMAND, REPOSITORY, child_environment, quiet_check
+from tests.bench.children import COMMAND, REPOSITORY, busy_cores, child_environment, machine
 from tests.bench.workload import HELDOUT, read_texts, write_job
 
 # First words of the command's lines, and what it has done since the line before.
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--model", default="starter", help="a name in the catalogue, or a model's folder")
     arguments = parser.parse_args()
     console = Console(highlight=False, width=120)
-    console.print(quiet_check())
+    console.print(machine(busy_cores()))
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         seconds = [_help_seconds(folder) for _ in range(arguments.times)]

@@ -26,7 +26,7 @@ from rich.table import Table
 from flows.question import Question
 from pipelines.job import Job, load_job
 from pipelines.tasks.classification import answer_schema
-from tests.bench.children import COMMAND, REPOSITORY, ask, child_environment, quiet_check, run_logged
+from tests.bench.children import COMMAND, REPOSITORY, ask, busy_cores, child_environment, machine, remark, run_logged
 from tests.bench.workload import HELDOUT, read_texts, write_job
 from workers.catalogue import resolve_model
 
@@ -62,15 +62,16 @@ def main() -> None:
     seconds: dict[str, list[float]] = {way: [] for way in arguments.ways}
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", ignore_cleanup_errors=True) as name:
         bench = _prepare(Path(name), arguments.model)
-        console.print(f"{bench.documents:,} documents, {arguments.model}; {quiet_check()}")
+        console.print(f"{bench.documents:,} documents, {arguments.model}; {machine(busy_cores())}")
         for number in range(arguments.rounds):
             shift = number % len(arguments.ways)
             for way in arguments.ways[shift:] + arguments.ways[:shift]:
+                busy = busy_cores()
                 started = time.perf_counter()
                 rows = WAYS[way](bench, bench.home(way, number))
                 seconds[way].append(time.perf_counter() - started)
                 assert rows == bench.documents, f"{way} wrote {rows} rows"
-                console.print(f"round {number + 1}  {way:<28} {seconds[way][-1]:6.1f} s")
+                console.print(f"round {number + 1}  {way:<28} {seconds[way][-1]:6.1f} s{remark(busy)}")
     console.print(_table(seconds))
 
 

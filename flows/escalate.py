@@ -105,6 +105,7 @@ class Escalation:
         )
         self._open: dict[int, ChunkState] = {}
         self._checked: set[str] = set()
+        self._cancelled: set[int] = set()
 
     def run(self, *, wait: bool) -> Escalated:
         """Bring escalation to its end, or as far as it goes without waiting.
@@ -146,6 +147,7 @@ class Escalation:
                 self._sender.resume(state, self._builder.rebuild)
                 self._open[chunk] = self._journal.state(chunk)
         if self._journal.is_cancelled:
+            self._cancel_open()
             return Stop.CANCELLED
         for draft, texts in self._builder.new_chunks():
             chunk = self._journal.chunks()
@@ -158,6 +160,13 @@ class Escalation:
         if self._builder.is_short_of_money:
             return Stop.BUDGET
         return Stop.TOO_FEW if self._builder.is_too_few else None
+
+    def _cancel_open(self) -> None:
+        """Ask the provider to end what is under way; its answers so far are taken in like any others."""
+        for chunk, state in self._open.items():
+            if state.submitted and chunk not in self._cancelled:
+                self._provider.cancel(state.submitted.batch_id)
+                self._cancelled.add(chunk)
 
     def _check_first(self, model: str, request: Request) -> None:
         """Ask, once per model and without spending, whether its requests would be taken at all."""

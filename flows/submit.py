@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flows.progress import ProgressReporter
-from flows.run import prepare_run
+from flows.run import open_run, prepare_run
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
+from pipelines.escalation.journal import Journal
 from pipelines.job import Job, load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
+from pipelines.store import layout
 from workers.catalogue import find_entry
 
 MISSING_KEY = (
@@ -40,7 +43,7 @@ _QUIET = {
 class Outcome:
     """How a submit ended; ``summary`` is None while message batches are open."""
 
-    job_path: Path
+    job_path: Path | None
     run_id: str
     root: str
     was_complete: bool
@@ -75,6 +78,26 @@ def submit_job(
     reporter.set(progress)
     summary = process(run.store.root, wait=wait)
     return Outcome(path, run.run_id, run.store.root, False, summary)
+
+
+def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
+    """Send nothing more, stop what is under way, take in what was answered by then, and close the books.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    from flows.process import process, read_summary, reporter
+
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    opened = open_run(run)
+    if summary := read_summary(opened):
+        return Outcome(None, opened.run_id, opened.store.root, True, summary)
+    if not any(opened.store.list(layout.ESCALATIONS)):
+        raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
+    Journal(opened.store).cancel(datetime.now(UTC))
+    reporter.set(progress)
+    return Outcome(None, opened.run_id, opened.store.root, False, process(opened.store.root, wait=True))
 
 
 def check_surroundings(job: Job) -> list[SourceFile]:

@@ -117,9 +117,11 @@ class ClaudeBatches:
             raise _read_failure(error, f"cannot read the results of message batch {batch_id}") from error
 
     def cancel(self, batch_id: str) -> None:
-        """See `BatchProvider.cancel`."""
+        """See `BatchProvider.cancel`; one that has ended meanwhile is fine."""
         try:
             self._batches.cancel(batch_id)
+        except anthropic.BadRequestError:
+            return
         except _READ_ERRORS as error:
             raise _read_failure(error, f"cannot cancel message batch {batch_id}") from error
 

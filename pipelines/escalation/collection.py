@@ -99,9 +99,9 @@ class Reader:
             "api_cost_usd": to_money(Decimal(0)),  # errored, canceled and expired requests are not billed
             "settled_at": now,
         }
-        if result is None or result.kind != "succeeded":
+        if result is not None and result.kind != "succeeded":
             return row
-        if result.usage is None:
+        if result is None or result.usage is None:  # it may have been billed all the same: unknown, not nothing
             return row | {"api_cost_usd": None}
         usage = result.usage
         cost = self.prices.batch_cost(model, usage, submitted_at, self.provider.price_provider)

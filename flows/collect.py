@@ -1,0 +1,59 @@
+"""Taking in answers for runs that nobody waits for: one process, one timer, every open run.
+
+Between rounds nothing is held: no engine, no connection. Run it by hand, from cron, or as a Prefect deployment.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from flows.progress import ProgressReporter
+from flows.run import open_store
+from pipelines.errors import RunNotFoundError, SluiceError
+from pipelines.settings import settings
+from pipelines.store import layout
+
+log = logging.getLogger(__name__)
+
+
+def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -> None:
+    """Process every run of this machine that has sent something and is not complete.
+
+    A run whose provider refuses does not keep the others waiting: it is reported, and looked at again next round.
+
+    Args:
+        progress: where rounds are told.
+        every_seconds: the time between rounds; None does one round.
+    """
+    # Imported late: Prefect takes a second, which a machine without open runs need not wait for.
+    from flows.process import process
+
+    while True:
+        runs = open_runs()
+        progress.say(f"open      {len(runs)} runs")
+        for run in runs:
+            try:
+                is_complete = process(run, wait=False) is not None
+            except SluiceError as error:
+                log.warning("run %s: %s", run, error)
+                progress.say(f"{run}: {error}")
+            else:
+                progress.say(f"{run}: {'complete' if is_complete else 'Claude is answering'}")
+        if every_seconds is None:
+            return
+        time.sleep(every_seconds)
+
+
+def open_runs() -> list[str]:
+    """Roots of the runs started on this machine that have sent a batch and are not complete."""
+    folder = settings().state_dir / "runs"
+    found = []
+    for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []:
+        try:
+            store = open_store(name)
+        except RunNotFoundError:  # its folder was removed: nothing is open there
+            continue
+        if not store.exists(layout.COMPLETE) and any(store.list(layout.ESCALATIONS)):
+            found.append(store.root)
+    return found

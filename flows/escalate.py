@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,21 +15,17 @@ from enum import StrEnum
 from flows.escalation_requests import ChunkBuilder
 from flows.progress import ProgressReporter
 from flows.run import Run
-from flows.simulation import NOTICE, running_service, write_answer_key
+from flows.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.stages import PlanSummary, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.collection import Reader
 from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.ledger import Ledger
-from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import AccountError, BatchProvider, Request
 from pipelines.escalation.submission import Sender
 from pipelines.settings import settings
 
-# The local service lists a batch the moment it takes it; this covers the slowest create on a busy machine.
-_SIMULATION_SETTLE_SECONDS = 5.0
-_SIMULATION_POLL_SECONDS = 0.2
 _CLOCK_DIFFERENCE = timedelta(minutes=5)
 
 log = logging.getLogger(__name__)
@@ -53,29 +47,6 @@ class Escalated:
     stop: Stop | None = None
 
 
-@contextmanager
-def open_provider(run: Run, plan: PlanSummary, progress: ProgressReporter) -> Iterator[BatchProvider]:
-    """Connect to what answers message batches: Anthropic, or the local simulation."""
-    # Imported late: the SDK takes two seconds, and a run without doubtful items never needs it.
-    from workers.claude import ClaudeBatches, connect
-
-    escalation = run.job.escalation
-    assert escalation is not None
-    if escalation.provider == "simulation":
-        progress.say(NOTICE)
-        folder = settings().state_dir / "simulation" / run.run_id
-        write_answer_key(run.store, plan.shards, folder / "answer_key.jsonl")
-        with running_service(folder, folder / "answer_key.jsonl", escalation.simulated_error_rate) as url:
-            provider = ClaudeBatches(connect("simulation", url), "simulation", _SIMULATION_SETTLE_SECONDS)
-            yield PatientProvider(provider, time.sleep, _SIMULATION_POLL_SECONDS)
-        return
-    key = settings().anthropic_api_key
-    if key is None:  # checked at submit; a flow started elsewhere may lack it all the same
-        raise ProviderError("ANTHROPIC_API_KEY is not set where the flow runs; set it there and run it again")
-    provider = ClaudeBatches(connect(key.get_secret_value(), settings().anthropic_base_url), "anthropic")
-    yield PatientProvider(provider, time.sleep, settings().poll_seconds)
-
-
 class Escalation:
     """The escalation of one run, in one process."""
 
@@ -84,7 +55,7 @@ class Escalation:
         self._run, self._plan, self._provider, self._progress = run, plan, provider, progress
         self._tiers = run.job.escalation.all_tiers
         self._is_simulation = run.job.escalation.provider == "simulation"
-        self._poll_seconds = _SIMULATION_POLL_SECONDS if self._is_simulation else settings().poll_seconds
+        self._poll_seconds = SIMULATION_POLL_SECONDS if self._is_simulation else settings().poll_seconds
         self._journal = Journal(run.store)
         self._ledger = Ledger(len(self._tiers))
         self._builder = ChunkBuilder(run, plan, self._ledger, provider.minimum_requests)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from concurrent.futures import Future
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from uuid import UUID
@@ -18,8 +19,9 @@ from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 
 from flows import stages
-from flows.escalate import Escalated, Escalation, Stop, open_provider
+from flows.escalate import Escalated, Escalation, Stop
 from flows.progress import ProgressReporter, Stage
+from flows.providers import open_provider
 from flows.run import Run, open_run
 from flows.stages import PlanSummary
 from pipelines.report.page import as_markdown
@@ -32,6 +34,8 @@ _SECONDS_BETWEEN_UPDATES = 2.0
 
 # How the command hands its console to the flow: flow parameters must be JSON.
 reporter: ContextVar[ProgressReporter | None] = ContextVar("reporter", default=None)
+# Engines that the caller has asked for already: they start while Prefect does.
+early_engines: ContextVar[Future[EnginePool | None] | None] = ContextVar("early_engines", default=None)
 
 
 @flow(name="sluice-run", flow_run_name="{run}", validate_parameters=False)
@@ -46,16 +50,16 @@ def process(run: str, wait: bool = True) -> Summary | None:
         The summary, or None while message batches are open.
     """
     opened = open_run(run)
-    if summary := read_summary(opened):
+    if summary := stages.read_summary(opened):
         return summary
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
     progress.on_advance = _ProgressArtifact(opened.run_id)
-    pool = _start_engines_if_needed(opened)
+    engines = early_engines.get() or _ask_for_engines(opened)
     try:
         plan = plan_documents(opened, progress)
-        score_shards(opened, plan, pool, progress)
+        score_shards(opened, plan, engines.result(), progress)
     finally:
-        if pool:
+        if pool := engines.result():
             pool.close()
     publish_scored(opened, plan, progress)
     stop = None
@@ -114,18 +118,10 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     return summary
 
 
-def read_summary(run: Run) -> Summary | None:
-    """The summary of a complete run."""
-    if not run.store.exists(layout.COMPLETE):
-        return None
-    return Summary.model_validate_json(run.store.read(layout.SUMMARY))
-
-
-def _start_engines_if_needed(run: Run) -> EnginePool | None:
-    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
-    if committed and not stages.unscored_shards(run, PlanSummary.model_validate_json(committed)):
-        return None
-    return stages.start_engines(run)
+def _ask_for_engines(run: Run) -> Future[EnginePool | None]:
+    engines: Future[EnginePool | None] = Future()
+    engines.set_result(stages.start_engines_if_needed(run))
+    return engines
 
 
 class _ProgressArtifact:

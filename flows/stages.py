@@ -27,9 +27,14 @@ from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
+<<<<<<< HEAD
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.results import DecidedShard, answer_rows, decide_shard, empty_results
+=======
+from pipelines.report.summary import Summary
+from pipelines.results import DecidedShard, decide_shard, empty_results
+>>>>>>> main
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
@@ -53,6 +58,13 @@ class PlanSummary(BaseModel):
     failed_items: int
     gold_items: int
     document_tokens: int
+
+
+def read_summary(run: Run) -> Summary | None:
+    """The summary of a complete run."""
+    if not run.store.exists(layout.COMPLETE):
+        return None
+    return Summary.model_validate_json(run.store.read(layout.SUMMARY))
 
 
 def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
@@ -135,6 +147,14 @@ def start_engines(run: Run) -> EnginePool:
         devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
     )
     return EnginePool(config, run.job.compute.engines)
+
+
+def start_engines_if_needed(run: Run) -> EnginePool | None:
+    """Ask for engines unless every shard is scored already."""
+    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
+    if committed and not unscored_shards(run, PlanSummary.model_validate_json(committed)):
+        return None
+    return start_engines(run)
 
 
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:

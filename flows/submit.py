@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,13 +71,18 @@ def submit_job(
     job = load_job(path, overrides)
     run = prepare_run(job, check_surroundings(job), run_id)
     progress.say(f"run       {run.run_id}")
-    # Imported late: Prefect takes a second, which a refused job need not wait for.
-    from flows.process import process, read_summary, reporter
+    # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
+    from flows.stages import read_summary, start_engines_if_needed
 
     if summary := read_summary(run):
         return Outcome(path, run.run_id, run.store.root, True, summary)
-    reporter.set(progress)
-    summary = process(run.store.root, wait=wait)
+    with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
+        engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
+        from flows.process import early_engines, process, reporter
+
+        reporter.set(progress)
+        early_engines.set(engines)
+        summary = process(run.store.root, wait=wait)
     return Outcome(path, run.run_id, run.store.root, False, summary)
 
 

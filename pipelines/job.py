@@ -73,9 +73,10 @@ class Escalation(_Section):
     model: str | None = Field(None, min_length=1, description="a Claude model id; short for a single tier")
     max_output_tokens: int = Field(1024, ge=16, le=64_000, description="of `model`; thinking included")
     tiers: tuple[Tier, ...] = Field((), description="models in the order in which they are asked")
-    provider: Literal["anthropic", "simulation"] = Field(
+    provider: Literal["anthropic", "aws", "google_cloud", "bedrock", "simulation"] = Field(
         "anthropic",
-        description="`anthropic` spends money; `simulation` is the local stand-in, which answers from gold labels",
+        description="`anthropic`, Claude Platform on `aws` or `google_cloud`, and `bedrock` batch jobs spend money; "
+        "`simulation` is the local stand-in, which answers from gold labels",
     )
     chunk_items: int = Field(
         4_000, ge=1, le=100_000, description="items per message batch: the most that one mistake can cost"

@@ -141,6 +141,16 @@ def connect(api_key: str, base_url: str | None) -> anthropic.Anthropic:
     return anthropic.Anthropic(api_key=api_key, base_url=base_url or "https://api.anthropic.com", max_retries=0)
 
 
+def connect_aws() -> anthropic.AnthropicAWS:
+    """Claude Platform on AWS: region, workspace and credentials by the SDK's and AWS's usual chain."""
+    return anthropic.AnthropicAWS(max_retries=0)
+
+
+def connect_google_cloud() -> anthropic.AnthropicGoogleCloud:
+    """Claude through Google Cloud: project, location and credentials by the SDK's usual chain."""
+    return anthropic.AnthropicGoogleCloud(max_retries=0)
+
+
 def _status(batch: Any) -> BatchStatus:
     counts = batch.request_counts
     finished = counts.succeeded + counts.errored + counts.canceled + counts.expired

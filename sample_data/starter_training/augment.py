@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 import re
 
-SENTENCE_DROP_RATE = 0.12
-WORD_DROP_RATE = 0.12
+SENTENCE_DROP_RATE = 0.1
+WORD_DROP_RATE = 0.1
 TYPO_RATE = 0.03
 # Some texts are spelt badly throughout.
 BAD_SPELLER_RATE = 0.1
@@ -28,8 +28,8 @@ def roughen(text: str, generator: random.Random) -> str:
     sentences = re.split(r"(?<=[.!?])(?=\s)", text)
     kept = "".join(sentence for sentence in sentences if generator.random() >= SENTENCE_DROP_RATE) or text
     typo_rate = BAD_SPELLER_TYPO_RATE if generator.random() < BAD_SPELLER_RATE else TYPO_RATE
-    pieces = [piece for piece in re.split(r"(\s+)", kept) if piece.isspace() or _survives(generator)]
-    result = "".join(_roughen_word(piece, generator, typo_rate) for piece in pieces).strip() or text
+    words = [word for word in re.findall(r"\s*\S+", kept) if generator.random() >= WORD_DROP_RATE]
+    result = "".join(_roughen_word(word, generator, typo_rate) for word in words).strip() or text
     if generator.random() < LOWERCASE_RATE:
         result = result.lower()
     if generator.random() < MARK_RATE:
@@ -42,15 +42,11 @@ def lengthen(text: str, times: int) -> str:
     return "\n\n".join([text] * times)
 
 
-def _survives(generator: random.Random) -> bool:
-    return generator.random() >= WORD_DROP_RATE
-
-
 def _roughen_word(word: str, generator: random.Random, typo_rate: float) -> str:
-    """Swap two neighbouring letters, or lose or double one, in a few words."""
-    if len(word) < 3 or word.isspace() or generator.random() >= typo_rate:
+    """Swap two neighbouring letters, or lose or double one, in a few words; a word brings its leading space."""
+    if len(word) < 4 or generator.random() >= typo_rate:
         return word
-    at = generator.randrange(len(word) - 1)
+    at = generator.randrange(1, len(word) - 1)
     first, second = word[at], word[at + 1]
     replacement = generator.choice([second + first, first, first + first + second])
     return word[:at] + replacement + word[at + 2 :]

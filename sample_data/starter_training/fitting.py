@@ -37,7 +37,7 @@ class Example:
 class Plan:
     """How long and how hard to train; the defaults take ten to twenty minutes on two cores."""
 
-    epochs: int = 4
+    epochs: int = 3
     rows: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 0.05

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 
 from sample_data.starter_training.tickets import Ticket
 
-HELD_BACK = 1000
+HELD_BACK_PER_LABEL = 80
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 # A phrase of one label: three words in a row, seen this often, nearly always under that label.
 LEAST_COUNT = 8
 LABEL_SHARE = 0.9
 # A choice that takes out more than this is no single phrase.
-LARGEST_PHRASE = 80
+LARGEST_PHRASE = 100
 
 Trigram = tuple[str, str, str]
 
@@ -32,13 +33,16 @@ def split_for_calibration(tickets: Sequence[Ticket], seed: int) -> tuple[list[Ti
         for trigram in _trigrams(ticket.text):
             places[trigram].add(place)
     held: set[int] = set()
-    while len(held) < HELD_BACK:
-        ticket = generator.choice(tickets)
-        sentence = generator.choice(re.split(r"(?<=[.!?])\s+", ticket.text))
-        telling = [trigram for trigram in _trigrams(sentence) if _is_telling(places[trigram], tickets, ticket.label)]
-        found: set[int] = set().union(*(places[trigram] for trigram in telling))
-        if len(found) <= LARGEST_PHRASE:
-            held |= found
+    for label in sorted({ticket.label for ticket in tickets}):
+        own = [place for place, ticket in enumerate(tickets) if ticket.label == label]
+        while len(held.intersection(own)) < HELD_BACK_PER_LABEL:
+            sentence = generator.choice(SENTENCE_END.split(tickets[generator.choice(own)].text))
+            telling = [
+                places[trigram] for trigram in _trigrams(sentence) if _is_telling(places[trigram], tickets, label)
+            ]
+            found: set[int] = set().union(*telling)
+            if len(found) <= LARGEST_PHRASE:
+                held |= found
     train = [ticket for place, ticket in enumerate(tickets) if place not in held]
     return train, [tickets[place] for place in sorted(held)]
 

@@ -27,14 +27,10 @@ from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
-<<<<<<< HEAD
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
-from pipelines.results import DecidedShard, answer_rows, decide_shard, empty_results
-=======
 from pipelines.report.summary import Summary
-from pipelines.results import DecidedShard, decide_shard, empty_results
->>>>>>> main
+from pipelines.results import DecidedShard, answer_rows, decide_shard, empty_results
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_arrow, to_parquet

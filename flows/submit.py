@@ -92,7 +92,8 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     Raises:
         RunNotFoundError: there is no such run.
     """
-    from flows.process import process, read_summary, reporter
+    from flows.process import process, reporter
+    from flows.stages import read_summary
 
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

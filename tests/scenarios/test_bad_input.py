@@ -73,6 +73,10 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
             {"output": "/no/such/folder/results"},
             "output: no folder '/no/such/folder' to make 'results' in; create it or mend the path",
         ),
+        (
+            {"output": "/proc/self"},
+            "output: '/proc/self' cannot be written by this user; choose another or change its permissions",
+        ),
         ({"output": "README.md"}, "output: 'README.md' is a file, not a folder; choose another"),
         (
             {"model": "qwen-9000"},
@@ -115,10 +119,12 @@ def test_several_missing_things_are_reported_together(pipeline: PipelineCommand,
 def test_a_store_that_cannot_be_written_stops_the_run_with_the_reason(
     pipeline: PipelineCommand, tmp_path: Path
 ) -> None:
-    job = write_job(tmp_path / "job.yaml", output="/proc/self")
-    stopped = pipeline.run("submit", job)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "taken").write_text("a file where the run's folder should be")
+    job = write_job(tmp_path / "job.yaml", output=str(tmp_path / "results"))
+    stopped = pipeline.run("submit", job, "--run-id", "taken")
     assert stopped.returncode == 1
-    assert "cannot open the store '/proc/self/run_support-tickets_" in stopped.stderr
+    assert f"cannot open the store '{tmp_path}/results/taken': File exists" in stopped.stderr
 
 
 def test_an_unknown_run_is_named(pipeline: PipelineCommand) -> None:

@@ -67,7 +67,7 @@ class ProgressReporter:
 
     def say(self, text: str) -> None:
         """One line for the person."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def _bar(self, stage: Stage) -> Iterator[None]:

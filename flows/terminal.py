@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows.progress import ProgressReporter
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
@@ -131,10 +132,17 @@ class Terminal:
             return
         table = Table("document_id", "answer", "route", "confidence", "raw_prob", "cost_usd", "reason")
         for row in islice(rows, _SHOWN_ROWS):
-            figures = ["-" if row[name] is None else f"{row[name]:.3f}" for name in ("confidence", "raw_prob")]
-            table.add_row(
-                row["document_id"], row["answer"] or "-", row["route"], *figures, usd(row["cost_usd"]), row["reason"]
+            figures = ("-" if row[name] is None else f"{row[name]:.3f}" for name in ("confidence", "raw_prob"))
+            cells = (
+                row["document_id"],
+                row["answer"] or "-",
+                row["route"],
+                *figures,
+                usd(row["cost_usd"]),
+                row["reason"],
             )
+            # Text, not markup: a document's id may hold anything.
+            table.add_row(*(Text(cell or "") for cell in cells))
         self.console.print(table)
         self._say(f"{total:,} rows in {root}")
         code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
@@ -159,7 +167,7 @@ class Terminal:
 
     def _show_summary(self, summary: Summary) -> None:
         if summary.provider == "simulation":
-            self._say("[simulation: Claude's answers were made from the gold labels; nothing was billed]")
+            self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
         self._say(f"results   {summary.results}")
         self._show_costs(summary)
         if summary.accuracy:

@@ -147,8 +147,8 @@ def _print_trust(scores: Scores, is_correct: Bools, temperature: float) -> None:
     print(f"label mass: mean {scores.label_mass.mean():.4f}, least {scores.label_mass.min():.4f}")
     for threshold in (0.5, 0.8, 0.9, 0.95, 0.99):
         sure = scores.raw_prob >= threshold
-        kept = is_correct[sure].mean() if sure.any() else float("nan")
-        print(f"raw_prob >= {threshold}: {sure.mean():.3f} of the documents, accuracy {kept:.4f}")
+        kept = f"{is_correct[sure].mean():.4f}" if sure.any() else "-"
+        print(f"raw_prob >= {threshold}: {sure.mean():.3f} of the documents, accuracy {kept}")
 
 
 def _compare_with_torch(

@@ -1,7 +1,7 @@
 """Train the starter model: `python -m sample_data.train_starter_model --out sample_data/starter_model`.
 
-Needs torch and transformers (they come with vLLM); about twenty minutes on two cores. The same seed on the same
-machine gives the same model. Reads the train split only, never the held-out tickets.
+Needs torch and transformers (they come with vLLM); ten to twenty minutes on two cores. Seeded, but other CPUs
+and thread counts round differently. Reads the train split only, never the held-out tickets.
 """
 
 from __future__ import annotations

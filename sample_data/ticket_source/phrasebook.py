@@ -73,10 +73,10 @@ def split_phrases(block: str, split: Split, separator: str = "\n") -> tuple[str,
 
 @cache
 def disjoint_phrases(block: str, split: Split) -> tuple[str, ...]:
-    """Hold two fifths of the phrases of a block out; held-out documents use these and the others."""
+    """Keep two fifths of the phrases of a block from training; half of these are held out, half in reserve."""
     ordered = by_hash(block.strip().split("\n"))
-    heldout_count = max(1, len(ordered) * 2 // 5)
-    return tuple(ordered if split == "heldout" else ordered[heldout_count:])
+    kept_count = max(1, len(ordered) * 2 // 5)
+    return tuple(ordered[kept_count // 2 :] if split == "heldout" else ordered[kept_count:])
 
 
 _CONTRACTIONS = tuple(
@@ -133,8 +133,8 @@ class Author:
     def draw(self, block: str, count: int = 1, *, disjoint: bool = False) -> list[str]:
         """Write up to `count` sentences from a block, fewer when it runs out.
 
-        With `disjoint` two fifths of the block are held out rather than a tenth: openings and what is meant to
-        mislead must not be learnt by heart.
+        With `disjoint` a quarter of what held-out documents draw is unknown to training, rather than a tenth:
+        openings and what is meant to mislead must not be learnt by heart.
         """
         allowed = disjoint_phrases(block, self.split) if disjoint else split_phrases(block, self.split)
         fresh = [p for p in allowed if p not in self._used]

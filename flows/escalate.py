@@ -54,8 +54,9 @@ class Escalation:
         assert run.job.escalation is not None
         self._run, self._plan, self._provider, self._progress = run, plan, provider, progress
         self._tiers = run.job.escalation.all_tiers
-        self._is_simulation = run.job.escalation.provider == "simulation"
-        self._poll_seconds = SIMULATION_POLL_SECONDS if self._is_simulation else settings().poll_seconds
+        is_simulation = run.job.escalation.provider == "simulation"
+        self._model_suffix = " (simulation)" if is_simulation else ""
+        self._poll_seconds = SIMULATION_POLL_SECONDS if is_simulation else settings().poll_seconds
         self._journal = Journal(run.store)
         self._ledger = Ledger(len(self._tiers))
         self._builder = ChunkBuilder(run, plan, self._ledger, provider.minimum_requests)
@@ -74,6 +75,9 @@ class Escalation:
             prices=price_book(),
             passed_on=tuple(frozenset(tier.pass_on) for tier in self._tiers),
         )
+        self._may_send_more = True  # building chunks goes through the whole plan: only after something came in
+        self._stop: Stop | None = None
+        self._chunks = 0  # how many this process knows of: the journal may hold more by now
         self._open: dict[int, ChunkState] = {}
         self._checked: set[str] = set()
         self._cancelled: set[int] = set()
@@ -89,20 +93,23 @@ class Escalation:
         with self._progress.stage("escalate", "items", total=self._builder.doubtful_items()):
             while True:
                 stop = self._send()
-                self._poll()
-                if not self._open and (stop or not self._ledger.has_items_to_ask_again()):
+                if not self._open:  # only then is a stop final: what is taken in can free some of the budget
                     break
-                if not wait:
+                self._poll()
+                if self._open and not wait:
                     return Escalated(is_done=False)
                 if self._open:
                     time.sleep(self._poll_seconds)
         if stop:
-            publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop])
+            if self._journal.chunks() > self._chunks:
+                raise ProviderError(_ANOTHER_PROCESS)
+            publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop], self._model_suffix)
         return Escalated(is_done=True, stop=stop)
 
     def _replay(self) -> None:
         """Bring the ledger to what the journal says; publish what was collected before a crash and not published."""
-        for chunk in range(self._journal.chunks()):
+        self._chunks = self._journal.chunks()
+        for chunk in range(self._chunks):
             state = self._journal.state(chunk)
             self._ledger.begin(state)
             answers = self._journal.answers(chunk)
@@ -110,22 +117,38 @@ class Escalation:
                 self._open[chunk] = state
             else:
                 self._publish(state, self._ledger.settle(chunk, answers))
+                self._delete(state)
 
     def _send(self) -> Stop | None:
         """Have the provider hold every begun chunk, and begin new ones; why some items cannot be sent, if so."""
-        for chunk, state in self._open.items():
+        is_cancelled = self._journal.is_cancelled
+        for chunk, state in list(self._open.items()):
             if not state.submitted:
-                self._sender.resume(state, self._builder.rebuild)
+                self._sender.resume(state, self._builder.rebuild, may_send=not is_cancelled)
                 self._open[chunk] = self._journal.state(chunk)
-        if self._journal.is_cancelled:
+                if is_cancelled and not self._open[chunk].submitted:
+                    del self._open[chunk]
+        if is_cancelled:
             self._cancel_open()
             return Stop.CANCELLED
+        if self._may_send_more:
+            self._may_send_more = False
+            self._stop = self._send_new()
+        return self._stop
+
+    def _send_new(self) -> Stop | None:
+        """Begin chunks for what is left, as far as it can be sent."""
         for draft, texts in self._builder.new_chunks():
-            chunk = self._journal.chunks()
+            if self._journal.is_cancelled:
+                self._cancel_open()
+                return Stop.CANCELLED
+            # Numbered by what this process knows: a number that is taken means that its ledger is behind the journal.
+            chunk = self._chunks
             requests = self._builder.requests(chunk, draft, texts)
             self._check_first(draft.model, requests[0])
             if not self._sender.send(chunk, draft, requests):
-                raise ProviderError("another process sends the doubtful items of this run; wait for it, or stop it")
+                raise ProviderError(_ANOTHER_PROCESS)
+            self._chunks += 1
             self._open[chunk] = self._journal.state(chunk)
             self._ledger.begin(self._open[chunk])
         if self._builder.is_short_of_money:
@@ -173,20 +196,28 @@ class Escalation:
         answers = self._journal.answers(state.chunk)
         assert answers is not None
         settled = self._ledger.settle(state.chunk, answers)
+        self._may_send_more = True
         self._publish(state, settled)
         self._progress.advance(len(settled))
-        if self._run.job.escalation and self._run.job.escalation.delete_after_collecting:
-            self._provider.delete(state.submitted.batch_id)
+        self._delete(state)
         if collected.fault:
             raise AccountError(
                 f"Claude did not answer {len(state.draft.item_ids):,} items: {collected.fault}. Nothing was billed for "
                 "them and nothing is lost; mend the cause and run the same command again"
             )
 
+    def _delete(self, state: ChunkState) -> None:
+        """Have the provider forget a batch that is taken in, where the job asks for it; also after a crash."""
+        wants = self._run.job.escalation and self._run.job.escalation.delete_after_collecting
+        if wants and state.submitted and not self._journal.is_deleted(state.chunk):
+            self._provider.delete(state.submitted.batch_id)
+            self._journal.delete(state.chunk, datetime.now(UTC))
+
     def _publish(self, state: ChunkState, settled: list[str]) -> None:
-        publish_chunk(self._run, state, settled, self._ledger, " (simulation)" if self._is_simulation else "")
+        publish_chunk(self._run, state, settled, self._ledger, self._model_suffix)
 
 
+_ANOTHER_PROCESS = "another process sends the doubtful items of this run; wait for it, or stop it"
 _UNSENT_REASONS = {
     Stop.BUDGET: "budget: budget_usd does not reach for it",
     Stop.CANCELLED: "the run was cancelled before it was answered",

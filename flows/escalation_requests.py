@@ -131,9 +131,13 @@ class ChunkBuilder:
         )
         costs = [worst.of_request(len(candidate.text.encode())) for candidate in batch]
         known = [cost for cost in costs if cost is not None]
-        if self._budget_usd is not None and len(known) == len(costs):
-            count = affordable(known, self._budget_usd - (self._ledger.committed_usd or Decimal(0)))
-            self.is_short_of_money = count < len(batch)
+        if self._budget_usd is not None:
+            committed = self._ledger.committed_usd
+            if committed is None or len(known) < len(costs):  # refused at submit; a price may end with the day
+                count = 0
+            else:
+                count = affordable(known, self._budget_usd - committed)
+            self.is_short_of_money |= count < len(batch)
             batch, known = batch[:count], known[:count]
         if batch and len(batch) < self._minimum_requests:
             self.is_too_few = True

@@ -1,6 +1,6 @@
 """The stages of a run, in order. Each looks at what is committed and does the rest; none knows of Prefect.
 
-plan_documents -> score_shards -> publish_scored -> send_doubtful -> collect_answers -> publish_answers
+plan_documents -> score_shards -> publish_scored -> (flows.escalate) -> publish_chunk, publish_unsent
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _answered(run: Run, shards: Iterable[int], item_ids: list[str], ledger: Ledg
     return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix)
 
 
-def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str) -> None:
+def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:
     """Publish a row for every doubtful item that no answer has settled: route `review`, with the reason."""
     for number, group in enumerate(_groups(plan)):
         key = layout.unsent_results(number)
@@ -231,7 +231,7 @@ def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str) -> 
                 replace(ledger.standing(item_id), label=None, reason=reason)
                 for item_id in rows["item_id"].to_numpy().tolist()
             ]
-            tables.append(answer_rows(rows, standings, datetime.now(UTC)))
+            tables.append(answer_rows(rows, standings, datetime.now(UTC), model_suffix))
         table = pa.concat_tables([empty_results(), *tables])
         if len(table):
             run.store.create(key, to_parquet(table))

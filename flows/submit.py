@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from flows.progress import ProgressReporter
 from flows.run import open_run, prepare_run
+from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.documents.sources import list_sources
@@ -121,6 +122,7 @@ def check_surroundings(job: Job) -> list[SourceFile]:
         lambda: find_entry(job.model),
         lambda: _check_gold(job),
         lambda: _check_key(job),
+        lambda: _check_budget(job),
     )
     for check in checks:
         try:
@@ -154,3 +156,16 @@ def _check_gold(job: Job) -> None:
 def _check_key(job: Job) -> None:
     if job.escalation and job.escalation.provider == "anthropic" and settings().anthropic_api_key is None:
         raise JobError([MISSING_KEY])
+
+
+def _check_budget(job: Job) -> None:
+    """A budget is kept by prices: without one it could only be hoped for."""
+    if job.escalation is None or job.budget_usd is None:
+        return
+    now, seller = datetime.now(UTC), "bedrock" if job.escalation.provider == "bedrock" else "anthropic"
+    models = [tier.model for tier in job.escalation.all_tiers]
+    unpriced = [model for model in models if price_book().find(model, now, provider=seller) is None]
+    if unpriced:
+        raise JobError(
+            [f"budget_usd: {seller}'s price of '{name}' is unknown, so no budget can be kept" for name in unpriced]
+        )

@@ -197,6 +197,15 @@ class Job(_Section):
         return instructions
 
     @model_validator(mode="after")
+    def _pass_on_names_labels(self) -> Job:
+        tiers = self.escalation.tiers if self.escalation else ()
+        strangers = {name for tier in tiers for name in tier.pass_on} - set(self.labels)
+        if strangers:
+            names = ", ".join(f"'{name}'" for name in sorted(strangers))
+            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' exact names")
+        return self
+
+    @model_validator(mode="after")
     def _simulation_needs_gold(self) -> Job:
         if self.escalation and self.escalation.provider == "simulation" and self.evaluation is None:
             raise ValueError(

@@ -144,10 +144,10 @@ def answer_rows(
         "reason": [standing.reason or note for standing, note in zip(standings, notes, strict=True)],
         "model": [standing.model and standing.model + model_suffix for standing in standings],
         "model_revision": [None] * len(standings),
-        # Claude's tokens are of another kind than the engine's: columns of their own.
-        "api_input_tokens": [standing.input_tokens for standing in standings],
-        "api_cached_tokens": [standing.cached_tokens for standing in standings],
-        "api_output_tokens": [standing.output_tokens for standing in standings],
+        # Claude's tokens are of another kind than the engine's: columns of their own, null where it read nothing.
+        "api_input_tokens": [standing.input_tokens or None for standing in standings],
+        "api_cached_tokens": [standing.cached_tokens if standing.input_tokens else None for standing in standings],
+        "api_output_tokens": [standing.output_tokens if standing.input_tokens else None for standing in standings],
         "api_cost_usd": [standing.cost_usd for standing in standings],
         "cost_usd": totals,
         "settled_at": [settled_at] * len(standings),

@@ -72,7 +72,7 @@ def read_label(text: str | None, labels: Sequence[str]) -> str | None:
     """The label in an answer's JSON, or None."""
     try:
         answer = json.loads(text or "")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # beyond bad JSON: numbers and nesting without end
         return None
     return parse_label(answer, labels) if isinstance(answer, dict) else None
 

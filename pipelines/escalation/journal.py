@@ -4,6 +4,7 @@
                             submitted-00.json   right after it, with the provider's id
                             abandoned-00.json   the POST is known to have had no effect; the next send may begin
                             collected.arrow     how every item ended, once, when the batch has ended
+                            deleted.json        the provider's copy is gone, where the job asks for that
 
 Each is created once and never changed. Ids of items only: a document's text is never journalled. Chunks are numbered
 without gaps, and the intent of the next number is a conditional create: of two processes that work on one run, one
@@ -139,6 +140,15 @@ class Journal:
         """What `collect` recorded."""
         data = self._store.read_if_exists(layout.chunk_object(chunk, "collected.arrow"))
         return None if data is None else from_arrow(data)
+
+    def delete(self, chunk: int, now: datetime) -> None:
+        """Record that the provider's copy of a chunk is gone."""
+        entry = f'{{"deleted_at": "{now.isoformat()}"}}'
+        self._store.create(layout.chunk_object(chunk, "deleted.json"), entry.encode())
+
+    def is_deleted(self, chunk: int) -> bool:
+        """Whether the provider's copy is known to be gone."""
+        return self._store.exists(layout.chunk_object(chunk, "deleted.json"))
 
     def batch_ids(self) -> set[str]:
         """Ids of every batch this run knows to be its own."""

@@ -54,7 +54,7 @@ class Ledger:
 
     @property
     def committed_usd(self) -> Decimal | None:
-        """Spent so far, plus the worst case of everything in flight; None where a price is unknown."""
+        """Spent so far, plus the worst case of everything in flight or of unknown cost; None without a price."""
         return add_known([self._spent, *self._reserved.values()])
 
     @property
@@ -73,10 +73,6 @@ class Ledger:
         """Where an item stands; a fresh record for one never sent."""
         return self._items.get(item_id, Standing())
 
-    def has_items_to_ask_again(self) -> bool:
-        """Whether an item came back without an end."""
-        return any(not item.is_in_flight and not item.is_settled for item in self._items.values())
-
     def begin(self, state: ChunkState) -> None:
         """Take note of a chunk in the journal: its items are in flight, its worst case is reserved."""
         self._reserved[state.chunk] = state.draft.reserved_cost_usd
@@ -87,12 +83,14 @@ class Ledger:
 
     def settle(self, chunk: int, answers: pa.Table) -> list[str]:
         """Take in how a chunk's items ended; the ids of those that are settled by it, in order."""
-        del self._reserved[chunk]
+        reserved = self._reserved.pop(chunk)
+        spent = add_known(answers["api_cost_usd"].to_pylist())
+        # A row without usage may have been billed all the same: then what was held for the batch stays held.
+        self._spent = add_known([self._spent, reserved if spent is None else spent])
         settled = []
         for row in answers.to_pylist():
             standing = self._after(self.standing(row["item_id"]), row)
             self._items[row["item_id"]] = standing
-            self._spent = add_known([self._spent, row["api_cost_usd"]])
             if standing.is_settled:
                 settled.append(row["item_id"])
         return settled

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_before_delay, wait_random_exponential
 
 from pipelines.escalation.provider import BatchProvider, BatchStatus, ItemResult, Request, UnavailableError
 
 # An hour of silence is an outage: the run stops with what it has, and the same command goes on later.
 PATIENCE_SECONDS = 3_600.0
 _LONGEST_WAIT_SECONDS = 60.0
+# A create repeated for longer would outlive its intent: another process would declare it void, and send it too.
+_WAITS_FOR_CREATE = 10
 
 
 class PatientProvider:
@@ -24,15 +26,18 @@ class PatientProvider:
         self._provider = provider
         self.name = provider.name
         self.price_provider = provider.price_provider
-        self.settle_seconds = provider.settle_seconds
         self.minimum_requests = provider.minimum_requests
+        longest_wait = min(longest_wait_seconds, _LONGEST_WAIT_SECONDS)
+        create_seconds = _WAITS_FOR_CREATE * longest_wait
+        self.settle_seconds = provider.settle_seconds + create_seconds
         self._retrying = Retrying(
             retry=retry_if_exception_type(UnavailableError),
-            wait=wait_random_exponential(multiplier=0.5, max=min(longest_wait_seconds, _LONGEST_WAIT_SECONDS)),
+            wait=wait_random_exponential(multiplier=0.5, max=longest_wait),
             stop=stop_after_delay(PATIENCE_SECONDS),
             sleep=sleep,
             reraise=True,
         )
+        self._retrying_create = self._retrying.copy(stop=stop_before_delay(create_seconds))
 
     def check(self, request: Request) -> None:
         """See `BatchProvider.check`."""
@@ -40,7 +45,7 @@ class PatientProvider:
 
     def create(self, requests: Sequence[Request], token: str) -> str:
         """See `BatchProvider.create`."""
-        return self._retrying.copy()(self._provider.create, requests, token)
+        return self._retrying_create.copy()(self._provider.create, requests, token)
 
     def retrieve(self, batch_id: str) -> BatchStatus:
         """See `BatchProvider.retrieve`."""

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipelines.escalation.journal import ChunkDraft, ChunkState, Intent, Journal, Submitted
-from pipelines.escalation.provider import BatchProvider, BatchStatus, OutcomeUnknownError, RefusedError, Request
+from pipelines.escalation.provider import (
+    BatchProvider,
+    BatchStatus,
+    OutcomeUnknownError,
+    RefusedError,
+    Request,
+    UnavailableError,
+)
 from pipelines.escalation.requests import custom_id_of
 
 # Our clock against the provider's.
@@ -40,7 +47,7 @@ class Sender:
         """Begin a chunk; False if another process has taken its number, so that the caller must look again.
 
         Raises:
-            RefusedError: the provider does not take it; the chunk stays begun, and is sent again by `resume`.
+            RefusedError, UnavailableError: the provider does not take it; the chunk stays begun, for `resume`.
         """
         intent = self.journal.intend(chunk, draft, body_sha256(requests), self.now())
         if intent is None:
@@ -48,8 +55,12 @@ class Sender:
         self._post(intent, requests)
         return True
 
-    def resume(self, state: ChunkState, build_requests: Callable[[ChunkState], Sequence[Request]]) -> None:
+    def resume(
+        self, state: ChunkState, build_requests: Callable[[ChunkState], Sequence[Request]], *, may_send: bool = True
+    ) -> None:
         """Have the provider hold a begun chunk, exactly once, whatever happened before.
+
+        Without ``may_send`` nothing new is sent: only what may have been sent before is found out.
 
         Raises:
             ProviderError: the provider refuses, or cannot be asked.
@@ -57,6 +68,8 @@ class Sender:
         while not (state.is_collected or state.submitted):
             if state.intent:
                 self._settle(state.intent)
+            elif not may_send:
+                return
             else:
                 requests = build_requests(state)
                 intent = self.journal.intend(state.chunk, state.draft, body_sha256(requests), self.now())
@@ -67,7 +80,7 @@ class Sender:
     def _post(self, intent: Intent, requests: Sequence[Request]) -> None:
         try:
             batch_id = self.provider.create(requests, intent.token)
-        except RefusedError as error:
+        except (RefusedError, UnavailableError) as error:  # both: it was not taken, for sure
             self.journal.abandon(intent, str(error))
             raise
         except OutcomeUnknownError as error:

@@ -36,7 +36,7 @@ def measure(items: int, folder: Path) -> None:
 
     with Server(folder / "service", "--answer-key", str(folder / "answers.jsonl"), "--error-rate", "0.03") as server:
         assert in_child(work) == 0
-        log = server.control("log")["log"]
+        log = server.control("log")["requests"]
     calls = Counter(f"{entry['method']} {entry['path'].split('?')[0].split('msgbatch_')[0]}" for entry in log)
     print(f"{items:>9,} items: {report.read_text()}; {sum(calls.values())} requests: {dict(calls)}", flush=True)
 

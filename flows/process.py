@@ -28,7 +28,7 @@ from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
 from pipelines.store.schemas import read_parquet
-from workers.pool import EnginePool
+from workers.pool import EnginePool, leave_ray
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -61,6 +61,7 @@ def process(run: str, wait: bool = True) -> Summary | None:
     finally:
         if pool := engines.result():
             pool.close()
+            leave_ray()
     publish_scored(opened, plan, progress)
     stop = None
     if opened.job.escalation:

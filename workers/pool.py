@@ -7,6 +7,7 @@ lost engine costs its shards one attempt each, and a shard that kills three engi
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -22,9 +23,14 @@ _ATTEMPTS_PER_SHARD = 3
 
 log = logging.getLogger(__name__)
 
+# Stopping the Ray of this process takes five seconds of waiting; the run goes on meanwhile.
+_stopping: threading.Thread | None = None
+
 
 def start_ray(address: str | None) -> None:
     """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined."""
+    if _stopping:
+        _stopping.join()
     if ray.is_initialized():
         return
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
@@ -35,6 +41,13 @@ def start_ray(address: str | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the cluster at '{address}'" if address else "on this machine"
         raise EngineError(f"Ray does not start ({where}): {error}; see the log, or set RAY_ADDRESS") from error
+
+
+def leave_ray() -> None:
+    """Leave the cluster, or stop the Ray that `start_ray` started; returns at once."""
+    global _stopping
+    _stopping = threading.Thread(target=ray.shutdown, name="ray-shutdown")
+    _stopping.start()
 
 
 def cluster_device() -> Literal["gpu", "cpu"]:

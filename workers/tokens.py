@@ -36,8 +36,8 @@ class ModelTokenizer:
         if not path.is_file():
             raise JobError([f"model: '{model.name}' has no tokenizer.json in {model.files}; it is needed"])
         self._files = model.files
-        self._text = Tokenizer.from_file(str(path))
         self._frame = Tokenizer.from_file(str(path))
+        self._text = Tokenizer.from_str(_all_added_tokens_special(path.read_text(encoding="utf-8")))
         self._text.encode_special_tokens = True
         self._text.no_truncation()
         self._text.no_padding()
@@ -75,6 +75,17 @@ class ModelTokenizer:
             enable_thinking=False,
         )
         return str(rendered)
+
+
+def _all_added_tokens_special(tokenizer_json: str) -> str:
+    """Mark every added token as special, so that `encode_special_tokens` turns all of them into plain text.
+
+    Qwen's own files hold `<think>` and `</think>` as added tokens that are not marked special.
+    """
+    content = json.loads(tokenizer_json)
+    for token in content.get("added_tokens", ()):
+        token["special"] = True
+    return json.dumps(content)
 
 
 def context_length(model: ResolvedModel) -> int:

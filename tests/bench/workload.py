@@ -35,7 +35,7 @@ _TRAIN = REPOSITORY / "sample_data/tickets/train.jsonl.gz"
 WARM_SHARDS = 8
 _WARM_SHARE = 8
 # A longer one (1 in 50) might not fit the starter's context: the product cuts it, `LLM.chat` refuses the whole call.
-_MAX_CHARACTERS = 4_000
+_MAX_CHARACTERS = 3_500
 _MAX_MODEL_LEN = 2_048  # of models that are not in the catalogue
 
 

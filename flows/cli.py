@@ -103,8 +103,11 @@ def collect(
     ] = None,
 ) -> None:
     """Take in what Claude has answered for every open run of this machine, publish it, and leave."""
-    from flows.collect import collect_open_runs
+    from flows.submit import quiet_third_parties
     from flows.terminal import Terminal
+
+    quiet_third_parties()
+    from flows.collect import collect_open_runs
 
     with Terminal(as_json=False) as terminal:
         collect_open_runs(terminal.progress, every)

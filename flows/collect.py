@@ -1,13 +1,19 @@
 """Taking in answers for runs that nobody waits for: one process, one timer, every open run.
 
-Between rounds nothing is held: no engine, no connection. Run it by hand, from cron, or as a Prefect deployment.
+Between rounds nothing is held: no engine, no connection. By hand (`pipeline collect`), from cron, or as a
+Prefect deployment of the flow `collect`.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 
+from prefect import flow
+from rich.console import Console
+
+from flows.process import process, reporter
 from flows.progress import ProgressReporter
 from flows.run import open_store
 from pipelines.errors import RunNotFoundError, SluiceError
@@ -18,31 +24,32 @@ log = logging.getLogger(__name__)
 
 
 def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -> None:
-    """Process every run of this machine that has sent something and is not complete.
-
-    A run whose provider refuses does not keep the others waiting: it is reported, and looked at again next round.
-
-    Args:
-        progress: where rounds are told.
-        every_seconds: the time between rounds; None does one round.
-    """
-    # Imported late: Prefect takes a second, which a machine without open runs need not wait for.
-    from flows.process import process
-
+    """One round over the open runs, or, with ``every_seconds``, one after another without end."""
+    reporter.set(progress)
     while True:
-        runs = open_runs()
-        progress.say(f"open      {len(runs)} runs")
-        for run in runs:
-            try:
-                is_complete = process(run, wait=False) is not None
-            except SluiceError as error:
-                log.warning("run %s: %s", run, error)
-                progress.say(f"{run}: {error}")
-            else:
-                progress.say(f"{run}: {'complete' if is_complete else 'Claude is answering'}")
+        collect()
         if every_seconds is None:
             return
         time.sleep(every_seconds)
+
+
+@flow(name="sluice-collect")
+def collect() -> None:
+    """Process every run of this machine that has sent something and is not complete; schedule it as you like.
+
+    A run whose provider refuses does not keep the others waiting: it is reported, and looked at again next round.
+    """
+    progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
+    runs = open_runs()
+    progress.say(f"open      {len(runs)} runs")
+    for run in runs:
+        try:
+            is_complete = process(run, wait=False) is not None
+        except SluiceError as error:
+            log.warning("run %s: %s", run, error)
+            progress.say(f"{run}: {error}")
+        else:
+            progress.say(f"{run}: {'complete' if is_complete else 'Claude is answering'}")
 
 
 def open_runs() -> list[str]:

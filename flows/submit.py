@@ -58,6 +58,12 @@ class Outcome:
         return {"run_id": self.run_id, "root": self.root, "state": state, "summary": summary}
 
 
+def quiet_third_parties() -> None:
+    """To be called before Ray, Prefect, vLLM or the SDK is imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 def submit_job(
     path: Path, overrides: dict[str, Any], run_id: str | None, wait: bool, progress: ProgressReporter
 ) -> Outcome:
@@ -67,8 +73,7 @@ def submit_job(
         JobError: with every problem of the job; nothing has run.
         ServiceError: something outside failed; what is committed is kept.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet_third_parties()
     job = load_job(path, overrides)
     run = prepare_run(job, check_surroundings(job), run_id)
     progress.say(f"run       {run.run_id}")
@@ -93,11 +98,10 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     Raises:
         RunNotFoundError: there is no such run.
     """
+    quiet_third_parties()
     from flows.process import process, reporter
     from flows.stages import read_summary
 
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
     opened = open_run(run)
     if summary := read_summary(opened):
         return Outcome(None, opened.run_id, opened.store.root, True, summary)

@@ -1,7 +1,7 @@
 """The `pipeline` command. Thin: every command names the function that does the work.
 
 Nothing heavy is imported at the top: `pipeline --help` must answer at once. Exit codes: 0 done, 1 failed, 2 bad usage
-or job file, 130 interrupted.
+or job file, 3 stopped by budget, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def submit(
 def _submit(terminal: Terminal, job: Path, overrides: dict[str, Any], run_id: str | None, wait: bool) -> None:
     from flows.submit import submit_job
 
-    terminal.show_outcome(submit_job(job, overrides, run_id, wait, terminal.progress))
+    outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
+    terminal.show_outcome(outcome)
+    if outcome.summary and outcome.summary.stopped_by == "budget":
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -81,6 +84,33 @@ def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_cost(run_summary(run))
+
+
+@app.command()
+def cancel(run: _RunArgument) -> None:
+    """Send nothing more to Claude, stop what is under way, take in what was answered, and close the books."""
+    from flows.submit import cancel_run
+    from flows.terminal import Terminal
+
+    with Terminal(as_json=False) as terminal:
+        terminal.show_outcome(cancel_run(run, terminal.progress))
+
+
+@app.command()
+def collect(
+    every: Annotated[
+        float | None, typer.Option(help="Seconds between rounds; without it, one round over the open runs.")
+    ] = None,
+) -> None:
+    """Take in what Claude has answered for every open run of this machine, publish it, and leave."""
+    from flows.submit import quiet_third_parties
+    from flows.terminal import Terminal
+
+    quiet_third_parties()
+    from flows.collect import collect_open_runs
+
+    with Terminal(as_json=False) as terminal:
+        collect_open_runs(terminal.progress, every)
 
 
 @app.command()

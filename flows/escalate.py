@@ -1,146 +1,225 @@
-"""The stages that talk to Claude: send doubtful items, take in the answers, publish their rows."""
+"""The stages that talk to Claude: send doubtful items, take in the answers, publish their rows.
+
+One loop, `escalate`: replay the journal, send what may be sent, ask what has ended, take it in, publish it; again
+until nothing is left, or, without ``wait``, until nothing more can be done now.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import partial
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from flows.escalation_requests import ChunkBuilder
 from flows.progress import ProgressReporter
 from flows.run import Run
-from flows.simulation import NOTICE, running_service, write_answer_key
-from flows.stages import ChunkPlan, PlanSummary, decided, plan_chunks
+from flows.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
+from flows.stages import PlanSummary, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
-from pipelines.escalation.collection import collect_answers
-from pipelines.escalation.journal import Journal
-from pipelines.escalation.provider import BatchProvider, Request
-from pipelines.escalation.requests import RequestTemplate, custom_id_of
-from pipelines.escalation.submission import Chunk, Sender, check_same_items
-from pipelines.results import answer_rows
+from pipelines.escalation.collection import Reader
+from pipelines.escalation.journal import ChunkState, Journal
+from pipelines.escalation.ledger import Ledger
+from pipelines.escalation.provider import AccountError, BatchProvider, Request
+from pipelines.escalation.submission import Sender
 from pipelines.settings import settings
-from pipelines.store import layout
-from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
-from pipelines.tasks.classification import answer_schema, claude_system_prompt
-from workers.claude import ClaudeBatches, connect
 
-# The local service lists a batch the moment it takes it; a minute covers the slowest create on a busy machine.
-_SIMULATION_SETTLE_SECONDS = 60.0
-_SIMULATION_POLL_SECONDS = 0.5
+_CLOCK_DIFFERENCE = timedelta(minutes=5)
+
+log = logging.getLogger(__name__)
 
 
-@contextmanager
-def open_provider(run: Run, plan: PlanSummary, progress: ProgressReporter) -> Iterator[BatchProvider]:
-    """Connect to what answers message batches: Anthropic, or the local simulation."""
-    escalation = run.job.escalation
-    assert escalation is not None
-    if escalation.provider == "simulation":
-        progress.say(NOTICE)
-        folder = settings().state_dir / "simulation" / run.run_id
-        write_answer_key(run.store, plan.shards, folder / "answer_key.jsonl")
-        with running_service(folder, folder / "answer_key.jsonl", escalation.simulated_error_rate) as url:
-            yield ClaudeBatches(connect("simulation", url), "simulation", _SIMULATION_SETTLE_SECONDS)
-        return
-    key = settings().anthropic_api_key
-    if key is None:  # checked at submit; a flow started elsewhere may lack it all the same
-        raise ProviderError("ANTHROPIC_API_KEY is not set where the flow runs; set it there and run it again")
-    yield ClaudeBatches(connect(key.get_secret_value(), settings().anthropic_base_url), "anthropic")
+class Stop(StrEnum):
+    """Why escalation ended before every doubtful item was answered. An outcome, not an error."""
+
+    BUDGET = "budget"
+    CANCELLED = "cancelled"
+    TOO_FEW = "too_few"
 
 
-def send_doubtful(run: Run, plan: PlanSummary, provider: BatchProvider, progress: ProgressReporter) -> int:
-    """Have the provider hold every doubtful item exactly once; the number of message batches."""
-    escalation = run.job.escalation
-    assert escalation is not None
-    journal = Journal(run.store)
-    sender = Sender(
-        run_id=run.run_id,
-        model=escalation.model,
-        journal=journal,
-        provider=provider,
-        now=lambda: datetime.now(UTC),
-        wait=time.sleep,
-        poll_seconds=_poll_seconds(run),
-    )
-    template = RequestTemplate(
-        model=escalation.model,
-        max_output_tokens=escalation.max_output_tokens,
-        system_prompt=claude_system_prompt(run.question.labels, run.job.instructions),
-        schema=answer_schema(run.question.labels),
-    )
-    sent = 0
-    with progress.stage("send", "items"):
-        for chunk in plan_chunks(run, plan):
-            state = journal.state(chunk.number)
-            if state.intent:
-                check_same_items(state.intent, chunk.item_ids)
-            sender.ensure_submitted(Chunk(chunk.number, chunk.item_ids), partial(_requests, run, template, chunk))
-            progress.advance(len(chunk.item_ids))
-            sent += 1
-    return sent
+@dataclass(frozen=True)
+class Escalated:
+    """How far it got."""
+
+    is_done: bool
+    stop: Stop | None = None
 
 
-def _requests(run: Run, template: RequestTemplate, chunk: ChunkPlan) -> list[Request]:
-    texts: dict[str, str] = {}
-    wanted = pa.array(chunk.item_ids)
-    for shard in chunk.shards:
-        plan = from_arrow(run.store.read(layout.plan_part(shard)), columns=["item_id", "text"])
-        plan = plan.filter(pc.is_in(plan["item_id"], value_set=wanted))
-        texts.update((str(row["item_id"]), str(row["text"])) for row in plan.to_pylist())
-    return [
-        template.build(custom_id_of(run.run_id, chunk.number, item_id), texts[item_id]) for item_id in chunk.item_ids
-    ]
+class Escalation:
+    """The escalation of one run, in one process."""
+
+    def __init__(self, run: Run, plan: PlanSummary, provider: BatchProvider, progress: ProgressReporter) -> None:
+        assert run.job.escalation is not None
+        self._run, self._plan, self._provider, self._progress = run, plan, provider, progress
+        self._tiers = run.job.escalation.all_tiers
+        is_simulation = run.job.escalation.provider == "simulation"
+        self._model_suffix = " (simulation)" if is_simulation else ""
+        self._poll_seconds = SIMULATION_POLL_SECONDS if is_simulation else settings().poll_seconds
+        self._journal = Journal(run.store)
+        self._ledger = Ledger(len(self._tiers))
+        self._builder = ChunkBuilder(run, plan, self._ledger, provider.minimum_requests)
+        self._sender = Sender(
+            run_id=run.run_id,
+            journal=self._journal,
+            provider=provider,
+            now=lambda: datetime.now(UTC),
+            wait=time.sleep,
+            poll_seconds=self._poll_seconds,
+        )
+        self._reader = Reader(
+            run_id=run.run_id,
+            provider=provider,
+            labels=tuple(run.job.labels),
+            prices=price_book(),
+            passed_on=tuple(frozenset(tier.pass_on) for tier in self._tiers),
+        )
+        self._may_send_more = True  # building chunks goes through the whole plan: only after something came in
+        self._stop: Stop | None = None
+        self._chunks = 0  # how many this process knows of: the journal may hold more by now
+        self._open: dict[int, ChunkState] = {}
+        self._checked: set[str] = set()
+        self._cancelled: set[int] = set()
+
+    def run(self, *, wait: bool) -> Escalated:
+        """Bring escalation to its end, or as far as it goes without waiting.
+
+        Raises:
+            AccountError: the account may not spend; everything open stays open, and the same command goes on.
+            ProviderError: the provider refuses or cannot be reached.
+        """
+        self._replay()
+        with self._progress.stage("escalate", "items", total=self._builder.doubtful_items()):
+            while True:
+                stop = self._send()
+                if not self._open:  # only then is a stop final: what is taken in can free some of the budget
+                    break
+                self._poll()
+                if self._open and not wait:
+                    return Escalated(is_done=False)
+                if self._open:
+                    time.sleep(self._poll_seconds)
+        if stop:
+            if self._journal.chunks() > self._chunks:
+                raise ProviderError(_ANOTHER_PROCESS)
+            publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop], self._model_suffix)
+        return Escalated(is_done=True, stop=stop)
+
+    def _replay(self) -> None:
+        """Bring the ledger to what the journal says; publish what was collected before a crash and not published."""
+        self._chunks = self._journal.chunks()
+        for chunk in range(self._chunks):
+            state = self._journal.state(chunk)
+            self._ledger.begin(state)
+            answers = self._journal.answers(chunk)
+            if answers is None:
+                self._open[chunk] = state
+            else:
+                self._publish(state, self._ledger.settle(chunk, answers))
+                self._delete(state)
+
+    def _send(self) -> Stop | None:
+        """Have the provider hold every begun chunk, and begin new ones; why some items cannot be sent, if so."""
+        is_cancelled = self._journal.is_cancelled
+        for chunk, state in list(self._open.items()):
+            if not state.submitted:
+                self._sender.resume(state, self._builder.rebuild, may_send=not is_cancelled)
+                self._open[chunk] = self._journal.state(chunk)
+                if is_cancelled and not self._open[chunk].submitted:
+                    del self._open[chunk]
+        if is_cancelled:
+            self._cancel_open()
+            return Stop.CANCELLED
+        if self._may_send_more:
+            self._may_send_more = False
+            self._stop = self._send_new()
+        return self._stop
+
+    def _send_new(self) -> Stop | None:
+        """Begin chunks for what is left, as far as it can be sent."""
+        for draft, texts in self._builder.new_chunks():
+            if self._journal.is_cancelled:
+                self._cancel_open()
+                return Stop.CANCELLED
+            # Numbered by what this process knows: a number that is taken means that its ledger is behind the journal.
+            chunk = self._chunks
+            requests = self._builder.requests(chunk, draft, texts)
+            self._check_first(draft.model, requests[0])
+            if not self._sender.send(chunk, draft, requests):
+                raise ProviderError(_ANOTHER_PROCESS)
+            self._chunks += 1
+            self._open[chunk] = self._journal.state(chunk)
+            self._ledger.begin(self._open[chunk])
+        if self._builder.is_short_of_money:
+            return Stop.BUDGET
+        return Stop.TOO_FEW if self._builder.is_too_few else None
+
+    def _cancel_open(self) -> None:
+        """Ask the provider to end what is under way; its answers so far are taken in like any others."""
+        for chunk, state in self._open.items():
+            if state.submitted and chunk not in self._cancelled:
+                self._provider.cancel(state.submitted.batch_id)
+                self._cancelled.add(chunk)
+
+    def _check_first(self, model: str, request: Request) -> None:
+        """Ask, once per model and without spending, whether its requests would be taken at all."""
+        if model not in self._checked:
+            self._provider.check(request)
+            self._checked.add(model)
+
+    def _poll(self) -> None:
+        """Take in every batch that has ended; one list call for all of them."""
+        if not self._open:
+            return
+        submitted = {state.submitted.batch_id: chunk for chunk, state in self._open.items() if state.submitted}
+        since = min(state.intent.created_at for state in self._open.values() if state.intent) - _CLOCK_DIFFERENCE
+        listed = {status.batch_id: status for status in self._provider.list_since(since)}
+        for batch_id, chunk in submitted.items():
+            status = listed.get(batch_id) or self._provider.retrieve(batch_id)
+            if status.is_ended:
+                self._collect(self._open[chunk])
+
+    def _collect(self, state: ChunkState) -> None:
+        assert state.intent and state.submitted
+        collected = self._reader.collect(state.intent, state.submitted, datetime.now(UTC))
+        for count, what in (
+            (collected.missing_rows, "rows are missing; their items are asked again"),
+            (collected.repeated_rows, "rows are there twice; the first of each counts"),
+            (collected.unknown_rows, "rows belong to nothing that was sent; they are left out"),
+        ):
+            if count:
+                log.warning("message batch %s: %d %s", state.submitted.batch_id, count, what)
+        self._journal.collect(state.chunk, collected.answers)
+        del self._open[state.chunk]
+        # Read back: another process may have been first, and its record is the one that counts.
+        answers = self._journal.answers(state.chunk)
+        assert answers is not None
+        settled = self._ledger.settle(state.chunk, answers)
+        self._may_send_more = True
+        self._publish(state, settled)
+        self._progress.advance(len(settled))
+        self._delete(state)
+        if collected.fault:
+            raise AccountError(
+                f"Claude did not answer {len(state.draft.item_ids):,} items: {collected.fault}. Nothing was billed for "
+                "them and nothing is lost; mend the cause and run the same command again"
+            )
+
+    def _delete(self, state: ChunkState) -> None:
+        """Have the provider forget a batch that is taken in, where the job asks for it; also after a crash."""
+        wants = self._run.job.escalation and self._run.job.escalation.delete_after_collecting
+        if wants and state.submitted and not self._journal.is_deleted(state.chunk):
+            self._provider.delete(state.submitted.batch_id)
+            self._journal.delete(state.chunk, datetime.now(UTC))
+
+    def _publish(self, state: ChunkState, settled: list[str]) -> None:
+        publish_chunk(self._run, state, settled, self._ledger, self._model_suffix)
 
 
-def collect_chunks(run: Run, provider: BatchProvider, progress: ProgressReporter, *, wait: bool) -> bool:
-    """Take in what has ended; with ``wait``, until everything has. True if nothing is open any more."""
-    journal = Journal(run.store)
-    open_chunks = {chunk for chunk in journal.chunks() if not journal.state(chunk).is_collected}
-    total = sum(len(state.intent.item_ids) for chunk in open_chunks if (state := journal.state(chunk)).intent)
-    with progress.stage("collect", "items", total=total):
-        while open_chunks:
-            for chunk in sorted(open_chunks):
-                if count := _collect(run, journal, chunk, provider):
-                    open_chunks.remove(chunk)
-                    progress.advance(count)
-            if not wait:
-                break
-            if open_chunks:
-                time.sleep(_poll_seconds(run))
-    return not open_chunks
-
-
-def _collect(run: Run, journal: Journal, chunk: int, provider: BatchProvider) -> int:
-    """Number of answers taken in; 0 while the batch is under way."""
-    state = journal.state(chunk)
-    if state.intent is None or state.submitted is None or not provider.retrieve(state.submitted.batch_id).is_ended:
-        return 0
-    answers = collect_answers(
-        run.run_id, state.intent, state.submitted, provider, tuple(run.job.labels), price_book(), datetime.now(UTC)
-    )
-    run.store.create(layout.chunk_object(chunk, "collected.arrow"), to_arrow(answers))
-    return len(answers)
-
-
-def publish_answers(run: Run, plan: PlanSummary) -> None:
-    """Publish the rows of every message batch that is collected."""
-    escalation = run.job.escalation
-    assert escalation is not None
-    suffix = " (simulation)" if escalation.provider == "simulation" else ""
-    for chunk in plan_chunks(run, plan):
-        key = layout.escalated_results(chunk.number)
-        collected = run.store.read_if_exists(layout.chunk_object(chunk.number, "collected.arrow"))
-        if collected is None or run.store.exists(key):
-            continue
-        doubtful = pa.concat_tables([decided(run, shard).doubtful for shard in chunk.shards])
-        doubtful = doubtful.filter(pc.is_in(doubtful["item_id"], value_set=pa.array(chunk.item_ids)))
-        run.store.create(key, to_parquet(answer_rows(doubtful, from_arrow(collected), suffix)))
-
-
-def _poll_seconds(run: Run) -> float:
-    assert run.job.escalation is not None
-    return _SIMULATION_POLL_SECONDS if run.job.escalation.provider == "simulation" else settings().poll_seconds
+_ANOTHER_PROCESS = "another process sends the doubtful items of this run; wait for it, or stop it"
+_UNSENT_REASONS = {
+    Stop.BUDGET: "budget: budget_usd does not reach for it",
+    Stop.CANCELLED: "the run was cancelled before it was answered",
+    Stop.TOO_FEW: "too few doubtful items are left for one of the provider's batches",
+}

@@ -38,7 +38,7 @@ def run_status(run: str) -> RunStatus:
     shards = len(list(store.list(layout.PLAN))) - store.exists(layout.PLAN_COMPLETE)
     scored = len(list(store.list(layout.PREDICTIONS)))
     journal = Journal(store)
-    states = [journal.state(chunk) for chunk in journal.chunks()]
+    states = [journal.state(chunk) for chunk in range(journal.chunks())]
     state = _state(store, shards, scored, len(states), sum(s.is_collected for s in states))
     is_complete = store.exists(layout.COMPLETE)
     return RunStatus(

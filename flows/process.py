@@ -18,8 +18,10 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 
-from flows import escalate, stages
+from flows import stages
+from flows.escalate import Escalated, Escalation, Stop
 from flows.progress import ProgressReporter, Stage
+from flows.providers import open_provider
 from flows.run import Run, open_run
 from flows.stages import PlanSummary
 from pipelines.report.page import as_markdown
@@ -61,9 +63,13 @@ def process(run: str, wait: bool = True) -> Summary | None:
             pool.close()
             leave_ray()
     publish_scored(opened, plan, progress)
-    if opened.job.escalation and not escalate_doubtful(opened, plan, progress, wait):
-        return None
-    return complete_run(opened, plan)
+    stop = None
+    if opened.job.escalation:
+        escalated = escalate_doubtful(opened, plan, progress, wait)
+        if not escalated.is_done:
+            return None
+        stop = escalated.stop
+    return complete_run(opened, plan, stop)
 
 
 @task(cache_policy=NO_CACHE)
@@ -86,17 +92,14 @@ def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
 
 
 @task(cache_policy=NO_CACHE)
-def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool) -> bool:
-    """Send, collect and publish the doubtful items; False while answers are out."""
-    with escalate.open_provider(run, plan, progress) as provider:
-        escalate.send_doubtful(run, plan, provider, progress)
-        is_done = escalate.collect_chunks(run, provider, progress, wait=wait)
-    escalate.publish_answers(run, plan)
-    return is_done
+def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool) -> Escalated:
+    """Send, collect and publish the doubtful items."""
+    with open_provider(run, plan, progress) as provider:
+        return Escalation(run, plan, provider, progress).run(wait=wait)
 
 
 @task(cache_policy=NO_CACHE)
-def complete_run(run: Run, plan: PlanSummary) -> Summary:
+def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
     parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
     tally = summarize(read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts)
@@ -106,6 +109,7 @@ def complete_run(run: Run, plan: PlanSummary) -> Summary:
         results=run.store.uri(layout.RESULTS),
         planned_items=plan.items,
         provider=run.job.escalation.provider if run.job.escalation else None,
+        stopped_by=stop.value if stop else None,
         engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
     )
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())

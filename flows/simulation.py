@@ -21,6 +21,9 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow
 
+# The local service lists a batch the moment it takes it; this covers the slowest create on a busy machine.
+SETTLE_SECONDS = 5.0
+POLL_SECONDS = 0.2
 NOTICE = "SIMULATION: answers come from the gold labels through a local service; no Claude is asked, nothing is billed"
 
 

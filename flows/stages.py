@@ -1,6 +1,6 @@
 """The stages of a run, in order. Each looks at what is committed and does the rest; none knows of Prefect.
 
-plan_documents -> score_shards -> publish_scored -> send_doubtful -> collect_answers -> publish_answers
+plan_documents -> score_shards -> publish_scored -> (flows.escalate) -> publish_chunk, publish_unsent
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,8 +27,10 @@ from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
+from pipelines.escalation.journal import ChunkState
+from pipelines.escalation.ledger import Ledger
 from pipelines.report.summary import Summary
-from pipelines.results import DecidedShard, decide_shard, empty_results
+from pipelines.results import DecidedShard, answer_rows, decide_shard, empty_results
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
@@ -175,12 +177,8 @@ def decided(run: Run, shard: int) -> DecidedShard:
 
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
     """Publish every row that is final without Claude, several shards to a part."""
-    shards_per_part = max(1, math.ceil(plan.shards * _ROWS_PER_RESULT_PART / max(plan.items, 1)))
-    groups = [
-        range(first, min(first + shards_per_part, plan.shards)) for first in range(0, plan.shards, shards_per_part)
-    ]
     with progress.stage("publish", "items"):
-        for number, group in enumerate(groups or [range(0)]):
+        for number, group in enumerate(_groups(plan)):
             key = layout.accepted_results(number)
             if run.store.exists(key):
                 continue
@@ -190,28 +188,10 @@ def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
             progress.advance(len(table))
 
 
-@dataclass(frozen=True)
-class ChunkPlan:
-    """The doubtful items of one message batch and the shards they lie in."""
-
-    number: int
-    item_ids: tuple[str, ...]
-    shards: tuple[int, ...]
-
-
-def plan_chunks(run: Run, plan: PlanSummary) -> Iterator[ChunkPlan]:
-    """Cut the doubtful items, in the plan's order, into message batches. The same each time it is asked."""
-    assert run.job.escalation is not None
-    size = run.job.escalation.chunk_items
-    items: list[tuple[str, int]] = []
-    numbers = itertools.count()
-    for shard in range(plan.shards):
-        items += [(item_id, shard) for item_id in doubtful_ids(run, shard)]
-        while len(items) >= size:
-            yield _chunk(next(numbers), items[:size])
-            items = items[size:]
-    if items:
-        yield _chunk(next(numbers), items)
+def _groups(plan: PlanSummary) -> list[range]:
+    """Shards by result part: parts of a useful size, and at least one, so that an empty run can be read too."""
+    size = max(1, math.ceil(plan.shards * _ROWS_PER_RESULT_PART / max(plan.items, 1)))
+    return [range(first, min(first + size, plan.shards)) for first in range(0, plan.shards, size)] or [range(0)]
 
 
 def doubtful_ids(run: Run, shard: int) -> list[str]:
@@ -220,5 +200,38 @@ def doubtful_ids(run: Run, shard: int) -> list[str]:
     return ids
 
 
-def _chunk(number: int, items: list[tuple[str, int]]) -> ChunkPlan:
-    return ChunkPlan(number, tuple(item for item, _ in items), tuple(sorted({shard for _, shard in items})))
+def publish_chunk(run: Run, state: ChunkState, settled: list[str], ledger: Ledger, model_suffix: str) -> None:
+    """Publish the rows of the items that a message batch settled."""
+    key = layout.escalated_results(state.chunk)
+    if settled and not run.store.exists(key):
+        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix)
+        run.store.create(key, to_parquet(rows))
+
+
+def _answered(run: Run, shards: Iterable[int], item_ids: list[str], ledger: Ledger, model_suffix: str) -> pa.Table:
+    wanted = pa.array(item_ids, pa.string())
+    tables = [decided(run, shard).doubtful for shard in shards]
+    doubtful = pa.concat_tables([table.filter(pc.is_in(table["item_id"], value_set=wanted)) for table in tables])
+    standings = [ledger.standing(item_id) for item_id in doubtful["item_id"].to_numpy().tolist()]
+    return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix)
+
+
+def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:
+    """Publish a row for every doubtful item that no answer has settled: route `review`, with the reason."""
+    for number, group in enumerate(_groups(plan)):
+        key = layout.unsent_results(number)
+        if run.store.exists(key):
+            continue
+        tables = []
+        for shard in group:
+            doubtful = decided(run, shard).doubtful
+            unsettled = set(ledger.unsettled(doubtful["item_id"].to_numpy().tolist()))
+            rows = doubtful.filter(pc.is_in(doubtful["item_id"], value_set=pa.array(list(unsettled), pa.string())))
+            standings = [
+                replace(ledger.standing(item_id), label=None, reason=reason)
+                for item_id in rows["item_id"].to_numpy().tolist()
+            ]
+            tables.append(answer_rows(rows, standings, datetime.now(UTC), model_suffix))
+        table = pa.concat_tables([empty_results(), *tables])
+        if len(table):
+            run.store.create(key, to_parquet(table))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flows.progress import ProgressReporter
-from flows.run import prepare_run
+from flows.run import open_run, prepare_run
+from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
+from pipelines.escalation.journal import Journal
 from pipelines.job import Job, load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
+from pipelines.store import layout
 from workers.catalogue import find_entry
 
 MISSING_KEY = (
@@ -41,7 +45,7 @@ _QUIET = {
 class Outcome:
     """How a submit ended; ``summary`` is None while message batches are open."""
 
-    job_path: Path
+    job_path: Path | None
     run_id: str
     root: str
     was_complete: bool
@@ -54,6 +58,12 @@ class Outcome:
         return {"run_id": self.run_id, "root": self.root, "state": state, "summary": summary}
 
 
+def quiet_third_parties() -> None:
+    """To be called before Ray, Prefect, vLLM or the SDK is imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 def submit_job(
     path: Path, overrides: dict[str, Any], run_id: str | None, wait: bool, progress: ProgressReporter
 ) -> Outcome:
@@ -63,8 +73,7 @@ def submit_job(
         JobError: with every problem of the job; nothing has run.
         ServiceError: something outside failed; what is committed is kept.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet_third_parties()
     job = load_job(path, overrides)
     run = prepare_run(job, check_surroundings(job), run_id)
     progress.say(f"run       {run.run_id}")
@@ -83,6 +92,26 @@ def submit_job(
     return Outcome(path, run.run_id, run.store.root, False, summary)
 
 
+def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
+    """Send nothing more, stop what is under way, take in what was answered by then, and close the books.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    quiet_third_parties()
+    from flows.process import process, reporter
+    from flows.stages import read_summary
+
+    opened = open_run(run)
+    if summary := read_summary(opened):
+        return Outcome(None, opened.run_id, opened.store.root, True, summary)
+    if not any(opened.store.list(layout.ESCALATIONS)):
+        raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
+    Journal(opened.store).cancel(datetime.now(UTC))
+    reporter.set(progress)
+    return Outcome(None, opened.run_id, opened.store.root, False, process(opened.store.root, wait=True))
+
+
 def check_surroundings(job: Job) -> list[SourceFile]:
     """Check that what the job names is there; the files of its input, listed once because it can take long.
 
@@ -97,6 +126,7 @@ def check_surroundings(job: Job) -> list[SourceFile]:
         lambda: find_entry(job.model),
         lambda: _check_gold(job),
         lambda: _check_key(job),
+        lambda: _check_budget(job),
     )
     for check in checks:
         try:
@@ -130,3 +160,16 @@ def _check_gold(job: Job) -> None:
 def _check_key(job: Job) -> None:
     if job.escalation and job.escalation.provider == "anthropic" and settings().anthropic_api_key is None:
         raise JobError([MISSING_KEY])
+
+
+def _check_budget(job: Job) -> None:
+    """A budget is kept by prices: without one it could only be hoped for."""
+    if job.escalation is None or job.budget_usd is None:
+        return
+    now, seller = datetime.now(UTC), "bedrock" if job.escalation.provider == "bedrock" else "anthropic"
+    models = [tier.model for tier in job.escalation.all_tiers]
+    unpriced = [model for model in models if price_book().find(model, now, provider=seller) is None]
+    if unpriced:
+        raise JobError(
+            [f"budget_usd: {seller}'s price of '{name}' is unknown, so no budget can be kept" for name in unpriced]
+        )

@@ -53,19 +53,52 @@ class Quality(_Section):
     )
 
 
-class Escalation(_Section):
-    """Where doubtful items go: Claude, through the Message Batches API."""
+class Tier(_Section):
+    """One Claude model that may be asked."""
 
     model: str = Field(min_length=1, description="a Claude model id, e.g. claude-haiku-5-5")
-    provider: Literal["anthropic", "simulation"] = Field(
-        "anthropic",
-        description="`anthropic` spends money; `simulation` is the local stand-in, which answers from gold labels",
-    )
     max_output_tokens: int = Field(1024, ge=16, le=64_000, description="thinking included")
+    pass_on: tuple[str, ...] = Field(
+        (), description="labels that, when this tier gives them, send the item on to the next tier all the same"
+    )
+
+
+class Escalation(_Section):
+    """Where doubtful items go: Claude, through the Message Batches API.
+
+    Either one ``model``, or several ``tiers`` in order of price: an item that a tier leaves without an answer, or
+    answers with one of its ``pass_on`` labels, goes on to the next.
+    """
+
+    model: str | None = Field(None, min_length=1, description="a Claude model id; short for a single tier")
+    max_output_tokens: int = Field(1024, ge=16, le=64_000, description="of `model`; thinking included")
+    tiers: tuple[Tier, ...] = Field((), description="models in the order in which they are asked")
+    provider: Literal["anthropic", "aws", "google_cloud", "bedrock", "simulation"] = Field(
+        "anthropic",
+        description="`anthropic`, Claude Platform on `aws` or `google_cloud`, and `bedrock` batch jobs spend money; "
+        "`simulation` is the local stand-in, which answers from gold labels",
+    )
     chunk_items: int = Field(
         4_000, ge=1, le=100_000, description="items per message batch: the most that one mistake can cost"
     )
+    inference_geo: Literal["us", "global"] | None = Field(
+        None, description="where Claude may run; `us` costs a tenth more. There is no EU value"
+    )
+    delete_after_collecting: bool = Field(
+        False, description="delete the provider's copy of a batch once its answers are committed here"
+    )
     simulated_error_rate: float = Field(0.03, ge=0, le=1, description="how often the simulation answers wrongly")
+
+    @model_validator(mode="after")
+    def _model_or_tiers(self) -> Escalation:
+        if (self.model is None) == (not self.tiers):
+            raise ValueError("give either model or tiers")
+        return self
+
+    @property
+    def all_tiers(self) -> tuple[Tier, ...]:
+        """The models in the order in which they are asked."""
+        return self.tiers or (Tier(model=str(self.model), max_output_tokens=self.max_output_tokens),)
 
 
 class Policy(_Section):
@@ -134,6 +167,9 @@ class Job(_Section):
     columns: Columns = Columns()
     quality: Quality
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
+    budget_usd: Decimal | None = Field(
+        None, ge=0, description="the most that Claude may cost; what it does not reach for is held for review"
+    )
     policy: Policy = Policy()
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
@@ -159,6 +195,15 @@ class Job(_Section):
     def _check_instructions(cls, instructions: str) -> str:
         _refuse_unprintable(instructions)
         return instructions
+
+    @model_validator(mode="after")
+    def _pass_on_names_labels(self) -> Job:
+        tiers = self.escalation.tiers if self.escalation else ()
+        strangers = {name for tier in tiers for name in tier.pass_on} - set(self.labels)
+        if strangers:
+            names = ", ".join(f"'{name}'" for name in sorted(strangers))
+            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' exact names")
+        return self
 
     @model_validator(mode="after")
     def _simulation_needs_gold(self) -> Job:

@@ -20,6 +20,7 @@ from pipelines.cascade.confidence import Calibration, read_scores
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
+from pipelines.escalation.ledger import Standing
 from pipelines.store.schemas import RESULTS
 
 ROUTES = ("accepted", "escalated", "review", "withheld", "failed")
@@ -119,46 +120,39 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
     return DecidedShard(_table(columns, len(plan)), is_doubtful)
 
 
-def answer_rows(doubtful: pa.Table, answers: pa.Table, label_suffix: str = "") -> pa.Table:
+def answer_rows(
+    doubtful: pa.Table, standings: Sequence[Standing], settled_at: datetime, model_suffix: str = ""
+) -> pa.Table:
     """Final rows of escalated items.
 
     Args:
-        doubtful: schema `RESULTS`, in the order of ``answers``.
-        answers: schema `COLLECTED`.
-        label_suffix: appended to the model's name, e.g. to mark a simulation.
-
-    Raises:
-        InvariantError: the two tables hold other items.
+        doubtful: schema `RESULTS`.
+        standings: how each item ended, in the same order; cost and tokens of all requests made about it.
+        settled_at: for all of them.
+        model_suffix: appended to the model's name, e.g. to mark a simulation.
     """
-    if doubtful["item_id"].to_pylist() != answers["item_id"].to_pylist():
-        raise InvariantError("the answers collected are not those of the items sent; start a run with another id")
-    labels = answers["label"].to_pylist()
-    api_costs = answers["api_cost_usd"].to_pylist()
     totals = [
-        None if engine is None or api is None else engine + api
-        for engine, api in zip(doubtful["gpu_cost_usd"].to_pylist(), api_costs, strict=True)
+        None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
+        for engine, standing in zip(doubtful["gpu_cost_usd"].to_pylist(), standings, strict=True)
     ]
-    prompt = pc.add(
-        pc.add(answers["input_tokens"], answers["cache_read_tokens"]),
-        pc.add(answers["cache_write_5m_tokens"], answers["cache_write_1h_tokens"]),
-    )
+    notes = doubtful["reason"].to_pylist()
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
-        "answer": labels,
-        "confidence": [None] * len(labels),  # nothing measured says how often Claude is right about these
-        "route": ["review" if label is None else "escalated" for label in labels],
-        "reason": pc.coalesce(answers["reason"], doubtful["reason"]),
-        "model": [name and name + label_suffix for name in answers["model"].to_pylist()],
-        "model_revision": [None] * len(labels),
-        # Claude's tokens are of another kind than the engine's: columns of their own.
-        "api_input_tokens": prompt,
-        "api_cached_tokens": answers["cache_read_tokens"],
-        "api_output_tokens": answers["output_tokens"],
-        "api_cost_usd": api_costs,
+        "answer": [standing.label for standing in standings],
+        "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
+        "route": ["review" if standing.label is None else "escalated" for standing in standings],
+        "reason": [standing.reason or note for standing, note in zip(standings, notes, strict=True)],
+        "model": [standing.model and standing.model + model_suffix for standing in standings],
+        "model_revision": [None] * len(standings),
+        # Claude's tokens are of another kind than the engine's: columns of their own, null where it read nothing.
+        "api_input_tokens": [standing.input_tokens or None for standing in standings],
+        "api_cached_tokens": [standing.cached_tokens if standing.input_tokens else None for standing in standings],
+        "api_output_tokens": [standing.output_tokens if standing.input_tokens else None for standing in standings],
+        "api_cost_usd": [standing.cost_usd for standing in standings],
         "cost_usd": totals,
-        "settled_at": answers["settled_at"],
+        "settled_at": [settled_at] * len(standings),
     }
-    return _table(columns, len(labels))
+    return _table(columns, len(standings))
 
 
 @dataclass(frozen=True)

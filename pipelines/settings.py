@@ -26,6 +26,13 @@ class Settings(BaseSettings):
     )
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
     anthropic_base_url: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
+    bedrock_region: str | None = None
+    bedrock_role_arn: str | None = Field(None, description="the role with which Bedrock reads and writes the prefix")
+    bedrock_s3_prefix: str | None = Field(None, description="s3://bucket/folder for Bedrock's input and output files")
+    bedrock_model_ids: dict[str, str] = Field(
+        default_factory=dict, description="JSON: the job's Claude models to Bedrock model ids or inference profiles"
+    )
+    bedrock_minimum_records: int = Field(100, ge=1, description="quota: fewest records of a batch inference job")
     poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
 
 

@@ -15,14 +15,19 @@ MAX_MODULE_LINES = 400
 
 # What each room may not import, at the top or within a function.
 FORBIDDEN = {
-    "pipelines": {"workers", "flows", "infra", "ray", "prefect", "vllm", "anthropic"},
+    "pipelines": {"workers", "flows", "infra", "ray", "prefect", "vllm", "anthropic", "boto3", "botocore"},
     "workers": {"flows", "infra", "prefect"},
-    "flows": {"infra", "ray", "vllm", "anthropic"},
-    "infra": {"workers", "flows", "ray", "prefect", "vllm", "anthropic"},
+    "flows": {"infra", "ray", "vllm", "anthropic", "boto3", "botocore"},
+    "infra": {"workers", "flows", "ray", "prefect", "vllm", "anthropic", "boto3", "botocore"},
 }
 # Within `workers`, each of these is touched in one module.
-ONLY_IMPORTER = {"vllm": {"workers/engine.py"}, "anthropic": {"workers/claude.py"}}
-HEAVY = {"ray", "prefect", "vllm", "torch", "anthropic", "transformers", "pyarrow"}
+ONLY_IMPORTER = {
+    "vllm": {"workers/engine.py"},
+    "anthropic": {"workers/claude.py"},
+    "boto3": {"workers/bedrock_account.py"},
+    "botocore": {"workers/bedrock_account.py"},
+}
+HEAVY = {"ray", "prefect", "vllm", "torch", "anthropic", "boto3", "transformers", "pyarrow"}
 
 
 @cache

@@ -1,5 +1,6 @@
 """The job file: what is accepted, and the exact words for everything that can be wrong with it."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import JobError
-from pipelines.job import Escalation, Job, ModelSource, job_schema, load_job
+from pipelines.job import Escalation, Job, ModelSource, Tier, job_schema, load_job
 
 GOOD = """\
 name: tickets
@@ -169,8 +170,73 @@ def test_a_bad_override_is_reported_like_a_bad_file(path: Path) -> None:
     text = GOOD.replace("escalation: off", CLAUDE)
     assert problems(path, text, {"escalation.provider": "openai", "input": ""}) == [
         "line 3: input: string should have at least 1 character",
-        "line 8: escalation.provider: input should be 'anthropic' or 'simulation'",
+        "line 8: escalation.provider: input should be 'anthropic', 'aws', 'google_cloud', 'bedrock' or 'simulation'",
     ]
+
+
+TIERS = """\
+escalation:
+  tiers:
+    - {model: claude-haiku-5-5, max_output_tokens: 64, pass_on: [outage]}
+    - {model: claude-opus-5-5}
+"""
+
+
+def test_one_model_is_one_tier(path: Path) -> None:
+    escalation = load(path, GOOD.replace("escalation: off", CLAUDE)).escalation
+    assert escalation
+    assert escalation.all_tiers == (Tier(model="claude-haiku-5-5"),)
+    short = "escalation: {model: claude-haiku-5-5, max_output_tokens: 64}"
+    escalation = load(path, GOOD.replace("escalation: off", short)).escalation
+    assert escalation
+    assert escalation.all_tiers == (Tier(model="claude-haiku-5-5", max_output_tokens=64),)
+
+
+def test_tiers_are_asked_in_the_order_of_the_file(path: Path) -> None:
+    escalation = load(path, GOOD.replace("escalation: off\n", TIERS)).escalation
+    assert escalation
+    assert [(tier.model, tier.max_output_tokens, tier.pass_on) for tier in escalation.all_tiers] == [
+        ("claude-haiku-5-5", 64, ("outage",)),
+        ("claude-opus-5-5", 1024, ()),
+    ]
+
+
+@pytest.mark.parametrize("value", ["{chunk_items: 5}", "{model: a, tiers: [{model: b}]}", "{tiers: []}"])
+def test_a_model_or_tiers_and_not_both(path: Path, value: str) -> None:
+    assert problems(path, GOOD.replace("escalation: off", f"escalation: {value}")) == [
+        "line 8: escalation: give either model or tiers"
+    ]
+
+
+def test_labels_that_are_passed_on_must_be_labels(path: Path) -> None:
+    assert problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[Outage, refund]"))) == [
+        "job: escalation.tiers: pass_on names 'Outage', 'refund', which is no label; use the labels' exact names"
+    ]
+
+
+def test_mistakes_in_a_tier_are_told(path: Path) -> None:
+    text = GOOD.replace("escalation: off\n", TIERS.replace("64", "8").replace("{model: claude-opus-5-5}", "{name: x}"))
+    told = problems(path, text)
+    assert len(told) == 3
+    assert any("max_output_tokens: input should be greater than or equal to 16" in problem for problem in told)
+    assert any("model: missing" in problem for problem in told)
+    assert any("name: no such field" in problem for problem in told)
+
+
+def test_a_budget_is_exact_and_may_be_nothing(path: Path) -> None:
+    assert load(path, GOOD).budget_usd is None
+    assert load(path, GOOD + "budget_usd: 0.10\n").budget_usd == Decimal("0.1")
+    assert load(path, GOOD + "budget_usd: 0\n").budget_usd == 0
+    for wrong, words in {"-1": "greater than or equal to 0", ".inf": "finite", "much": "valid decimal"}.items():
+        (problem,) = problems(path, f"{GOOD}budget_usd: {wrong}\n")
+        assert problem.startswith("line 9: budget_usd: ")
+        assert words in problem
+
+
+@pytest.mark.parametrize("place", ["eu", "US"])
+def test_claude_runs_in_the_us_or_anywhere(path: Path, place: str) -> None:
+    text = GOOD.replace("escalation: off", f"escalation: {{model: a, inference_geo: {place}}}")
+    assert problems(path, text) == ["line 8: escalation.inference_geo: input should be 'us' or 'global'"]
 
 
 UNPRINTABLE = "line 6: labels: control or private-use characters are not allowed"

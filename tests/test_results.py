@@ -15,8 +15,9 @@ from pipelines.cascade.confidence import Calibration
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, sum_money
 from pipelines.errors import InvariantError
+from pipelines.escalation.ledger import Standing
 from pipelines.results import ROUTES, DecidedShard, RunFacts, answer_rows, decide_shard, empty_results
-from pipelines.store.schemas import COLLECTED, PLAN, PREDICTIONS, RESULTS
+from pipelines.store.schemas import PLAN, PREDICTIONS, RESULTS
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -217,28 +218,31 @@ def test_rows_settled_and_doubtful_are_the_plan(
     assert sum_money(decided.rows["gpu_cost_usd"]) == device_cost(nanoseconds, HOUR_USD) * len(shares)
 
 
-def collected(**changes: Any) -> pa.Table:
-    row = {
-        "item_id": "itm_2",
-        "label": "outage",
-        "reason": None,
-        "model": "claude-haiku-5-5",
-        "input_tokens": 1_000,
-        "cache_write_5m_tokens": 20,
-        "cache_write_1h_tokens": 3,
-        "cache_read_tokens": 400,
-        "output_tokens": 17,
-        "api_cost_usd": Decimal("0.000123456789"),
-        "settled_at": LATER,
-    }
-    return pa.Table.from_pylist([row | changes], schema=COLLECTED)
+ANSWERED = Standing(
+    attempts=1,
+    is_settled=True,
+    label="outage",
+    model="claude-haiku-5-5",
+    cost_usd=Decimal("0.000123456789"),
+    input_tokens=1_423,
+    cached_tokens=400,
+    output_tokens=17,
+)
+UNANSWERED = replace(ANSWERED, label=None, reason="Claude refused to answer")
+
+
+def answer(standing: Standing, facts: RunFacts = FACTS, notes: dict[int, str] | None = None) -> dict[str, Any]:
+    """The row of item 2, the doubtful one."""
+    table = answer_rows(decide(facts, notes).doubtful, [standing], LATER, " (simulation)")
+    assert table.schema.equals(RESULTS, check_metadata=True)
+    (row,) = table.to_pylist()
+    return dict(row)
 
 
 def test_an_answered_item_is_escalated_and_costs_engine_and_claude_together() -> None:
-    table = answer_rows(decide().doubtful, collected(), " (simulation)")
-    assert table.schema.equals(RESULTS, check_metadata=True)
-    (row,) = table.to_pylist()
-    assert (row["route"], row["answer"], row["engine_answer"], row["reason"]) == (
+    row = answer(ANSWERED)
+    assert (row["item_id"], row["route"], row["answer"], row["engine_answer"], row["reason"]) == (
+        "itm_2",
         "escalated",
         "outage",
         "billing",
@@ -254,32 +258,40 @@ def test_an_answered_item_is_escalated_and_costs_engine_and_claude_together() ->
     assert (row["scored_at"], row["settled_at"]) == (NOW, LATER)
 
 
-def test_an_item_claude_could_not_answer_is_held_for_review_with_the_reason() -> None:
-    table = answer_rows(decide().doubtful, collected(label=None, reason="Claude refused to answer"))
-    assert columns(table, "route", "answer", "reason") == [("review", None, "Claude refused to answer")]
+def test_an_item_claude_could_not_answer_is_held_for_review_with_the_reason_and_its_cost() -> None:
+    row = answer(UNANSWERED)
+    assert (row["route"], row["answer"], row["reason"]) == ("review", None, "Claude refused to answer")
+    assert (row["api_cost_usd"], row["api_input_tokens"]) == (Decimal("0.000123456789"), 1_423)
 
 
 def test_a_note_about_the_text_stays() -> None:
-    table = answer_rows(decide(notes={2: "cut: x"}).doubtful, collected())
-    assert columns(table, "route", "reason") == [("escalated", "cut: x")]
+    row = answer(ANSWERED, notes={2: "cut: x"})
+    assert (row["route"], row["reason"]) == ("escalated", "cut: x")
 
 
-def test_a_request_that_was_not_billed_has_no_tokens() -> None:
-    tokens = dict.fromkeys([name for name in COLLECTED.names if name.endswith("_tokens")])
-    (row,) = answer_rows(
-        decide().doubtful, collected(label=None, reason="expired", api_cost_usd=Decimal(0), **tokens)
-    ).to_pylist()
-    assert (row["api_input_tokens"], row["api_cost_usd"], row["cost_usd"]) == (None, 0, ENGINE_COST)
+def test_an_item_that_claude_never_read_has_no_tokens_no_model_and_no_cost() -> None:
+    row = answer(Standing(reason="budget: too small"))
+    assert (row["route"], row["reason"], row["model"]) == ("review", "budget: too small", None)
+    assert (row["api_input_tokens"], row["api_cached_tokens"], row["api_output_tokens"]) == (None, None, None)
+    assert (row["api_cost_usd"], row["cost_usd"]) == (0, ENGINE_COST)
 
 
 def test_an_unknown_part_makes_the_row_unknown() -> None:
-    (row,) = answer_rows(decide().doubtful, collected(api_cost_usd=None)).to_pylist()
+    row = answer(replace(ANSWERED, cost_usd=None))
     assert (row["gpu_cost_usd"], row["api_cost_usd"], row["cost_usd"]) == (ENGINE_COST, None, None)
-    (row,) = answer_rows(decide(replace(FACTS, device_hour_usd=None)).doubtful, collected()).to_pylist()
+    row = answer(ANSWERED, replace(FACTS, device_hour_usd=None))
     assert (row["gpu_cost_usd"], row["cost_usd"]) == (None, None)
 
 
-def test_answers_to_other_items_are_refused() -> None:
-    with pytest.raises(InvariantError) as caught:
-        answer_rows(decide().doubtful, collected(item_id="itm_9"))
-    assert str(caught.value) == ("the answers collected are not those of the items sent; start a run with another id")
+def test_as_many_answers_as_items_or_none() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        answer_rows(decide().doubtful, [ANSWERED, ANSWERED], LATER)
+    assert answer_rows(empty_results(), [], LATER).equals(empty_results())
+
+
+def test_withheld_items_are_neither_doubtful_nor_asked_about() -> None:
+    table = plan(None, None)
+    table = table.set_column(table.column_names.index("withheld"), PLAN.field("withheld"), pa.array(["pii", "pii"]))
+    decided = decide_shard(FACTS, table, predictions({0: 0.95, 1: 0.6}), NOW)
+    assert columns(decided.rows, "route", "reason") == [("accepted", None), ("withheld", "pii")]
+    assert not decided.is_doubtful.any()

@@ -141,6 +141,13 @@ class BedrockBatches:
                 if error_code(error) != "ConflictException":
                     raise
 
+    def check(self, request: Request) -> None:
+        """See `BatchProvider.check`. Bedrock has no free trial of a record: only the model id can be looked up."""
+        self._settings.model_ids[request["params"]["model"]]
+
+    def delete(self, batch_id: str) -> None:
+        """See `BatchProvider.delete`: Bedrock's copy is the user's own bucket, whose lifecycle rules decide."""
+
     def _check_count(self, count: int) -> None:
         low, high = self.minimum_requests, self.maximum_requests
         if count < low:

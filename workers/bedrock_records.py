@@ -69,7 +69,7 @@ def item_results(lines: Iterable[bytes]) -> Iterator[ItemResult]:
 
 def errored(custom_id: str, error_type: str, message: str) -> ItemResult:
     """A record that failed; ``error_type`` is one of the Messages API's, whoever reported the failure."""
-    return ItemResult(custom_id, "errored", error=f"{error_type}: {one_line(message)}")
+    return ItemResult(custom_id, "errored", error_type=error_type, error_message=one_line(message))
 
 
 def one_line(message: str) -> str:

@@ -1,6 +1,6 @@
 """The Message Batches API through the anthropic SDK. The only importer of anthropic.
 
-Any client with `.messages.batches` will do. SDK retries are off for creating (not idempotent) and on for reading.
+Any client with `.messages.batches` will do. The SDK never retries by itself.
 """
 
 from __future__ import annotations
@@ -15,18 +15,24 @@ import httpx2
 
 from pipelines.costs.price_book import TokenUsage
 from pipelines.errors import ProviderError
+from pipelines.escalation.endings import is_account_message
 from pipelines.escalation.provider import (
+    AccountError,
     BatchStatus,
     ItemResult,
     OutcomeUnknownError,
     RefusedError,
     Request,
+    TooLargeError,
+    UnavailableError,
 )
 
 _CREATE_TIMEOUT_SECONDS = 600.0
 # Reads of a batch created a moment ago can lag (anthropics/anthropic-sdk-python#1432).
 _READ_LAG_SECONDS = 120.0
-_REFUSED_STATUS = {400, 401, 402, 403, 404, 413, 422, 429}
+_REFUSED_STATUS = {400, 404, 422, 429}
+_ACCOUNT_STATUS = {401, 402, 403}
+_LOAD_STATUS = {408, 409, 429, 500, 502, 503, 504, 529}
 # What the SDK lets through while it reads results: its own errors, its transport's, broken JSON lines.
 _READ_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, ValueError)
 
@@ -45,17 +51,40 @@ class ClaudeBatches:
             settle_seconds: see `BatchProvider`.
         """
         self.name = name
+        self.price_provider = "anthropic"
+        self.minimum_requests = 1
+        self._client = client
         self.settle_seconds = settle_seconds
         self._batches = client.messages.batches
-        self._batches_once = client.with_options(max_retries=0, timeout=_CREATE_TIMEOUT_SECONDS).messages.batches
 
-    def create(self, requests: Sequence[Request]) -> str:
-        """See `BatchProvider.create`."""
+    def check(self, request: Request) -> None:
+        """See `BatchProvider.check`: the model's own entry, and a free count of the request's tokens.
+
+        The API checks what is inside a batch only while processing it; a mistake would come back as thousands of
+        errored rows, an hour later. A paid trial request would find a little more, and cost money that no row shows.
+        """
+        params = request["params"]
+        counted = ("model", "system", "messages", "output_config", "thinking")
         try:
-            return str(self._batches_once.create(requests=requests).id)
+            model = self._client.models.retrieve(params["model"])
+            self._client.messages.count_tokens(**{name: params[name] for name in counted if name in params})
         except anthropic.APIStatusError as error:
-            if error.status_code in _REFUSED_STATUS:
-                raise RefusedError(f"the provider refused a message batch: {_describe(error)}") from error
+            raise _refusal(error, f"the provider would not take a request to '{params['model']}'") from error
+        except _READ_ERRORS as error:
+            raise UnavailableError(f"the provider cannot be reached: {_describe(error)}") from error
+        if model.max_tokens and params["max_tokens"] > model.max_tokens:
+            raise RefusedError(
+                f"escalation.max_output_tokens is {params['max_tokens']}, more than the {model.max_tokens} that "
+                f"'{params['model']}' gives; lower it and start a new run"
+            )
+
+    def create(self, requests: Sequence[Request], token: str) -> str:
+        """See `BatchProvider.create`; the API has no use for a token."""
+        try:
+            return str(self._batches.create(requests=requests, timeout=_CREATE_TIMEOUT_SECONDS).id)
+        except anthropic.APIStatusError as error:
+            if error.status_code in _REFUSED_STATUS | _ACCOUNT_STATUS | {413}:
+                raise _refusal(error, "the provider refused a message batch") from error
             raise OutcomeUnknownError(_describe(error)) from error
         except _READ_ERRORS as error:
             raise OutcomeUnknownError(type(error).__name__) from error
@@ -65,7 +94,7 @@ class ClaudeBatches:
         try:
             return _status(self._batches.retrieve(batch_id))
         except _READ_ERRORS as error:
-            raise ProviderError(f"cannot ask about message batch {batch_id}: {_describe(error)}") from error
+            raise _read_failure(error, f"cannot ask about message batch {batch_id}") from error
 
     def list_since(self, created_after: datetime) -> list[BatchStatus]:
         """See `BatchProvider.list_since`; the API lists newest first."""
@@ -76,7 +105,7 @@ class ClaudeBatches:
                     break
                 found.append(_status(batch))
         except _READ_ERRORS as error:
-            raise ProviderError(f"cannot list message batches: {_describe(error)}") from error
+            raise _read_failure(error, "cannot list message batches") from error
         return found
 
     def results(self, batch_id: str) -> Iterator[ItemResult]:
@@ -85,12 +114,41 @@ class ClaudeBatches:
             for row in self._batches.results(batch_id):
                 yield _item_result(row)
         except _READ_ERRORS as error:
-            raise ProviderError(f"cannot read the results of message batch {batch_id}: {_describe(error)}") from error
+            raise _read_failure(error, f"cannot read the results of message batch {batch_id}") from error
+
+    def cancel(self, batch_id: str) -> None:
+        """See `BatchProvider.cancel`; one that has ended meanwhile is fine."""
+        try:
+            self._batches.cancel(batch_id)
+        except anthropic.BadRequestError:
+            return
+        except _READ_ERRORS as error:
+            raise _read_failure(error, f"cannot cancel message batch {batch_id}") from error
+
+    def delete(self, batch_id: str) -> None:
+        """See `BatchProvider.delete`; one that is gone already is fine."""
+        try:
+            self._batches.delete(batch_id)
+        except anthropic.NotFoundError:
+            return
+        except _READ_ERRORS as error:
+            raise _read_failure(error, f"cannot delete message batch {batch_id}") from error
 
 
 def connect(api_key: str, base_url: str | None) -> anthropic.Anthropic:
     """A client with explicit credentials: nothing is looked up in the environment or on disk."""
-    return anthropic.Anthropic(api_key=api_key, base_url=base_url or "https://api.anthropic.com")
+    # No retries inside the SDK: it obeys a Retry-After of hours, deaf to Ctrl-C; `PatientProvider` waits instead.
+    return anthropic.Anthropic(api_key=api_key, base_url=base_url or "https://api.anthropic.com", max_retries=0)
+
+
+def connect_aws() -> anthropic.AnthropicAWS:
+    """Claude Platform on AWS: region, workspace and credentials by the SDK's and AWS's usual chain."""
+    return anthropic.AnthropicAWS(max_retries=0)
+
+
+def connect_google_cloud() -> anthropic.AnthropicGoogleCloud:
+    """Claude through Google Cloud: project, location and credentials by the SDK's usual chain."""
+    return anthropic.AnthropicGoogleCloud(max_retries=0)
 
 
 def _status(batch: Any) -> BatchStatus:
@@ -109,7 +167,7 @@ def _item_result(row: Any) -> ItemResult:
     result = row.result
     if result.type == "errored":
         error = result.error.error  # nested twice on the wire
-        return ItemResult(row.custom_id, "errored", error=f"{error.type}: {error.message}")
+        return ItemResult(row.custom_id, "errored", error_type=error.type, error_message=error.message)
     if result.type != "succeeded":
         return ItemResult(row.custom_id, result.type)
     message = result.message
@@ -136,6 +194,31 @@ def _usage(usage: Any) -> TokenUsage:
         output=usage.output_tokens,
         is_us_inference=usage.inference_geo == "us",
     )
+
+
+def _read_failure(error: Exception, what: str) -> ProviderError:
+    """A read can be made again, unless it is the account that is refused."""
+    if isinstance(error, anthropic.APIStatusError) and error.status_code in _ACCOUNT_STATUS:
+        return _refusal(error, what)
+    return UnavailableError(f"{what}: {_describe(error)}")
+
+
+def _refusal(error: anthropic.APIStatusError, what: str) -> ProviderError:
+    """Told apart by what must happen next: mend the account, cut the batch, or mend the request."""
+    words = _describe(error)
+    if error.status_code in _ACCOUNT_STATUS or _is_spend_limit(error):
+        return AccountError(f"{what}, for the account's sake: {words}. Mend that, then run the same command again")
+    if error.status_code == 413:
+        return TooLargeError(f"{what}: {words}")
+    if error.status_code in _LOAD_STATUS:
+        return UnavailableError(f"{what}: {words}")
+    return RefusedError(f"{what}: {words}")
+
+
+def _is_spend_limit(error: anthropic.APIStatusError) -> bool:
+    """A spend limit comes as 400 or 429; a plain rate limit, which is 429 too, passes by itself."""
+    code = getattr(error, "error_code", None) or ""
+    return code.endswith(("spend_limit_reached", "limit_exceeded")) or is_account_message(_describe(error))
 
 
 def _describe(error: Exception) -> str:

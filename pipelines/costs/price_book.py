@@ -86,9 +86,9 @@ class PriceBook(BaseModel):
         ]
         return max(rows, key=lambda row: (row.valid_from, row.prompt_tokens_above), default=None)
 
-    def batch_cost(self, model: str, usage: TokenUsage, at: datetime) -> Decimal | None:
+    def batch_cost(self, model: str, usage: TokenUsage, at: datetime, provider: str = "anthropic") -> Decimal | None:
         """US dollars of one request in a message batch, unrounded; None where the price is unknown."""
-        row = self.find(model, at, usage.prompt)
+        row = self.find(model, at, usage.prompt, provider)
         if row is None:
             return None
         full = (

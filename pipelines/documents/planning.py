@@ -23,7 +23,7 @@ Withhold = Callable[[Document], str | None]
 _TOKENIZE_BATCH = 512
 _BYTES_PER_TOKEN = 4
 # Shards small enough that the last ones leave no engine idle for long, large enough that commits cost nothing.
-_SHARDS_PER_RUN = 64
+_SHARDS_PER_RUN = 128
 _MIN_SHARD_TOKENS, _MAX_SHARD_TOKENS = 4_096, 131_072
 _MAX_SHARD_ITEMS = 2_048
 

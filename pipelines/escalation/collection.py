@@ -1,8 +1,10 @@
-"""Taking in the answers of an ended message batch: all of them, once, with what they cost."""
+"""Taking in the answers of an ended message batch: how every item ended, once, and what it cost."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,72 +12,129 @@ import pyarrow as pa
 
 from pipelines.costs.accounting import to_money
 from pipelines.costs.price_book import PriceBook
-from pipelines.errors import ProviderError
+from pipelines.escalation.endings import MISSING, Ending, Verdict, judge
 from pipelines.escalation.journal import Intent, Submitted
 from pipelines.escalation.provider import BatchProvider, ItemResult
-from pipelines.escalation.requests import custom_id_of, read_answer
+from pipelines.escalation.requests import custom_id_of
 from pipelines.store.schemas import COLLECTED
 
 # A connection cut at a line end gives fewer rows and no error, so reading again is part of reading.
 _READS = 3
 
 
-def collect_answers(
-    run_id: str,
-    intent: Intent,
-    submitted: Submitted,
-    provider: BatchProvider,
-    labels: Sequence[str],
-    prices: PriceBook,
-    now: datetime,
-) -> pa.Table:
-    """Read every row of an ended batch into a table of schema `COLLECTED`, in the order of the intent.
+@dataclass(frozen=True)
+class Collected:
+    """The answers of a batch, schema `COLLECTED` in the order of the intent, and what was odd about its rows."""
 
-    Raises:
-        ProviderError: the rows are not exactly the items that were sent, even after reading again.
-    """
-    by_custom_id = {custom_id_of(run_id, intent.chunk, item_id): item_id for item_id in intent.item_ids}
-    found: dict[str, ItemResult] = {}
-    for _ in range(_READS):
-        found = {row.custom_id: row for row in provider.results(submitted.batch_id)}
-        if found.keys() == by_custom_id.keys():
-            break
-    else:
-        missing, unknown = len(by_custom_id.keys() - found.keys()), len(found.keys() - by_custom_id.keys())
-        raise ProviderError(
-            f"message batch {submitted.batch_id} gave {missing} rows too few and {unknown} unknown ones "
-            f"in {_READS} reads; nothing was taken from it. "
-            "Run the same command again; if it stays so, ask the provider about this batch"
+    answers: pa.Table
+    fault: str | None  # what kept the provider from answering, where that was no item's doing
+    missing_rows: int
+    repeated_rows: int
+    unknown_rows: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads batches of one run."""
+
+    run_id: str
+    provider: BatchProvider
+    labels: Sequence[str]
+    prices: PriceBook
+    # Labels that, given by a tier, send the item on to the next tier all the same: one set per tier.
+    passed_on: Sequence[frozenset[str]] = ()
+
+    def collect(self, intent: Intent, submitted: Submitted, now: datetime) -> Collected:
+        """Read every row of an ended batch.
+
+        Raises:
+            ProviderError: the rows cannot be read.
+        """
+        wanted = {custom_id_of(self.run_id, intent.chunk, item_id): item_id for item_id in intent.item_ids}
+        for _ in range(_READS):
+            found, seen = self._read(submitted.batch_id)
+            if found.keys() == wanted.keys() and len(seen) == seen.total():
+                break
+        fault = _common_fault(list(found.values()), len(wanted))
+        rows = [
+            self._row(item_id, found.get(custom_id), intent, submitted.submitted_at, now, fault)
+            for custom_id, item_id in wanted.items()
+        ]
+        return Collected(
+            answers=pa.Table.from_pylist(rows, schema=COLLECTED),
+            fault=fault,
+            missing_rows=len(wanted.keys() - found.keys()),
+            repeated_rows=seen.total() - len(seen),
+            unknown_rows=len(found.keys() - wanted.keys()),
         )
-    rows = [
-        _row(item_id, found[custom_id], intent.model, labels, prices, submitted.submitted_at, now)
-        for custom_id, item_id in by_custom_id.items()
-    ]
-    return pa.Table.from_pylist(rows, schema=COLLECTED)
+
+    def _read(self, batch_id: str) -> tuple[dict[str, ItemResult], Counter[str]]:
+        """First row of each id, and how often each was there."""
+        found: dict[str, ItemResult] = {}
+        seen: Counter[str] = Counter()
+        for row in self.provider.results(batch_id):
+            found.setdefault(row.custom_id, row)
+            seen[row.custom_id] += 1
+        return found, seen
+
+    def _row(
+        self,
+        item_id: str,
+        result: ItemResult | None,
+        intent: Intent,
+        submitted_at: datetime,
+        now: datetime,
+        fault: str | None,
+    ) -> dict[str, object]:
+        verdict = self._judge(result, intent.draft.tier)
+        if fault and result and result.kind == "errored":
+            verdict = Verdict(Ending.ACCOUNT, reason=fault)
+        model = (result and result.model) or intent.draft.model
+        row: dict[str, object] = {
+            "item_id": item_id,
+            "ending": verdict.ending.value,
+            "label": verdict.label,
+            "reason": verdict.reason,
+            "model": model,
+            "api_cost_usd": to_money(Decimal(0)),  # errored, canceled and expired requests are not billed
+            "settled_at": now,
+        }
+        if result is not None and result.kind != "succeeded":
+            return row
+        if result is None or result.usage is None:  # it may have been billed all the same: unknown, not nothing
+            return row | {"api_cost_usd": None}
+        usage = result.usage
+        cost = self.prices.batch_cost(model, usage, submitted_at, self.provider.price_provider)
+        return row | {
+            "input_tokens": usage.input,
+            "cache_write_5m_tokens": usage.cache_write_5m,
+            "cache_write_1h_tokens": usage.cache_write_1h,
+            "cache_read_tokens": usage.cache_read,
+            "output_tokens": usage.output,
+            "api_cost_usd": None if cost is None else to_money(cost),
+        }
+
+    def _judge(self, result: ItemResult | None, tier: int) -> Verdict:
+        if result is None:
+            return MISSING
+        verdict = judge(result, self.labels)
+        passed_on = self.passed_on[tier] if tier < len(self.passed_on) else frozenset()
+        if verdict.ending is Ending.ANSWERED and verdict.label in passed_on:
+            return Verdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', which goes on to the next tier")
+        return verdict
 
 
-def _row(
-    item_id: str,
-    result: ItemResult,
-    asked_model: str,
-    labels: Sequence[str],
-    prices: PriceBook,
-    submitted_at: datetime,
-    now: datetime,
-) -> dict[str, object]:
-    label, reason = read_answer(result, labels)
-    model = result.model or asked_model
-    row: dict[str, object] = {"item_id": item_id, "label": label, "reason": reason, "model": model, "settled_at": now}
-    if result.usage is None:
-        # Errored, canceled and expired requests are not billed; a succeeded one without usage has an unknown cost.
-        return row | {"api_cost_usd": None if result.kind == "succeeded" else to_money(Decimal(0))}
-    usage = result.usage
-    cost = prices.batch_cost(model, usage, submitted_at)
-    return row | {
-        "input_tokens": usage.input,
-        "cache_write_5m_tokens": usage.cache_write_5m,
-        "cache_write_1h_tokens": usage.cache_write_1h,
-        "cache_read_tokens": usage.cache_read,
-        "output_tokens": usage.output,
-        "api_cost_usd": None if cost is None else to_money(cost),
-    }
+def _common_fault(results: Sequence[ItemResult], items: int) -> str | None:
+    """What stopped a whole batch: an account that may not spend, or one and the same refusal of every request.
+
+    That is no item's doing: recording it as the items' end would throw a whole run away (bespokelabsai/curator#296).
+    """
+    errored = [result for result in results if result.kind == "errored"]
+    for result in errored:
+        if judge(result, ()).ending is Ending.ACCOUNT:
+            return f"{result.error_type}: {result.error_message}"
+    faults = {(result.error_type, result.error_message) for result in errored}
+    is_whole_batch = len(errored) == items > 1 and len(faults) == 1
+    if is_whole_batch and judge(errored[0], ()).ending is Ending.NEXT_TIER:
+        return f"{errored[0].error_type}: {errored[0].error_message}"
+    return None

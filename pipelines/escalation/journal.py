@@ -2,10 +2,13 @@
 
     escalations/chunk-00000/intent-00.json      before the POST
                             submitted-00.json   right after it, with the provider's id
-                            abandoned-00.json   the POST is known to have had no effect; the next attempt may begin
-                            collected.arrow     every answer, once, when all are there
+                            abandoned-00.json   the POST is known to have had no effect; the next send may begin
+                            collected.arrow     how every item ended, once, when the batch has ended
+                            deleted.json        the provider's copy is gone, where the job asks for that
 
-Each is created once and never changed. Ids of items only: a document's text is never journalled.
+Each is created once and never changed. Ids of items only: a document's text is never journalled. Chunks are numbered
+without gaps, and the intent of the next number is a conditional create: of two processes that work on one run, one
+gets the number and the other looks again at what is left to send.
 """
 
 from __future__ import annotations
@@ -13,11 +16,27 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.schemas import from_arrow, to_arrow
+
+
+class ChunkDraft(BaseModel):
+    """The content of a message batch, before anything is sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tier: int
+    model: str
+    item_ids: tuple[str, ...]
+    shards: tuple[int, ...]
+    # The most it can cost: held against the budget until the real usage is known. None: the price is unknown.
+    reserved_cost_usd: Decimal | None
 
 
 class Intent(BaseModel):
@@ -26,11 +45,16 @@ class Intent(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     chunk: int
-    attempt: int
+    send: int
     token: str
     created_at: datetime
-    model: str
-    item_ids: tuple[str, ...]
+    body_sha256: str
+    draft: ChunkDraft
+
+    @property
+    def item_ids(self) -> tuple[str, ...]:
+        """The items, in the order of the requests."""
+        return self.draft.item_ids
 
 
 class Submitted(BaseModel):
@@ -44,7 +68,7 @@ class Submitted(BaseModel):
 
 
 class Abandoned(BaseModel):
-    """This attempt had no effect."""
+    """This send had no effect."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,16 +78,13 @@ class Abandoned(BaseModel):
 
 @dataclass(frozen=True)
 class ChunkState:
-    """Where a chunk stands: its latest attempt, and what is known of it."""
+    """Where a chunk stands: its latest send, and what is known of it."""
 
+    chunk: int
+    draft: ChunkDraft
     intent: Intent | None
     submitted: Submitted | None
     is_collected: bool
-
-    @property
-    def is_in_doubt(self) -> bool:
-        """An intent without an outcome: the process died, or is still sending."""
-        return self.intent is not None and self.submitted is None
 
 
 class Journal:
@@ -72,55 +93,83 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def chunks(self) -> list[int]:
-        """Numbers of the chunks that have an entry."""
+    def chunks(self) -> int:
+        """How many chunks have been begun."""
         keys = self._store.list(layout.ESCALATIONS)
-        return sorted({int(key.split("chunk-", 1)[1].split("/", 1)[0]) for key in keys if "chunk-" in key})
+        numbers = {int(key.split("chunk-", 1)[1].split("/", 1)[0]) for key in keys if "chunk-" in key}
+        return max(numbers, default=-1) + 1
 
     def state(self, chunk: int) -> ChunkState:
-        """What is known of a chunk. An abandoned attempt counts as none."""
+        """What is known of a chunk that has been begun. An abandoned send counts as none."""
         is_collected = self._store.exists(layout.chunk_object(chunk, "collected.arrow"))
-        attempt = self._next_attempt(chunk)
-        data = self._store.read_if_exists(_key(chunk, "intent", attempt))
-        if data is None:
-            return ChunkState(None, None, is_collected)
-        sent = self._store.read_if_exists(_key(chunk, "submitted", attempt))
+        send = self._next_send(chunk)
+        data = self._store.read_if_exists(_key(chunk, "intent", send))
+        sent = self._store.read_if_exists(_key(chunk, "submitted", send)) if data else None
+        intent = Intent.model_validate_json(data) if data else None
+        first = intent or Intent.model_validate_json(self._store.read(_key(chunk, "intent", 0)))
         submitted = Submitted.model_validate_json(sent) if sent else None
-        return ChunkState(Intent.model_validate_json(data), submitted, is_collected)
+        return ChunkState(chunk, first.draft, intent, submitted, is_collected)
 
-    def intend(self, chunk: int, model: str, item_ids: tuple[str, ...], now: datetime) -> Intent | None:
-        """Record the next attempt of a chunk; None if another process was first."""
+    def intend(self, chunk: int, draft: ChunkDraft, body_sha256: str, now: datetime) -> Intent | None:
+        """Record the next send of a chunk; None if another process was first."""
         intent = Intent(
             chunk=chunk,
-            attempt=self._next_attempt(chunk),
+            send=self._next_send(chunk),
             token=uuid.uuid4().hex,
             created_at=now,
-            model=model,
-            item_ids=item_ids,
+            body_sha256=body_sha256,
+            draft=draft,
         )
-        is_ours = self._store.create(_key(chunk, "intent", intent.attempt), intent.model_dump_json().encode())
+        is_ours = self._store.create(_key(chunk, "intent", intent.send), intent.model_dump_json().encode())
         return intent if is_ours else None
 
     def submit(self, intent: Intent, submitted: Submitted) -> None:
         """Record that the provider has the batch."""
-        self._store.create(_key(intent.chunk, "submitted", intent.attempt), submitted.model_dump_json().encode())
+        self._store.create(_key(intent.chunk, "submitted", intent.send), submitted.model_dump_json().encode())
 
     def abandon(self, intent: Intent, reason: str) -> None:
-        """Record that the attempt had no effect."""
+        """Record that the send had no effect."""
         entry = Abandoned(reason=reason, token=intent.token)
-        self._store.create(_key(intent.chunk, "abandoned", intent.attempt), entry.model_dump_json().encode())
+        self._store.create(_key(intent.chunk, "abandoned", intent.send), entry.model_dump_json().encode())
+
+    def collect(self, chunk: int, answers: pa.Table) -> None:
+        """Record how every item of a chunk ended; schema `COLLECTED`."""
+        self._store.create(layout.chunk_object(chunk, "collected.arrow"), to_arrow(answers))
+
+    def answers(self, chunk: int) -> pa.Table | None:
+        """What `collect` recorded."""
+        data = self._store.read_if_exists(layout.chunk_object(chunk, "collected.arrow"))
+        return None if data is None else from_arrow(data)
+
+    def delete(self, chunk: int, now: datetime) -> None:
+        """Record that the provider's copy of a chunk is gone."""
+        entry = f'{{"deleted_at": "{now.isoformat()}"}}'
+        self._store.create(layout.chunk_object(chunk, "deleted.json"), entry.encode())
+
+    def is_deleted(self, chunk: int) -> bool:
+        """Whether the provider's copy is known to be gone."""
+        return self._store.exists(layout.chunk_object(chunk, "deleted.json"))
 
     def batch_ids(self) -> set[str]:
         """Ids of every batch this run knows to be its own."""
         keys = [key for key in self._store.list(layout.ESCALATIONS) if "/submitted-" in key]
         return {Submitted.model_validate_json(self._store.read(key)).batch_id for key in keys}
 
-    def _next_attempt(self, chunk: int) -> int:
-        attempt = 0
-        while self._store.exists(_key(chunk, "abandoned", attempt)):
-            attempt += 1
-        return attempt
+    def cancel(self, now: datetime) -> None:
+        """Record that the run is to send nothing more."""
+        self._store.create(layout.CANCELLED, f'{{"cancelled_at": "{now.isoformat()}"}}'.encode())
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked the run to send nothing more."""
+        return self._store.exists(layout.CANCELLED)
+
+    def _next_send(self, chunk: int) -> int:
+        send = 0
+        while self._store.exists(_key(chunk, "abandoned", send)):
+            send += 1
+        return send
 
 
-def _key(chunk: int, name: str, attempt: int) -> str:
-    return layout.chunk_object(chunk, f"{name}-{attempt:02d}.json")
+def _key(chunk: int, name: str, send: int) -> str:
+    return layout.chunk_object(chunk, f"{name}-{send:02d}.json")

@@ -1,25 +1,56 @@
-"""From an item to a request, and from a result row back to an answer."""
+"""From an item to a request. What differs between Claude models is in capabilities.toml beside this file."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
+import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
 from typing import Any
 
-from pipelines.escalation.provider import ItemResult, Request
-from pipelines.tasks.classification import parse_label
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.escalation.provider import Request
+
+# Batches outlast the five minutes that a cache entry lives by default.
+_CACHE_FOR_AN_HOUR = {"type": "ephemeral", "ttl": "1h"}
+# English and JSON: what a prefix surely has at least, for deciding whether it is long enough to be cached.
+_MOST_BYTES_PER_TOKEN = 5
+
+
+class Capabilities(BaseModel):
+    """What a Claude model takes in a batch request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    thinking: dict[str, str] | None = None
+    cacheable_from_tokens: int | None = None
+    takes_inference_geo: bool = False
+    max_output_tokens: int | None = None
+
+
+@lru_cache
+def capabilities() -> dict[str, Capabilities]:
+    """The table shipped with this version."""
+    text = resources.files("pipelines.escalation").joinpath("capabilities.toml").read_text(encoding="utf-8")
+    return {model: Capabilities.model_validate(row) for model, row in tomllib.loads(text).items()}
+
+
+def capabilities_of(model: str) -> Capabilities:
+    """The model's row; the cautious one for a model that is not in the table."""
+    return capabilities().get(model, Capabilities())
 
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """What all requests of a run share."""
+    """What all requests to one model have in common."""
 
     model: str
     max_output_tokens: int
     system_prompt: str
     schema: dict[str, Any]
+    inference_geo: str | None = None
 
     def build(self, custom_id: str, text: str) -> Request:
         """One request. The document is a content block of its own: nothing of ours can be mistaken for it.
@@ -27,36 +58,32 @@ class RequestTemplate:
         No sampling parameters: the API refuses them since version 2026-10-21. Structured output rather than a forced
         tool call, which the 5.5 models refuse.
         """
-        return {
-            "custom_id": custom_id,
-            "params": {
-                "model": self.model,
-                "max_tokens": self.max_output_tokens,
-                "system": self.system_prompt,
-                "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
-                "output_config": {"format": {"type": "json_schema", "schema": self.schema}},
-            },
+        able = capabilities_of(self.model)
+        params: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": self.max_output_tokens,
+            "system": self._system(able),
+            "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+            "output_config": {"format": {"type": "json_schema", "schema": self.schema}},
         }
+        if able.thinking:
+            params["thinking"] = able.thinking
+        if self.inference_geo and able.takes_inference_geo:
+            params["inference_geo"] = self.inference_geo
+        return {"custom_id": custom_id, "params": params}
+
+    def shared_bytes(self) -> int:
+        """Size of what every request repeats."""
+        return len(self.system_prompt.encode()) + len(str(self.schema).encode())
+
+    def _system(self, able: Capabilities) -> str | list[dict[str, Any]]:
+        """Marked for caching only where it surely is long enough: below the minimum a mark does nothing."""
+        surely_tokens = len(self.system_prompt.encode()) // _MOST_BYTES_PER_TOKEN
+        if able.cacheable_from_tokens is None or surely_tokens < able.cacheable_from_tokens:
+            return self.system_prompt
+        return [{"type": "text", "text": self.system_prompt, "cache_control": _CACHE_FOR_AN_HOUR}]
 
 
 def custom_id_of(run_id: str, chunk: int, item_id: str) -> str:
     """At most 64 characters, unique over runs: a batch found later can be told from every other run's."""
     return f"{hashlib.sha256(run_id.encode()).hexdigest()[:8]}-{chunk:05d}-{item_id}"
-
-
-def read_answer(result: ItemResult, labels: Sequence[str]) -> tuple[str | None, str | None]:
-    """The label of a result row, or the reason why it has none. Reasons never quote document or answer text."""
-    if result.kind == "errored":
-        return None, f"Claude could not answer: {result.error}"
-    if result.kind != "succeeded":
-        return None, f"the request was {result.kind} before Claude answered"
-    if result.stop_reason == "refusal":
-        return None, "Claude refused to answer"
-    if result.stop_reason == "max_tokens":
-        return None, "Claude's answer was cut off; raise escalation.max_output_tokens"
-    try:
-        answer = json.loads(result.text or "")
-    except (ValueError, RecursionError):  # also a number of thousands of digits, or thousands of open brackets
-        return None, "Claude's answer is not valid JSON"
-    label = parse_label(answer, labels) if isinstance(answer, dict) else None
-    return (label, None) if label else (None, "Claude's answer is none of the job's labels")

@@ -2,19 +2,28 @@
 
 Creating a batch is not idempotent and the API has no key to make it so. Hence: intent first, one POST without
 retries, id right after; and an intent whose outcome is unknown is settled against the provider's own list before
-anything is sent again. A listed batch is adopted only if the ids in its results are exactly the ones intended.
+anything is sent again. A listed batch is adopted only when the ids in its results
+show that it is this one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipelines.errors import ProviderError
-from pipelines.escalation.journal import Intent, Journal, Submitted
-from pipelines.escalation.provider import BatchProvider, BatchStatus, OutcomeUnknownError, RefusedError, Request
+from pipelines.escalation.journal import ChunkDraft, ChunkState, Intent, Journal, Submitted
+from pipelines.escalation.provider import (
+    BatchProvider,
+    BatchStatus,
+    OutcomeUnknownError,
+    RefusedError,
+    Request,
+    UnavailableError,
+)
 from pipelines.escalation.requests import custom_id_of
 
 # Our clock against the provider's.
@@ -24,56 +33,63 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """The items of one message batch, in order."""
-
-    number: int
-    item_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Sender:
     """Sends the chunks of one run. ``wait`` sleeps for the given seconds; it may raise to stop."""
 
     run_id: str
-    model: str
     journal: Journal
     provider: BatchProvider
     now: Callable[[], datetime]
     wait: Callable[[float], None]
     poll_seconds: float
 
-    def ensure_submitted(self, chunk: Chunk, build_requests: Callable[[], Sequence[Request]]) -> None:
-        """Have the provider hold this chunk exactly once.
+    def send(self, chunk: int, draft: ChunkDraft, requests: Sequence[Request]) -> bool:
+        """Begin a chunk; False if another process has taken its number, so that the caller must look again.
 
         Raises:
-            ProviderError: the provider refuses; nothing was sent, the same command continues later.
+            RefusedError, UnavailableError: the provider does not take it; the chunk stays begun, for `resume`.
         """
-        while True:
-            state = self.journal.state(chunk.number)
-            if state.is_collected or state.submitted:
-                return
+        intent = self.journal.intend(chunk, draft, body_sha256(requests), self.now())
+        if intent is None:
+            return False
+        self._post(intent, requests)
+        return True
+
+    def resume(
+        self, state: ChunkState, build_requests: Callable[[ChunkState], Sequence[Request]], *, may_send: bool = True
+    ) -> None:
+        """Have the provider hold a begun chunk, exactly once, whatever happened before.
+
+        Without ``may_send`` nothing new is sent: only what may have been sent before is found out.
+
+        Raises:
+            ProviderError: the provider refuses, or cannot be asked.
+        """
+        while not (state.is_collected or state.submitted):
             if state.intent:
                 self._settle(state.intent)
+            elif not may_send:
+                return
             else:
-                self._send(chunk, build_requests())
+                requests = build_requests(state)
+                intent = self.journal.intend(state.chunk, state.draft, body_sha256(requests), self.now())
+                if intent:
+                    self._post(intent, requests)
+            state = self.journal.state(state.chunk)
 
-    def _send(self, chunk: Chunk, requests: Sequence[Request]) -> None:
-        intent = self.journal.intend(chunk.number, self.model, chunk.item_ids, self.now())
-        if intent is None:  # another process of the same run was first: its intent is settled like a crashed one's
-            return
+    def _post(self, intent: Intent, requests: Sequence[Request]) -> None:
         try:
-            batch_id = self.provider.create(requests)
-        except RefusedError as error:
+            batch_id = self.provider.create(requests, intent.token)
+        except (RefusedError, UnavailableError) as error:  # both: it was not taken, for sure
             self.journal.abandon(intent, str(error))
             raise
         except OutcomeUnknownError as error:
-            log.warning("chunk %d: outcome of sending is unknown (%s); asking the provider", chunk.number, error)
+            log.warning("chunk %d: nobody knows whether it was taken (%s); asking the provider", intent.chunk, error)
             return
         self.journal.submit(intent, Submitted(batch_id=batch_id, submitted_at=self.now()))
 
     def _settle(self, intent: Intent) -> None:
-        """Find out whether an attempt reached the provider; adopt its batch, or declare it void."""
+        """Find out whether a send reached the provider; adopt its batch, or declare it void."""
         expected = {custom_id_of(self.run_id, intent.chunk, item_id) for item_id in intent.item_ids}
         strangers: set[str] = set()
         while not self._has_outcome(intent):
@@ -84,11 +100,14 @@ class Sender:
                 if not batch.is_ended:
                     continue
                 found = {row.custom_id for row in self.provider.results(batch.batch_id)}
-                if found == expected:
+                # Every id carries the run and the chunk, so a single one shows whose batch it is. Asking for all of
+                # them would make a row that the provider lost, or a read that was cut, cost the whole batch again;
+                # whether all are there is checked when the answers are collected.
+                if found & expected:
                     adopted = Submitted(batch_id=batch.batch_id, submitted_at=batch.created_at, was_adopted=True)
                     self.journal.submit(intent, adopted)
                     return
-                if not found <= expected:  # fewer rows, all ours: the connection was cut, which raises nothing
+                if found:
                     strangers.add(batch.batch_id)
             if is_settled and not candidates:
                 self.journal.abandon(intent, "the provider does not list it")
@@ -106,14 +125,9 @@ class Sender:
         return [batch for batch in listed if batch.batch_id not in known and batch.requests == len(intent.item_ids)]
 
 
-def check_same_items(intent: Intent, item_ids: Sequence[str]) -> None:
-    """The journal is what was paid for: a plan that disagrees with it must not go on.
-
-    Raises:
-        ProviderError: the intent names other items than the plan gives now.
-    """
-    if intent.item_ids != tuple(item_ids):
-        raise ProviderError(
-            f"chunk {intent.chunk} was sent with other items than this run would send now; "
-            "its folder was changed by hand. Start a new run with another --run-id"
-        )
+def body_sha256(requests: Sequence[Request]) -> str:
+    """Hash of what is sent, for the record."""
+    digest = hashlib.sha256()
+    for request in requests:
+        digest.update(json.dumps(request, sort_keys=True).encode())
+    return digest.hexdigest()

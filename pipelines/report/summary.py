@@ -71,6 +71,7 @@ class Summary(BaseModel):
     all_claude_cost_usd: Decimal | None
     accuracy: Accuracy | None
     provider: str | None
+    stopped_by: str | None
     engine_held_seconds: float
     warnings: list[str]
 
@@ -136,6 +137,7 @@ class Tally:
         results: str,
         planned_items: int,
         provider: str | None,
+        stopped_by: str | None,
         engine_held_seconds: float,
     ) -> Summary:
         """Close the books.
@@ -168,6 +170,7 @@ class Tally:
             all_claude_cost_usd=to_money(api_cost / self._asked_claude * scorable) if is_priced and api_cost else None,
             accuracy=self.accuracy(),
             provider=provider,
+            stopped_by=stopped_by,
             engine_held_seconds=engine_held_seconds,
             warnings=_warnings(gpu_cost, api_cost),
         )

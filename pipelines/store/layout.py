@@ -10,6 +10,7 @@ PREDICTIONS = "predictions"
 SCORING = "scoring"
 RULE = "calibration/rule.json"
 ESCALATIONS = "escalations"
+CANCELLED = "escalations/cancelled.json"
 RESULTS = "results"
 SUMMARY = "summary.json"
 COMPLETE = "_COMPLETE"
@@ -48,3 +49,8 @@ def escalated_results(chunk: int) -> str:
 def engine_time(started_at_ns: int) -> str:
     """How long one scoring session held its engines; a killed session leaves none."""
     return f"{SCORING}/session-{started_at_ns}.json"
+
+
+def unsent_results(group: int) -> str:
+    """Rows of doubtful items that were not sent, of one group of shards."""
+    return f"{RESULTS}/part-{group:05d}-unsent.parquet"

@@ -45,8 +45,9 @@ PREDICTIONS = _schema(
 
 COLLECTED = _schema(
     pa.field("item_id", pa.string(), nullable=False),
+    pa.field("ending", pa.string(), nullable=False),  # pipelines.escalation.endings.Ending
     pa.field("label", pa.string()),
-    pa.field("reason", pa.string()),  # why there is no label
+    pa.field("reason", pa.string()),  # why there is no label, or why it does not stand
     pa.field("model", pa.string()),
     pa.field("input_tokens", pa.int64()),
     pa.field("cache_write_5m_tokens", pa.int64()),

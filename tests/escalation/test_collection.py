@@ -1,28 +1,27 @@
-"""Taking in an ended batch: every answer once, what each cost exactly, and nothing of a batch that is not whole."""
+"""Taking in an ended batch: every answer once, what each cost exactly, and what was odd about a batch."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.costs.price_book import TokenUsage, price_book
-from pipelines.errors import ProviderError
-from pipelines.escalation.collection import collect_answers
+from pipelines.escalation.collection import Collected, Reader
 from pipelines.escalation.journal import Intent, Submitted
 from pipelines.escalation.provider import ItemResult
 from pipelines.escalation.requests import custom_id_of
 from pipelines.store.schemas import COLLECTED
-from tests.escalation.fakes import Clock, FakeProvider
+from tests.escalation.fakes import Clock, FakeProvider, draft_of
 
 RUN = "run_tickets_1"
 NOW = datetime(2026, 11, 22, 13, tzinfo=UTC)
 SENT = Submitted(batch_id="msgbatch_7", submitted_at=NOW - timedelta(hours=1))
 ITEMS = ("itm_3", "itm_1", "itm_2")
-INTENT = Intent(chunk=2, attempt=0, token="t", created_at=SENT.submitted_at, model="claude-haiku-5-5", item_ids=ITEMS)
+INTENT = Intent(chunk=2, send=0, token="t", created_at=SENT.submitted_at, body_sha256="", draft=draft_of(ITEMS))
 USAGE = TokenUsage(input=1_200, cache_write_5m=40, cache_write_1h=30, cache_read=2_000, output=17)
 
 
@@ -49,17 +48,23 @@ def answer(
     return ItemResult(custom_id, "succeeded", f'{{"label": "{label}"}}', "end_turn", model, usage)
 
 
-def ending(item_id: str, kind: str, error: str | None = None) -> ItemResult:
-    return ItemResult(custom_id_of(RUN, 2, item_id), kind, error=error)  # type: ignore[arg-type]
+def ending(item_id: str, kind: str, error: str | None = None, message: str | None = None) -> ItemResult:
+    custom_id = custom_id_of(RUN, 2, item_id)
+    return ItemResult(custom_id, kind, error_type=error, error_message=message)  # type: ignore[arg-type]
 
 
 ALL = [answer(item_id) for item_id in ITEMS]
 
 
+def read(provider: Results, sent: Submitted = SENT, intent: Intent = INTENT, **changes: Any) -> Collected:
+    reader = Reader(RUN, provider, ["billing", "outage"], price_book(), **changes)
+    collected = reader.collect(intent, sent, NOW)
+    assert collected.answers.schema.equals(COLLECTED)
+    return collected
+
+
 def collect(provider: Results) -> pa.Table:
-    table = collect_answers(RUN, INTENT, SENT, provider, ["billing", "outage"], price_book(), NOW)
-    assert table.schema.equals(COLLECTED)
-    return table
+    return read(provider).answers
 
 
 @given(st.permutations(ITEMS))
@@ -77,29 +82,31 @@ def test_a_cut_off_read_is_read_again() -> None:
     assert provider.count == 3
 
 
-def test_rows_that_stay_missing_are_an_error_and_nothing_is_taken() -> None:
+def test_rows_that_stay_missing_are_to_be_asked_again_at_an_unknown_cost() -> None:
     provider = Results(ALL[:1])
-    with pytest.raises(ProviderError) as caught:
-        collect(provider)
+    collected = read(provider)
     assert provider.count == 3
-    assert str(caught.value) == (
-        "message batch msgbatch_7 gave 2 rows too few and 0 unknown ones in 3 reads; nothing was taken from it. "
-        "Run the same command again; if it stays so, ask the provider about this batch"
-    )
+    assert (collected.missing_rows, collected.repeated_rows, collected.unknown_rows) == (2, 0, 0)
+    first, *missing = collected.answers.to_pylist()
+    assert (first["item_id"], first["ending"], first["label"]) == ("itm_3", "answered", "billing")
+    for row in missing:
+        assert (row["ending"], row["label"], row["reason"]) == ("again", None, "the provider gave no row for it")
+        assert (row["api_cost_usd"], row["input_tokens"], row["model"]) == (None, None, "claude-haiku-5-5")
 
 
-def test_rows_nobody_asked_for_are_an_error() -> None:
-    with pytest.raises(ProviderError, match="gave 0 rows too few and 1 unknown ones in 3 reads"):
-        collect(Results([*ALL, answer("itm_4")]))
+def test_rows_nobody_asked_for_are_counted_and_left_out() -> None:
     other_chunk = ItemResult(custom_id_of(RUN, 3, "itm_1"), "succeeded", "{}", "end_turn", None, USAGE)
-    with pytest.raises(ProviderError, match="gave 1 rows too few and 1 unknown ones in 3 reads"):
-        collect(Results([answer("itm_3"), answer("itm_2"), other_chunk]))
+    collected = read(Results([*ALL, answer("itm_4"), other_chunk]))
+    assert (collected.missing_rows, collected.repeated_rows, collected.unknown_rows) == (0, 0, 2)
+    assert collected.answers["item_id"].to_pylist() == list(ITEMS)
 
 
 def test_a_row_that_comes_twice_is_taken_once() -> None:
-    table = collect(Results([*ALL, ALL[0]]))
-    assert table["item_id"].to_pylist() == list(ITEMS)
-    assert len(set(table["api_cost_usd"].to_pylist())) == 1
+    collected = read(Results([*ALL, answer("itm_3", "outage")]))
+    assert (collected.missing_rows, collected.repeated_rows, collected.unknown_rows) == (0, 1, 0)
+    assert collected.answers["item_id"].to_pylist() == list(ITEMS)
+    assert collected.answers["label"].to_pylist() == ["billing"] * 3
+    assert len(set(collected.answers["api_cost_usd"].to_pylist())) == 1
 
 
 def test_costs_are_exact() -> None:
@@ -137,7 +144,7 @@ def test_requests_that_did_not_run_cost_nothing_and_say_why() -> None:
     rows = collect(
         Results(
             [
-                ending("itm_3", "errored", "api_error: internal"),
+                ending("itm_3", "errored", "api_error", "internal"),
                 ending("itm_1", "canceled"),
                 ending("itm_2", "expired"),
             ]
@@ -146,7 +153,7 @@ def test_requests_that_did_not_run_cost_nothing_and_say_why() -> None:
     assert [row["api_cost_usd"] for row in rows] == [0, 0, 0]
     assert [row["label"] for row in rows] == [None] * 3
     assert [row["reason"] for row in rows] == [
-        "Claude could not answer: api_error: internal",
+        "the provider failed (api_error)",
         "the request was canceled before Claude answered",
         "the request was expired before Claude answered",
     ]
@@ -163,5 +170,57 @@ def test_an_answer_that_is_no_label_is_billed_all_the_same() -> None:
 
 def test_the_price_of_the_day_it_was_sent_counts() -> None:
     early = Submitted(batch_id="msgbatch_7", submitted_at=datetime(2026, 10, 6, 23, tzinfo=UTC))
-    table = collect_answers(RUN, INTENT, early, Results(ALL), ["billing"], price_book(), NOW)
+    table = read(Results(ALL), early).answers
     assert table["api_cost_usd"].to_pylist() == [None] * 3  # a day before the first known price
+
+
+BALANCE = "Your credit balance is too low to access the Anthropic API."
+REFUSED = ("errored", "invalid_request_error", "max_tokens: too many")
+
+
+def test_a_batch_that_the_account_could_not_pay_decides_nothing() -> None:
+    rows = [
+        ALL[0],
+        ending("itm_1", "errored", "invalid_request_error", BALANCE),
+        ending("itm_2", "errored", "api_error"),
+    ]
+    collected = read(Results(rows))
+    assert collected.fault == f"invalid_request_error: {BALANCE}"
+    assert collected.answers["ending"].to_pylist() == ["answered", "account", "account"]
+    assert collected.answers["api_cost_usd"].to_pylist()[1:] == [0, 0]
+
+
+def test_one_and_the_same_refusal_of_every_request_is_no_items_doing() -> None:
+    collected = read(Results([ending(item_id, *REFUSED) for item_id in ITEMS]))
+    assert collected.fault == "invalid_request_error: max_tokens: too many"
+    assert set(collected.answers["ending"].to_pylist()) == {"account"}
+
+
+def test_a_refusal_of_some_requests_is_theirs_alone() -> None:
+    collected = read(Results([ALL[0], *(ending(item_id, *REFUSED) for item_id in ITEMS[1:])]))
+    assert collected.fault is None
+    assert collected.answers["ending"].to_pylist() == ["answered", "next_tier", "next_tier"]
+
+
+def test_a_refusal_of_a_batch_of_one_is_that_items_own() -> None:
+    alone = INTENT.model_copy(update={"draft": draft_of(("itm_1",))})
+    collected = read(Results([ending("itm_1", *REFUSED)]), intent=alone)
+    assert (collected.fault, collected.answers["ending"].to_pylist()) == (None, ["next_tier"])
+
+
+def test_a_provider_that_failed_everywhere_is_asked_again_not_blamed_on_the_account() -> None:
+    collected = read(Results([ending(item_id, "errored", "overloaded_error", "Overloaded") for item_id in ITEMS]))
+    assert collected.fault is None
+    assert set(collected.answers["ending"].to_pylist()) == {"again"}
+
+
+def test_labels_that_a_tier_passes_on_are_billed_and_go_on() -> None:
+    rows = [answer("itm_3", "outage"), *ALL[1:]]
+    passed_on = (frozenset({"outage"}), frozenset[str]())
+    row, other, _ = read(Results(rows), passed_on=passed_on).answers.to_pylist()
+    assert (row["ending"], row["label"]) == ("next_tier", None)
+    assert row["reason"] == "answered 'outage', which goes on to the next tier"
+    assert row["api_cost_usd"] == Decimal("0.000079750000")
+    assert other["ending"] == "answered"
+    second = INTENT.model_copy(update={"draft": draft_of(ITEMS, tier=1)})
+    assert read(Results(rows), intent=second, passed_on=passed_on).answers["label"].to_pylist()[0] == "outage"

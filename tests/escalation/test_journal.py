@@ -5,14 +5,17 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines.escalation.journal import ChunkState, Intent, Journal, Submitted
-from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.schemas import COLLECTED
+from tests.escalation.fakes import draft_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ITEMS = ("itm_1", "itm_2")
+DRAFT = draft_of(ITEMS)
 SENT = Submitted(batch_id="msgbatch_1", submitted_at=NOW)
 
 
@@ -27,87 +30,122 @@ def journal(store: Store) -> Journal:
 
 
 def intend(journal: Journal, chunk: int = 0) -> Intent:
-    intent = journal.intend(chunk, "claude-haiku-5-5", ITEMS, NOW)
+    intent = journal.intend(chunk, DRAFT, "sha", NOW)
     assert intent
     return intent
 
 
-def test_nothing_is_known_of_a_chunk_at_first(journal: Journal) -> None:
-    assert journal.state(0) == ChunkState(None, None, is_collected=False)
-    assert not journal.state(0).is_in_doubt
-    assert journal.chunks() == []
+def test_nothing_is_known_at_first(journal: Journal) -> None:
+    assert journal.chunks() == 0
     assert journal.batch_ids() == set()
+    assert journal.answers(0) is None
+    assert not journal.is_cancelled
+    assert not journal.is_deleted(0)
 
 
 def test_an_intent_is_in_doubt_until_its_outcome_is_written(journal: Journal) -> None:
     intent = intend(journal)
-    assert (intent.chunk, intent.attempt, intent.item_ids, intent.created_at) == (0, 0, ITEMS, NOW)
-    assert journal.state(0) == ChunkState(intent, None, is_collected=False)
-    assert journal.state(0).is_in_doubt
+    assert (intent.chunk, intent.send, intent.item_ids, intent.created_at) == (0, 0, ITEMS, NOW)
+    assert journal.state(0) == ChunkState(0, DRAFT, intent, None, is_collected=False)
     journal.submit(intent, SENT)
-    assert journal.state(0) == ChunkState(intent, SENT, is_collected=False)
-    assert not journal.state(0).is_in_doubt
+    assert journal.state(0) == ChunkState(0, DRAFT, intent, SENT, is_collected=False)
     assert journal.batch_ids() == {"msgbatch_1"}
 
 
-def test_an_abandoned_attempt_counts_as_none_and_the_next_has_its_own_number(journal: Journal) -> None:
+def test_an_abandoned_send_counts_as_none_and_the_next_has_its_own_number(journal: Journal) -> None:
     first = intend(journal)
     journal.abandon(first, "refused")
-    assert journal.state(0) == ChunkState(None, None, is_collected=False)
+    assert journal.state(0) == ChunkState(0, DRAFT, None, None, is_collected=False)
     second = intend(journal)
-    assert second.attempt == 1
+    assert second.send == 1
     assert second.token != first.token
     journal.submit(second, SENT)
-    assert journal.state(0) == ChunkState(second, SENT, is_collected=False)
+    assert journal.state(0) == ChunkState(0, DRAFT, second, SENT, is_collected=False)
 
 
-def test_a_collected_chunk_says_so(journal: Journal, store: Store) -> None:
+def answers(*item_ids: str) -> pa.Table:
+    rows = [{"item_id": item_id, "ending": "again", "settled_at": NOW} for item_id in item_ids]
+    return pa.Table.from_pylist(rows, schema=COLLECTED)
+
+
+def test_a_collected_chunk_says_so(journal: Journal) -> None:
     intent = intend(journal)
     journal.submit(intent, SENT)
-    store.create(layout.chunk_object(0, "collected.arrow"), b"rows")
-    assert journal.state(0) == ChunkState(intent, SENT, is_collected=True)
+    journal.collect(0, answers(*ITEMS))
+    assert journal.state(0) == ChunkState(0, DRAFT, intent, SENT, is_collected=True)
+
+
+def test_the_first_answers_stand(journal: Journal) -> None:
+    intend(journal)
+    journal.collect(0, answers("itm_1"))
+    journal.collect(0, answers("itm_2"))
+    taken = journal.answers(0)
+    assert taken is not None
+    assert taken.equals(answers("itm_1"))
+
+
+def test_cancelled_and_deleted_stay_so(journal: Journal) -> None:
+    intend(journal)
+    for _ in range(2):
+        journal.cancel(NOW)
+        journal.delete(0, NOW)
+    assert journal.is_cancelled
+    assert journal.is_deleted(0)
+    assert not journal.is_deleted(1)
+    assert journal.chunks() == 1
+
+
+def test_a_reservation_is_kept_to_the_last_digit(journal: Journal) -> None:
+    exact = draft_of(ITEMS, tier=1, reserved_usd="0.000000000001")
+    assert journal.intend(0, exact, "sha", NOW)
+    assert journal.state(0).draft == exact
+    unknown = draft_of(ITEMS, reserved_usd=None)
+    assert journal.intend(1, unknown, "sha", NOW)
+    assert journal.state(1).draft.reserved_cost_usd is None
 
 
 def test_chunks_are_apart(journal: Journal) -> None:
     for chunk in (12, 3, 0):
         intend(journal, chunk)
     journal.submit(journal.state(3).intent or intend(journal, 3), SENT)
-    assert journal.chunks() == [0, 3, 12]
-    assert journal.state(12).is_in_doubt
-    assert not journal.state(3).is_in_doubt
+    assert journal.chunks() == 13
+    assert journal.state(12).submitted is None
+    assert journal.state(3).submitted == SENT
 
 
-def test_of_two_intents_for_one_attempt_the_first_stands(journal: Journal, store: Store) -> None:
+def test_of_two_intents_for_one_number_the_first_stands(journal: Journal, store: Store) -> None:
     first = intend(journal)
-    assert Journal(store).intend(0, "claude-haiku-5-5", ITEMS, NOW) is None
+    assert Journal(store).intend(0, draft_of(("itm_9",)), "sha", NOW) is None
+    assert Journal(store).intend(0, DRAFT, "sha", NOW) is None  # not even one that is alike
     assert journal.state(0).intent == first
 
 
-def test_the_first_outcome_of_an_attempt_stands(journal: Journal) -> None:
+def test_the_first_outcome_of_a_send_stands(journal: Journal) -> None:
     intent = intend(journal)
     journal.submit(intent, SENT)
     journal.submit(intent, Submitted(batch_id="msgbatch_2", submitted_at=NOW, was_adopted=True))
     assert journal.state(0).submitted == SENT
 
 
-def test_many_attempts_keep_their_order(journal: Journal) -> None:
-    for attempt in range(105):
+def test_many_sends_keep_their_order(journal: Journal) -> None:
+    for send in range(105):
         intent = intend(journal)
-        assert intent.attempt == attempt
+        assert intent.send == send
         journal.abandon(intent, "refused")
-    assert intend(journal).attempt == 105
-    assert journal.chunks() == [0]
+    assert intend(journal).send == 105
+    assert journal.chunks() == 1
 
 
 RACER = """
 import sys
 from datetime import UTC, datetime
-from pipelines.escalation.journal import Journal
+from pipelines.escalation.journal import ChunkDraft, Journal
 from pipelines.store.objects import Store
+draft = ChunkDraft(tier=0, model="m", item_ids=("itm_1",), shards=(0,), reserved_cost_usd=None)
 journal = Journal(Store(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-print(*(chunk for chunk in range(100) if journal.intend(chunk, "m", ("itm_1",), datetime.now(UTC))))
+print(*(chunk for chunk in range(100) if journal.intend(chunk, draft, "sha", datetime.now(UTC))))
 """
 
 
@@ -127,4 +165,6 @@ def test_of_racing_processes_one_gets_each_intent(tmp_path: Path) -> None:
         racer.stdin.flush()
     won = [[int(chunk) for chunk in racer.communicate()[0].split()] for racer in racers]
     assert sorted(won[0] + won[1]) == list(range(100))
-    assert all(Journal(Store(str(tmp_path))).state(chunk).is_in_doubt for chunk in range(100))
+    journal = Journal(Store(str(tmp_path)))
+    assert journal.chunks() == 100
+    assert all(journal.state(chunk).intent for chunk in range(100))

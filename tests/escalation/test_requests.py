@@ -1,18 +1,17 @@
-"""What Claude is sent for an item, and what every way a request can end means."""
+"""What Claude is sent for an item: the same for every model, but for what the table of capabilities says."""
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.escalation.provider import ItemResult
-from pipelines.escalation.requests import RequestTemplate, custom_id_of, read_answer
+from pipelines.escalation.requests import RequestTemplate, capabilities, custom_id_of
 from pipelines.tasks.classification import Label, answer_schema, claude_system_prompt
 
 LABELS = (Label("A", "billing", "money"), Label("B", "Outage", None))
-NAMES = [label.name for label in LABELS]
 TEMPLATE = RequestTemplate(
     model="claude-haiku-5-5",
     max_output_tokens=1_024,
@@ -21,7 +20,6 @@ TEMPLATE = RequestTemplate(
 )
 ITEM_ID = "itm_62576a92b264463274f2"
 CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-SECRET = "Zanzibar-4711"
 
 
 def test_a_request_is_exactly_this() -> None:
@@ -83,62 +81,60 @@ def test_a_custom_id_is_stable() -> None:
     assert custom_id_of("run_tickets_0123", 3, ITEM_ID) == f"d91e4096-00003-{ITEM_ID}"
 
 
-def succeeded(text: str | None, stop_reason: str = "end_turn") -> ItemResult:
-    return ItemResult("id", "succeeded", text=text, stop_reason=stop_reason, model="claude-haiku-5-5")
+# What differs between models
 
 
-NOT_JSON = "Claude's answer is not valid JSON"
-NO_LABEL = "Claude's answer is none of the job's labels"
+def params_of(model: str, system_bytes: int = 100, inference_geo: str | None = None) -> dict[str, Any]:
+    template = RequestTemplate(model, 64, "x" * system_bytes, {"type": "object"}, inference_geo)
+    params: dict[str, Any] = template.build("id", "text")["params"]
+    return params
 
 
-@pytest.mark.parametrize(
-    ("result", "label", "reason"),
-    [
-        (succeeded('{"label": "billing"}'), "billing", None),
-        (succeeded('{"label": "BILLING"}'), "billing", None),
-        (succeeded('{"label": " outage "}'), "Outage", None),
-        (succeeded('{"label": "Outage", "why": "x"}', "stop_sequence"), "Outage", None),
-        (succeeded("", "refusal"), None, "Claude refused to answer"),
-        (succeeded('{"label": "billing"}', "refusal"), None, "Claude refused to answer"),
-        (
-            succeeded('{"label": "bil', "max_tokens"),
-            None,
-            "Claude's answer was cut off; raise escalation.max_output_tokens",
-        ),
-        (succeeded("billing"), None, NOT_JSON),
-        (succeeded(""), None, NOT_JSON),
-        (succeeded(None), None, NOT_JSON),
-        (succeeded("[" * 100_000), None, NOT_JSON),
-        (succeeded("9" * 10_000), None, NOT_JSON),
-        (succeeded('{"label": "refund"}'), None, NO_LABEL),
-        (succeeded('{"label": null}'), None, NO_LABEL),
-        (succeeded('{"label": ["billing"]}'), None, NO_LABEL),
-        (succeeded('{"answer": "billing"}'), None, NO_LABEL),
-        (succeeded('["billing"]'), None, NO_LABEL),
-        (succeeded('"billing"'), None, NO_LABEL),
-        (
-            ItemResult("id", "errored", error="invalid_request_error: prompt is too long"),
-            None,
-            "Claude could not answer: invalid_request_error: prompt is too long",
-        ),
-        (ItemResult("id", "canceled"), None, "the request was canceled before Claude answered"),
-        (ItemResult("id", "expired"), None, "the request was expired before Claude answered"),
-    ],
-)
-def test_every_ending(result: ItemResult, label: str | None, reason: str | None) -> None:
-    assert read_answer(result, NAMES) == (label, reason)
+CACHING = {model: able.cacheable_from_tokens for model, able in capabilities().items() if able.cacheable_from_tokens}
+SILENT = sorted(set(capabilities()) - set(CACHING))
 
 
-ANSWERS = st.one_of(
-    st.text().map(lambda text: SECRET + text),
-    st.text().map(lambda text: json.dumps({"label": SECRET + text})),
-    st.text().map(lambda text: json.dumps({SECRET: text})),
-    st.text().map(lambda text: json.dumps([SECRET + text])),
-)
+@pytest.mark.parametrize(("model", "tokens"), CACHING.items())
+def test_a_prompt_that_is_surely_long_enough_is_marked_for_an_hour(model: str, tokens: int) -> None:
+    marked = params_of(model, 5 * tokens)["system"]
+    assert marked == [
+        {"type": "text", "text": "x" * 5 * tokens, "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+    ]
+    assert params_of(model, 5 * tokens - 1)["system"] == "x" * (5 * tokens - 1)
 
 
-@given(ANSWERS, st.sampled_from(["end_turn", "refusal", "max_tokens", "pause_turn", "something new"]))
-def test_a_row_has_a_label_or_a_reason_and_reasons_never_quote(text: str, stop_reason: str) -> None:
-    label, reason = read_answer(succeeded(text, stop_reason), NAMES)
-    assert (label is None) != (reason is None)
-    assert SECRET not in (reason or "")
+@pytest.mark.parametrize("model", [*SILENT, "claude-of-tomorrow-9"])
+def test_a_model_whose_minimum_is_not_known_is_never_sent_a_mark(model: str) -> None:
+    assert SILENT
+    assert params_of(model, 500_000)["system"] == "x" * 500_000
+
+
+def test_documents_are_never_marked() -> None:
+    for model in CACHING:
+        request = RequestTemplate(model, 64, "x", {}).build("id", "y" * 200_000)
+        assert "cache_control" not in json.dumps(request)
+
+
+def test_thinking_is_sent_only_to_models_that_the_table_says_so_of() -> None:
+    sent = {model: params_of(model).get("thinking") for model in [*capabilities(), "claude-of-tomorrow-9"]}
+    assert {model: thinking for model, thinking in sent.items() if thinking} == {
+        "claude-sonnet-5-5": {"type": "between_tools"}
+    }
+
+
+def test_the_place_of_inference_is_sent_only_where_it_is_taken() -> None:
+    assert params_of("claude-haiku-5-5", inference_geo="us")["inference_geo"] == "us"
+    assert "inference_geo" not in params_of("claude-haiku-5-5")
+    for model in ("claude-haiku-4-5", "claude-of-tomorrow-9"):
+        assert "inference_geo" not in params_of(model, inference_geo="us")
+
+
+@pytest.mark.parametrize("model", [*capabilities(), "claude-of-tomorrow-9"])
+def test_no_model_is_sent_what_the_api_refuses(model: str) -> None:
+    refused = {"temperature", "top_p", "top_k", "output_format", "tools", "tool_choice", "stream"}
+    assert not refused & set(params_of(model, 50_000, "us"))
+
+
+def test_the_shared_part_is_counted_in_bytes() -> None:
+    template = RequestTemplate("claude-haiku-5-5", 64, "ö", {})
+    assert template.shared_bytes() == len("ö".encode()) + len("{}")

@@ -1,6 +1,7 @@
 """Sending a message batch so that no crash, lost reply or second process pays twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,18 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ProviderError
-from pipelines.escalation.journal import Intent, Journal, Submitted
-from pipelines.escalation.provider import RefusedError, Request
+from pipelines.escalation.journal import ChunkState, Journal, Submitted
+from pipelines.escalation.provider import RefusedError, Request, UnavailableError
 from pipelines.escalation.requests import custom_id_of
-from pipelines.escalation.submission import Chunk, Sender, check_same_items
-from pipelines.store import layout
+from pipelines.escalation.submission import Sender, body_sha256
 from pipelines.store.objects import Store
-from tests.escalation.fakes import Clock, Crash, CreateOutcome, FakeProvider
+from pipelines.store.schemas import COLLECTED
+from tests.escalation.fakes import Clock, Crash, CreateOutcome, FakeProvider, draft_of
 
 RUN, OTHER_RUN = "run_tickets_1", "run_tickets_2"
 POLL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    number: int
+    item_ids: tuple[str, ...]
+
+
 CHUNK = Chunk(0, ("itm_1", "itm_2", "itm_3"))
+OTHER = Chunk(1, ("itm_4", "itm_5", "itm_6"))
 
 
 def custom_ids(run_id: str = RUN, chunk: Chunk = CHUNK) -> list[str]:
@@ -30,16 +39,26 @@ def requests(chunk: Chunk = CHUNK) -> list[Request]:
     return [{"custom_id": custom_id, "params": {}} for custom_id in custom_ids(RUN, chunk)]
 
 
+def rebuild(state: ChunkState) -> list[Request]:
+    return requests(Chunk(state.chunk, state.draft.item_ids))
+
+
 class Process:
     """One process of the run; several may share a store, a provider and a clock."""
 
     def __init__(self, root: Path, provider: FakeProvider) -> None:
         self.journal = Journal(Store(str(root)))
         clock = provider.clock
-        self.sender = Sender(RUN, "claude-haiku-5-5", self.journal, provider, clock.now, clock.wait, POLL_SECONDS)
+        self.sender = Sender(RUN, self.journal, provider, clock.now, clock.wait, POLL_SECONDS)
+
+    def begin(self, chunk: Chunk = CHUNK) -> bool:
+        return self.sender.send(chunk.number, draft_of(chunk.item_ids), requests(chunk))
 
     def send(self, chunk: Chunk = CHUNK) -> None:
-        self.sender.ensure_submitted(chunk, lambda: requests(chunk))
+        """Begin the chunk unless it is begun, and have the provider hold it."""
+        if self.journal.chunks() <= chunk.number:
+            self.begin(chunk)
+        self.sender.resume(self.journal.state(chunk.number), rebuild)
 
     def submitted(self, chunk: int = 0) -> Submitted:
         submitted = self.journal.state(chunk).submitted
@@ -69,49 +88,73 @@ def test_a_chunk_is_sent_once_and_its_id_written_down(start: Start, provider: Fa
     assert provider.clock.waits == 0
 
 
-def test_a_collected_chunk_is_not_sent_again(start: Start, provider: FakeProvider, tmp_path: Path) -> None:
-    Store(str(tmp_path)).create(layout.chunk_object(0, "collected.arrow"), b"rows")
+def test_a_collected_chunk_is_not_sent_again(start: Start, provider: FakeProvider) -> None:
     start().send()
-    assert provider.posts == 0
+    start().journal.collect(0, COLLECTED.empty_table())
+    start().send()
+    assert provider.posts == 1
+
+
+def test_a_number_that_is_taken_is_not_sent(start: Start, provider: FakeProvider) -> None:
+    first, second = start(), start()
+    assert first.begin()
+    assert not second.begin(Chunk(0, ("itm_9",)))
+    assert [batch.custom_ids for batch in provider.batches] == [custom_ids()]
+    assert second.journal.state(0).draft.item_ids == CHUNK.item_ids
+
+
+def test_the_journal_tells_what_was_sent_by_its_hash_alone(start: Start, tmp_path: Path) -> None:
+    start().send()
+    intent = start().journal.state(0).intent
+    assert intent
+    assert intent.body_sha256 == body_sha256(requests()) != body_sha256(requests(OTHER))
 
 
 def test_the_intent_is_written_before_the_post(start: Start, provider: FakeProvider) -> None:
     process = start()
-    seen: list[bool] = []
-    create = provider.create
+    seen: list[ChunkState] = []
 
     class Watching(FakeProvider):
-        def create(self, requests: object) -> str:
-            seen.append(process.journal.state(0).is_in_doubt)
-            return create(requests)  # type: ignore[arg-type]
+        def create(self, requests: Sequence[Request], token: str) -> str:
+            seen.append(process.journal.state(0))
+            assert seen[0].intent
+            assert token == seen[0].intent.token
+            return super().create(requests, token)
 
-    watching = Watching(provider.clock)
-    sender = Sender(RUN, "m", process.journal, watching, provider.clock.now, provider.clock.wait, POLL_SECONDS)
-    sender.ensure_submitted(CHUNK, requests)
-    assert seen == [True]
+    clock = provider.clock
+    sender = Sender(RUN, process.journal, Watching(clock), clock.now, clock.wait, POLL_SECONDS)
+    assert sender.send(0, draft_of(CHUNK.item_ids), requests())
+    (state,) = seen
+    assert state.submitted is None
+    assert state.draft == draft_of(CHUNK.item_ids)
 
 
 def test_requests_that_cannot_be_built_leave_no_intent(start: Start, provider: FakeProvider) -> None:
-    def broken() -> list[Request]:
+    def broken(state: ChunkState) -> list[Request]:
         raise KeyError("itm_2")
 
+    provider.outcomes = ["refused"]
     process = start()
+    with pytest.raises(RefusedError):
+        process.begin()
     with pytest.raises(KeyError):
-        process.sender.ensure_submitted(CHUNK, broken)
-    assert process.journal.chunks() == []
+        process.sender.resume(process.journal.state(0), broken)
+    assert process.journal.state(0).intent is None
+    assert provider.posts == 1
 
 
-def test_a_refused_batch_is_raised_and_sent_as_the_next_attempt_when_asked_again(
-    start: Start, provider: FakeProvider
+@pytest.mark.parametrize(("outcome", "error"), [("refused", RefusedError), ("busy", UnavailableError)])
+def test_a_batch_that_was_not_taken_is_raised_and_sent_next_time(
+    start: Start, provider: FakeProvider, outcome: CreateOutcome, error: type[Exception]
 ) -> None:
-    provider.outcomes = ["refused", "taken"]
-    with pytest.raises(RefusedError, match="429 rate_limit_error"):
+    provider.outcomes = [outcome, "taken"]
+    with pytest.raises(error, match="the provider refused a message batch"):
         start().send()
-    assert start().journal.state(0).intent is None
+    assert start().journal.state(0).intent is None  # nothing to wait for: it does not exist, for sure
     start().send()
     intent = start().journal.state(0).intent
     assert intent
-    assert intent.attempt == 1
+    assert intent.send == 1
     assert (provider.posts, len(provider.batches), provider.clock.waits) == (2, 1, 0)
 
 
@@ -151,7 +194,7 @@ def test_a_batch_that_never_arrived_is_sent_again_once_the_list_can_be_trusted(
     assert (provider.posts, len(provider.batches)) == (2, 1)
     intent = start().journal.state(0).intent
     assert intent
-    assert intent.attempt == 1
+    assert intent.send == 1
 
 
 def test_a_crash_after_the_intent_and_before_the_post(start: Start, provider: FakeProvider) -> None:
@@ -170,20 +213,59 @@ def test_a_crash_after_the_post_and_before_the_id_is_written(start: Start, provi
     provider.outcomes = ["crash after"]
     with pytest.raises(Crash):
         start().send()
-    assert start().journal.state(0).is_in_doubt
+    assert start().journal.state(0).submitted is None
     start().send()
     assert (provider.posts, start().submitted().was_adopted) == (1, True)
 
 
-def test_a_cut_off_read_of_the_results_does_not_disown_our_batch(start: Start, provider: FakeProvider) -> None:
-    """A connection cut at a line end gives fewer rows and no error: sending again would pay twice."""
+@pytest.mark.parametrize(("cut_reads", "empty_reads"), [(1, 0), (2, 0), (0, 1), (0, 3)])
+def test_a_cut_off_read_of_the_results_does_not_disown_our_batch(
+    start: Start, provider: FakeProvider, cut_reads: int, empty_reads: int
+) -> None:
+    """A connection cut at a line end gives fewer rows, or none, and no error: sending again would pay twice."""
     provider.outcomes = ["crash after"]
     with pytest.raises(Crash):
         start().send()
     provider.clock.wait(3_600)
-    provider.cut_reads = 2
+    provider.cut_reads, provider.empty_reads = cut_reads, empty_reads
     start().send()
     assert (provider.posts, start().submitted().was_adopted) == (1, True)
+
+
+def test_a_single_id_of_ours_shows_that_a_batch_is_ours(start: Start, provider: FakeProvider) -> None:
+    """The provider lost a row, or invented one: the batch was paid for all the same."""
+    provider.outcomes = ["not taken, reply lost"]
+    provider.add([custom_ids()[1], "something-else", "something-else-again"])
+    start().send()
+    assert (provider.posts, start().submitted().batch_id) == (1, "msgbatch_0")
+
+
+def test_another_chunk_of_this_run_is_a_stranger_too(start: Start, provider: FakeProvider) -> None:
+    provider.outcomes = ["not taken, reply lost"]
+    provider.add([custom_id_of(RUN, 7, item_id) for item_id in CHUNK.item_ids])
+    start().send()
+    assert (provider.posts, start().submitted().batch_id) == (2, "msgbatch_1")
+
+
+def test_where_nothing_may_be_sent_a_refused_chunk_stays_unsent(start: Start, provider: FakeProvider) -> None:
+    provider.outcomes = ["refused"]
+    with pytest.raises(RefusedError):
+        start().send()
+    process = start()
+    process.sender.resume(process.journal.state(0), rebuild, may_send=False)
+    assert (provider.posts, process.journal.state(0).submitted) == (1, None)
+
+
+@pytest.mark.parametrize(("outcome", "is_held"), [("taken, reply lost", True), ("not taken, reply lost", False)])
+def test_where_nothing_may_be_sent_a_doubt_is_settled_all_the_same(
+    start: Start, provider: FakeProvider, outcome: CreateOutcome, is_held: bool
+) -> None:
+    provider.outcomes = [outcome]
+    process = start()
+    process.begin()
+    process.sender.resume(process.journal.state(0), rebuild, may_send=False)
+    assert provider.posts == 1
+    assert (process.journal.state(0).submitted is not None) is is_held
 
 
 def test_another_runs_batch_of_the_same_size_is_not_adopted(start: Start, provider: FakeProvider) -> None:
@@ -227,24 +309,23 @@ def test_our_clock_may_be_minutes_ahead_of_the_providers(start: Start, provider:
     process = start()
     ahead = Sender(
         RUN,
-        "m",
         process.journal,
         provider,
         lambda: provider.clock.now() + timedelta(minutes=4),
         provider.clock.wait,
         POLL_SECONDS,
     )
-    ahead.ensure_submitted(CHUNK, requests)
+    ahead.send(0, draft_of(CHUNK.item_ids), requests())
+    ahead.resume(process.journal.state(0), rebuild)
     assert (provider.posts, process.submitted().was_adopted) == (1, True)
 
 
 def test_two_chunks_in_doubt_of_the_same_size_get_their_own_batches(start: Start, provider: FakeProvider) -> None:
-    other = Chunk(1, ("itm_4", "itm_5", "itm_6"))
     provider.outcomes = ["crash after", "crash after"]
-    for chunk in (CHUNK, other):
+    for chunk in (CHUNK, OTHER):
         with pytest.raises(Crash):
             start().send(chunk)
-    start().send(other)
+    start().send(OTHER)
     start().send(CHUNK)
     assert (start().submitted(0).batch_id, start().submitted(1).batch_id) == ("msgbatch_0", "msgbatch_1")
     assert provider.posts == 2
@@ -255,14 +336,14 @@ def test_our_own_batch_of_another_chunk_in_progress_holds_nothing_up(start: Star
     provider.outcomes = ["taken", "not taken, reply lost"]
     start().send()
     started_at = provider.clock.now()
-    start().send(Chunk(1, ("itm_4", "itm_5", "itm_6")))
+    start().send(OTHER)
     assert provider.clock.now() - started_at < timedelta(seconds=1_000)
     assert start().submitted(1).batch_id == "msgbatch_1"
 
 
 def test_another_process_that_is_still_sending_is_waited_for(start: Start, provider: FakeProvider) -> None:
     first = start()
-    intent = first.journal.intend(0, "claude-haiku-5-5", CHUNK.item_ids, provider.clock.now())
+    intent = first.journal.intend(0, draft_of(CHUNK.item_ids), body_sha256(requests()), provider.clock.now())
     assert intent
 
     def arrive() -> None:
@@ -278,7 +359,7 @@ def test_another_process_that_is_refused_meanwhile_leaves_the_sending_to_us(
     start: Start, provider: FakeProvider
 ) -> None:
     first = start()
-    intent = first.journal.intend(0, "claude-haiku-5-5", CHUNK.item_ids, provider.clock.now())
+    intent = first.journal.intend(0, draft_of(CHUNK.item_ids), body_sha256(requests()), provider.clock.now())
     assert intent
     provider.clock.at(100, lambda: first.journal.abandon(intent, "refused"))
     start().send()
@@ -296,7 +377,7 @@ def test_a_stop_while_waiting_leaves_the_doubt_to_the_next_start(start: Start, p
     provider.clock.at(60, stop)
     with pytest.raises(Crash):
         start().send()
-    assert start().journal.state(0).is_in_doubt
+    assert start().journal.state(0).submitted is None
     start().send()
     assert (provider.posts, start().submitted().was_adopted) == (1, True)
 
@@ -304,6 +385,7 @@ def test_a_stop_while_waiting_leaves_the_doubt_to_the_next_start(start: Start, p
 OUTCOMES: list[CreateOutcome] = [
     "taken",
     "refused",
+    "busy",
     "taken, reply lost",
     "not taken, reply lost",
     "crash before",
@@ -316,6 +398,7 @@ OUTCOMES: list[CreateOutcome] = [
     processing_seconds=st.sampled_from([0, 300, 1_500]),
     list_lag_seconds=st.sampled_from([0, 60, 719]),
     cut_reads=st.integers(0, 2),
+    empty_reads=st.integers(0, 2),
     has_stranger=st.booleans(),
 )
 def test_whatever_happens_the_provider_holds_a_chunk_exactly_once(
@@ -324,9 +407,10 @@ def test_whatever_happens_the_provider_holds_a_chunk_exactly_once(
     processing_seconds: float,
     list_lag_seconds: float,
     cut_reads: int,
+    empty_reads: int,
     has_stranger: bool,
 ) -> None:
-    provider = FakeProvider(Clock(), list(outcomes), processing_seconds, list_lag_seconds, cut_reads)
+    provider = FakeProvider(Clock(), list(outcomes), processing_seconds, list_lag_seconds, cut_reads, empty_reads)
     if has_stranger:
         provider.add(custom_ids(OTHER_RUN))
     root = tmp_path_factory.mktemp("run")
@@ -334,22 +418,8 @@ def test_whatever_happens_the_provider_holds_a_chunk_exactly_once(
         try:
             Process(root, provider).send()
             break
-        except (Crash, RefusedError):
+        except (Crash, RefusedError, UnavailableError):
             continue
     ours = [batch for batch in provider.batches if set(batch.custom_ids) == set(custom_ids())]
     assert len(ours) == 1
     assert Process(root, provider).submitted().batch_id == ours[0].status.batch_id
-
-
-def test_a_plan_that_changed_after_sending_is_refused(provider: FakeProvider) -> None:
-    intent = Intent(
-        chunk=3, attempt=0, token="t", created_at=provider.clock.now(), model="m", item_ids=("itm_1", "itm_2")
-    )
-    check_same_items(intent, ["itm_1", "itm_2"])
-    for other in (["itm_2", "itm_1"], ["itm_1"], ["itm_1", "itm_2", "itm_3"]):
-        with pytest.raises(ProviderError) as caught:
-            check_same_items(intent, other)
-        assert str(caught.value) == (
-            "chunk 3 was sent with other items than this run would send now; its folder was changed by hand. "
-            "Start a new run with another --run-id"
-        )

@@ -33,9 +33,16 @@ def parts(*rows: dict[str, Any], size: int = 2) -> list[pa.Table]:
     return [read_parquet(to_parquet(table), NEEDED_COLUMNS) for table in tables]
 
 
-def close(tally: Tally, planned_items: int, provider: str | None = "anthropic") -> Summary:
+def close(
+    tally: Tally, planned_items: int, provider: str | None = "anthropic", stopped_by: str | None = None
+) -> Summary:
     return tally.summary(
-        run_id="run_1", results="out/results", planned_items=planned_items, provider=provider, engine_held_seconds=12.5
+        run_id="run_1",
+        results="out/results",
+        planned_items=planned_items,
+        provider=provider,
+        stopped_by=stopped_by,
+        engine_held_seconds=12.5,
     )
 
 
@@ -135,6 +142,19 @@ def test_what_was_asked_and_not_answered_counts_as_asked() -> None:
     closed = summary(row("review", api_cost_usd=Decimal("0.01"), api_input_tokens=9), row("accepted"))
     assert closed.escalated_share == 0.5
     assert closed.all_claude_cost_usd == Decimal("0.02")
+
+
+def test_items_that_claude_never_read_are_not_among_those_asked() -> None:
+    """Held for review by the budget: they cost nothing, and would make Claude look cheap."""
+    asked = row("escalated", api_cost_usd=Decimal("0.02"), api_input_tokens=9)
+    closed = summary(asked, row("review", reason="budget: spent"), row("accepted"), row("accepted"))
+    assert closed.escalated_share == 0.25
+    assert closed.all_claude_cost_usd == Decimal("0.08")
+
+
+@pytest.mark.parametrize("stopped_by", ["budget", "cancelled", None])
+def test_what_stopped_the_run_is_told(stopped_by: str | None) -> None:
+    assert close(summarize(parts(row("accepted"))), 1, stopped_by=stopped_by).stopped_by == stopped_by
 
 
 def test_without_anything_asked_nothing_is_estimated() -> None:

@@ -31,6 +31,9 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     pipeline.run_and_kill(*submit, when=lambda: any(root.glob("escalations/*/intent-*.json")))
     intents = {path.name: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}
 
+    pipeline.run_json(*submit, "--no-wait")
+    collected = pipeline.run("collect")
+    assert collected.returncode == 0, collected.stderr
     outcome = pipeline.run_json(*submit)
     assert outcome["state"] == "complete"
     assert _files(root / "plan") == planned, "the plan was made once"

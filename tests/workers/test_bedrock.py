@@ -206,7 +206,7 @@ def test_a_job_from_create_to_results(aws: Aws) -> None:
         answer("r-00000-a"),
     )
     assert list(provider.results(ARN)) == [
-        ItemResult("r-00000-c", "errored", error="invalid_request_error: bad request"),
+        ItemResult("r-00000-c", "errored", error_type="invalid_request_error", error_message="bad request"),
         ItemResult(
             "r-00000-b", "succeeded", '{"label":"outage"}', "end_turn", MODEL, usage=TokenUsage(5, 30, 0, 200, 9)
         ),
@@ -472,8 +472,8 @@ def test_a_failed_job_says_why_in_every_row(aws: Aws) -> None:
     aws.expect_job("Failed", message="role cannot be assumed")
     aws.expect_files()
     aws.expect_input()
-    errors = {row.error for row in aws.provider().results(ARN)}
-    assert errors == {"api_error: the Bedrock job failed: role cannot be assumed"}
+    errors = {(row.error_type, row.error_message) for row in aws.provider().results(ARN)}
+    assert errors == {("api_error", "the Bedrock job failed: role cannot be assumed")}
 
 
 def test_a_completed_job_that_skipped_a_record_says_so(aws: Aws) -> None:
@@ -546,18 +546,23 @@ def test_a_deleted_input_file_says_what_to_change(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "error"),
+    ("line", "error", "message"),
     [
-        ({"error": {"errorCode": 400, "errorMessage": "x" * 900}}, "invalid_request_error: " + "x" * 300 + "…"),
-        ({"error": {"errorCode": "429", "errorMessage": "slow down"}}, "rate_limit_error: slow down"),
-        ({"error": {"errorCode": 500, "errorMessage": "oops"}}, "api_error: oops"),
-        ({"error": {"errorCode": "ModelError", "errorMessage": "oops"}}, "unknown_error: oops"),
-        ({"modelOutput": {"error": {"type": "overloaded_error", "message": "busy"}}}, "overloaded_error: busy"),
-        ({"modelOutput": None}, "api_error: Bedrock's output line holds neither an answer nor an error"),
+        (
+            {"error": {"errorCode": 400, "errorMessage": "x" * 900}},
+            "invalid_request_error",
+            "x" * 300 + "…",
+        ),
+        ({"error": {"errorCode": "429", "errorMessage": "slow down"}}, "rate_limit_error", "slow down"),
+        ({"error": {"errorCode": 500, "errorMessage": "oops"}}, "api_error", "oops"),
+        ({"error": {"errorCode": "ModelError", "errorMessage": "oops"}}, "unknown_error", "oops"),
+        ({"modelOutput": {"error": {"type": "overloaded_error", "message": "busy"}}}, "overloaded_error", "busy"),
+        ({"modelOutput": None}, "api_error", "Bedrock's output line holds neither an answer nor an error"),
     ],
 )
-def test_failed_records(line: dict[str, Any], error: str) -> None:
-    assert list(item_results([jsonl({"recordId": "a"} | line)])) == [ItemResult("a", "errored", error=error)]
+def test_failed_records(line: dict[str, Any], error: str, message: str) -> None:
+    (row,) = item_results([jsonl({"recordId": "a"} | line)])
+    assert row == ItemResult("a", "errored", error_type=error, error_message=message)
 
 
 @pytest.mark.parametrize(

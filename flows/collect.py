@@ -1,0 +1,66 @@
+"""Taking in answers for runs that nobody waits for: one process, one timer, every open run.
+
+Between rounds nothing is held: no engine, no connection. By hand (`pipeline collect`), from cron, or as a
+Prefect deployment of the flow `collect`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from prefect import flow
+from rich.console import Console
+
+from flows.process import process, reporter
+from flows.progress import ProgressReporter
+from flows.run import open_store
+from pipelines.errors import RunNotFoundError, SluiceError
+from pipelines.settings import settings
+from pipelines.store import layout
+
+log = logging.getLogger(__name__)
+
+
+def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -> None:
+    """One round over the open runs, or, with ``every_seconds``, one after another without end."""
+    reporter.set(progress)
+    while True:
+        collect()
+        if every_seconds is None:
+            return
+        time.sleep(every_seconds)
+
+
+@flow(name="sluice-collect")
+def collect() -> None:
+    """Process every run of this machine that has sent something and is not complete; schedule it as you like.
+
+    A run whose provider refuses does not keep the others waiting: it is reported, and looked at again next round.
+    """
+    progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
+    runs = open_runs()
+    progress.say(f"open      {len(runs)} runs")
+    for run in runs:
+        try:
+            is_complete = process(run, wait=False) is not None
+        except SluiceError as error:
+            log.warning("run %s: %s", run, error)
+            progress.say(f"{run}: {error}")
+        else:
+            progress.say(f"{run}: {'complete' if is_complete else 'Claude is answering'}")
+
+
+def open_runs() -> list[str]:
+    """Roots of the runs started on this machine that have sent a batch and are not complete."""
+    folder = settings().state_dir / "runs"
+    found = []
+    for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []:
+        try:
+            store = open_store(name)
+        except RunNotFoundError:  # its folder was removed: nothing is open there
+            continue
+        if not store.exists(layout.COMPLETE) and any(store.list(layout.ESCALATIONS)):
+            found.append(store.root)
+    return found

@@ -1,0 +1,90 @@
+"""What becomes of an item, for every way its request can end. The one place where that is written down.
+
+| how the request ended | what becomes of the item |
+|---|---|
+| a label of the job, in any case | answered |
+| refusal, cut off at max_tokens | next tier at once: the same model would do the same again; without one, review |
+| not JSON, or no label of the job | again on this tier; then next tier; then review |
+| errored: api, overloaded, timeout, rate limit | again on this tier; then next tier; then review |
+| expired after 24 h, canceled by somebody else, row missing | again on this tier; then next tier; then review |
+| errored: credit, spend limit, key, permission | nothing is decided: escalation pauses, the item stays open |
+| errored: the request itself is refused | next tier; without one, review |
+
+"Again" is bounded by `ATTEMPTS_PER_TIER`. Reasons never quote document or answer text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipelines.escalation.provider import ItemResult
+from pipelines.tasks.classification import parse_label
+
+ATTEMPTS_PER_TIER = 3
+
+_PROVIDER_ERRORS = {"api_error", "overloaded_error", "timeout_error", "rate_limit_error", "conflict_error"}
+_ACCOUNT_ERRORS = {"billing_error", "authentication_error", "permission_error"}
+# Credit and spend limits arrive as invalid_request_error rows (bespokelabsai/curator#296); only the words tell.
+_ACCOUNT_WORDS = ("credit balance", "usage limits", "spend limit", "organization is on hold")
+
+
+class Ending(StrEnum):
+    """What a request's end means for its item."""
+
+    ANSWERED = "answered"
+    AGAIN = "again"
+    NEXT_TIER = "next_tier"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An ending, with the label or the reason why there is none."""
+
+    ending: Ending
+    label: str | None = None
+    reason: str | None = None
+
+
+MISSING = Verdict(Ending.AGAIN, reason="the provider gave no row for it")
+
+
+def judge(result: ItemResult, labels: Sequence[str]) -> Verdict:
+    """Apply the table above to one result row."""
+    if result.kind == "errored":
+        return _judge_error(result.error_type or "unknown_error", result.error_message or "")
+    if result.kind != "succeeded":
+        return Verdict(Ending.AGAIN, reason=f"the request was {result.kind} before Claude answered")
+    if result.stop_reason == "refusal":
+        return Verdict(Ending.NEXT_TIER, reason="Claude refused to answer")
+    if result.stop_reason == "max_tokens":
+        return Verdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
+    label = read_label(result.text, labels)
+    if label is None:
+        return Verdict(Ending.AGAIN, reason="Claude's answer is none of the job's labels")
+    return Verdict(Ending.ANSWERED, label=label)
+
+
+def read_label(text: str | None, labels: Sequence[str]) -> str | None:
+    """The label in an answer's JSON, or None."""
+    try:
+        answer = json.loads(text or "")
+    except (ValueError, RecursionError):  # beyond bad JSON: numbers and nesting without end
+        return None
+    return parse_label(answer, labels) if isinstance(answer, dict) else None
+
+
+def is_account_message(message: str) -> bool:
+    """Whether an error speaks of the account rather than of the request."""
+    return any(words in message.lower() for words in _ACCOUNT_WORDS)
+
+
+def _judge_error(kind: str, message: str) -> Verdict:
+    if kind in _ACCOUNT_ERRORS or is_account_message(message):
+        return Verdict(Ending.ACCOUNT, reason=f"{kind}: {message}")
+    if kind in _PROVIDER_ERRORS:
+        return Verdict(Ending.AGAIN, reason=f"the provider failed ({kind})")
+    return Verdict(Ending.NEXT_TIER, reason=f"the provider refused the request ({kind})")

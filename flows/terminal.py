@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from workers.catalogue import CatalogueEntry
 
 _SHOWN_ROWS = 10
+# What a person types here: `make demo` runs the command from an environment that is not on the path.
+_COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
 
 
 class Terminal:
@@ -102,13 +105,13 @@ class Terminal:
             return
         if outcome.summary is None:
             self._say(f"sent      {outcome.run_id}: Claude is answering; nothing is held meanwhile")
-            self._say(f"next      pipeline submit {outcome.job_path}   takes in the answers (same options as before)")
+            self._say(f"next      {_COMMAND} submit {outcome.job_path}   takes in the answers (same options as before)")
             return
         if outcome.was_complete:
             self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
         self._show_summary(outcome.summary)
-        self._say(f"\nnext      pipeline results {outcome.run_id}")
-        self._say(f"          pipeline cost {outcome.run_id}")
+        self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
+        self._say(f"          {_COMMAND} cost {outcome.run_id}")
 
     def show_status(self, status: RunStatus) -> None:
         """How far a run is."""

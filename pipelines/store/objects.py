@@ -52,7 +52,7 @@ class Store:
         A lost reply looks like a lost race: the library retries, meets its own object and reports a conflict. So on
         conflict the object is read back and compared; writers that must know who won put a unique token in ``data``.
         """
-        if self._is_local and self.exists(key):  # spares the staging folder of a finished run
+        if self._is_local and Path(self.root, key).is_file():  # spares the staging folder of a finished run
             return self.read(key) == data
         try:
             with self._errors("write", key):

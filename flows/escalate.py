@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+
+import pyarrow as pa
 
 from flows.escalation_requests import ChunkBuilder
 from flows.progress import ProgressReporter
@@ -20,6 +23,7 @@ from flows.stages import PlanSummary, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.collection import Reader
+from pipelines.escalation.endings import ATTEMPTS_PER_TIER, Ending
 from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.provider import AccountError, BatchProvider, Request
@@ -190,6 +194,7 @@ class Escalation:
         ):
             if count:
                 log.warning("message batch %s: %d %s", state.submitted.batch_id, count, what)
+        self._tell(state.submitted.batch_id, collected.answers)
         self._journal.collect(state.chunk, collected.answers)
         del self._open[state.chunk]
         # Read back: another process may have been first, and its record is the one that counts.
@@ -206,6 +211,14 @@ class Escalation:
                 "them and nothing is lost; mend the cause and run the same command again"
             )
 
+    def _tell(self, batch_id: str, answers: pa.Table) -> None:
+        """Say what came back without an answer, and what happens to it."""
+        endings = zip(answers["ending"].to_pylist(), answers["reason"].to_pylist(), strict=True)
+        for (ending, reason), count in Counter(endings).most_common():
+            if ending in _WHAT_NEXT:
+                what_next = "they are held for review" if self._journal.is_cancelled else _WHAT_NEXT[ending]
+                self._progress.say(f"{count:,} items of {batch_id}: {reason}; {what_next}")
+
     def _delete(self, state: ChunkState) -> None:
         """Have the provider forget a batch that is taken in, where the job asks for it; also after a crash."""
         wants = self._run.job.escalation and self._run.job.escalation.delete_after_collecting
@@ -217,6 +230,10 @@ class Escalation:
         publish_chunk(self._run, state, settled, self._ledger, self._model_suffix)
 
 
+_WHAT_NEXT = {
+    Ending.AGAIN: f"they are asked again, {ATTEMPTS_PER_TIER} times in all",
+    Ending.NEXT_TIER: "the next tier is asked; without one they are held for review",
+}
 _ANOTHER_PROCESS = "another process sends the doubtful items of this run; wait for it, or stop it"
 _UNSENT_REASONS = {
     Stop.BUDGET: "budget: budget_usd does not reach for it",

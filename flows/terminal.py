@@ -40,6 +40,14 @@ _SHOWN_ROWS = 10
 _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
 
 
+_STOPS = {
+    "budget": "budget_usd does not reach for every doubtful item: the rest is `review`, with the reason `budget`.\n"
+    "          To have it answered, raise budget_usd and submit under another --run-id",
+    "cancelled": "the run was cancelled: what Claude had answered by then is kept and paid for, the rest is `review`",
+    "too_few": "too few doubtful items were left for one of the provider's batches: they are `review`",
+}
+
+
 class Terminal:
     """Context of one command."""
 
@@ -169,6 +177,8 @@ class Terminal:
         self.console.print(table)
 
     def _show_summary(self, summary: Summary) -> None:
+        if summary.stopped_by:
+            self._say(f"stopped   {_STOPS[summary.stopped_by]}")
         if summary.provider == "simulation":
             self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
         self._say(f"results   {summary.results}")

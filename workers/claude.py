@@ -226,4 +226,5 @@ def _describe(error: Exception) -> str:
     if not isinstance(error, anthropic.APIStatusError):
         return type(error).__name__
     words = getattr(error, "api_message", None) if isinstance(error.body, dict) else None
-    return " ".join(str(part) for part in (error.status_code, getattr(error, "type", None), words) if part)
+    parts = (error.status_code, getattr(error, "type", None), words)
+    return " ".join(str(part) for part in parts if part).rstrip(".")

@@ -57,7 +57,8 @@ def judge(result: ItemResult, labels: Sequence[str]) -> Verdict:
     if result.kind == "errored":
         return _judge_error(result.error_type or "unknown_error", result.error_message or "")
     if result.kind != "succeeded":
-        return Verdict(Ending.AGAIN, reason=f"the request was {result.kind} before Claude answered")
+        how = "expired" if result.kind == "expired" else "was canceled"
+        return Verdict(Ending.AGAIN, reason=f"the request {how} before Claude answered")
     if result.stop_reason == "refusal":
         return Verdict(Ending.NEXT_TIER, reason="Claude refused to answer")
     if result.stop_reason == "max_tokens":

@@ -155,7 +155,7 @@ def test_requests_that_did_not_run_cost_nothing_and_say_why() -> None:
     assert [row["reason"] for row in rows] == [
         "the provider failed (api_error)",
         "the request was canceled before Claude answered",
-        "the request was expired before Claude answered",
+        "the request expired before Claude answered",
     ]
     assert {row["model"] for row in rows} == {"claude-haiku-5-5"}
     assert {row["input_tokens"] for row in rows} == {None}

@@ -77,7 +77,7 @@ BALANCE = "Your credit balance is too low to access the Anthropic API."
         # not done in time, stopped, lost
         (
             ItemResult("id", "expired"),
-            Verdict(Ending.AGAIN, reason="the request was expired before Claude answered"),
+            Verdict(Ending.AGAIN, reason="the request expired before Claude answered"),
         ),
         (
             ItemResult("id", "canceled"),

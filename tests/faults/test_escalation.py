@@ -399,7 +399,7 @@ def test_expired_items_are_asked_again_and_given_up_in_the_end(case: Prepare) ->
     assert run.escalate(wait=False) == Escalated(is_done=True)
     rows = run.rows()
     assert routes(rows) == {"escalated": 7, "review": 1}
-    assert of_route(rows, "review")[0]["reason"] == "the request was expired before Claude answered (3 times)"
+    assert of_route(rows, "review")[0]["reason"] == "the request expired before Claude answered (3 times)"
     assert run.creates() == 3
     run.check_costs()
 

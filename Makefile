@@ -8,7 +8,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 DEMO_RUN := demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test check bench train lock clean
+.PHONY: help demo test check bench faults train lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ bench: $(INSTALLED)  ## speed as ratios against the bare engine and ray.data.llm
 	$(BIN)/python -m tests.bench.scoring
 	$(BIN)/python -m tests.bench.wall
 	$(BIN)/python -m tests.bench.startup
+
+faults: $(INSTALLED)  ## every fault of a provider at every point where a process can die; ten minutes
+	$(BIN)/python -m tests.faults.matrix
 
 train: $(INSTALLED)  ## make the sample data and the starter model again, from their seeds; half an hour
 	$(BIN)/python -m sample_data.generate_tickets

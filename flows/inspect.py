@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.run import RunRecord, open_store
+from flows.run import NO_ENGINE, RunRecord, open_store
 from pipelines.errors import RunNotFoundError
 from pipelines.escalation.journal import Journal
 from pipelines.report.summary import Summary
@@ -36,7 +36,7 @@ def run_status(run: str) -> RunStatus:
     store = open_store(run)
     record = RunRecord.model_validate_json(store.read(layout.RUN))
     shards = len(list(store.list(layout.PLAN))) - store.exists(layout.PLAN_COMPLETE)
-    scored = len(list(store.list(layout.PREDICTIONS)))
+    scored = shards if record.model == NO_ENGINE else len(list(store.list(layout.PREDICTIONS)))
     journal = Journal(store)
     states = [journal.state(chunk) for chunk in range(journal.chunks())]
     state = _state(store, shards, scored, len(states), sum(s.is_collected for s in states))

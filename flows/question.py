@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job import Job
-from pipelines.tasks.classification import Label, PromptFrame, assign_codes, local_prompt
+from pipelines.tasks.classification import Label, PromptFrame, assign_codes, claude_system_prompt, local_prompt
 from workers.catalogue import ResolvedModel
 from workers.engine import MAX_LABELS
 from workers.tokens import ModelTokenizer, TokenFrame, context_length
@@ -21,11 +22,24 @@ class Question:
     """Derived from a job and its model alone; the same on every machine."""
 
     job: Job
-    model: ResolvedModel
+    model: ResolvedModel | None  # None: there is no engine, every document goes to Claude
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of what is asked, whoever is asked first."""
+        if self.model is None:
+            text = claude_system_prompt(self.labels, self.job.instructions)
+            return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.prompt.fingerprint
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of documents for the engine; none where there is no engine."""
+        return [[] for _ in texts] if self.model is None else self.tokenizer.encode_documents(texts)
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
         """The engine's tokenizer."""
+        assert self.model is not None
         return ModelTokenizer(self.model)
 
     @cached_property
@@ -35,6 +49,8 @@ class Question:
         Raises:
             JobError: more labels than one token of the model can tell apart.
         """
+        if self.model is None:
+            return tuple(Label("", name, meaning) for name, meaning in self.job.labels.items())
         if len(self.job.labels) > MAX_LABELS:
             raise JobError(
                 [f"labels: {len(self.job.labels)} labels, limit {MAX_LABELS}; merge some, or sort in two jobs"]
@@ -58,6 +74,8 @@ class Question:
         Raises:
             JobError: instructions and labels leave no room for a document.
         """
+        if self.model is None:
+            return 1
         context = context_length(self.model)
         room = context - len(self.frame) - 1
         if room < _LEAST_DOCUMENT_TOKENS:
@@ -72,7 +90,7 @@ class Question:
     @cached_property
     def calibration(self) -> Calibration | None:
         """The model's calibration, if it was made for exactly this prompt and these labels."""
-        calibration = self.model.calibration
+        calibration = self.model.calibration if self.model else None
         if calibration is None:
             return None
         is_fitting = calibration.fits(prompt_fingerprint=self.prompt.fingerprint, labels=tuple(self.job.labels))

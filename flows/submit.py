@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,10 +121,10 @@ def check_surroundings(job: Job) -> list[SourceFile]:
     """
     problems: list[str] = []
     sources: list[SourceFile] = []
-    checks = (
+    checks: tuple[Callable[[], object], ...] = (
         lambda: sources.extend(list_sources(job.input)),
         lambda: _check_output(job.output),
-        lambda: find_entry(job.model),
+        lambda: _check_model(job),
         lambda: _check_gold(job),
         lambda: _check_key(job),
         lambda: _check_budget(job),
@@ -150,6 +151,11 @@ def _check_output(output: str) -> None:
         raise JobError([f"output: no folder '{folder.parent}' to make '{folder.name}' in; create it or mend the path"])
     if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
         raise JobError([f"output: '{output}' cannot be written by this user; choose another or change its permissions"])
+
+
+def _check_model(job: Job) -> None:
+    if job.model is not None:
+        find_entry(job.model)
 
 
 def _check_gold(job: Job) -> None:

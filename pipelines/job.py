@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.errors import JobError
@@ -154,6 +163,9 @@ def _accept_off(value: object) -> object:
 _OFF = BeforeValidator(_accept_off, json_schema_input_type=Escalation | Literal["off", False] | None)
 
 
+_OFF_MODEL = BeforeValidator(_accept_off, json_schema_input_type=str | ModelSource | Literal[False] | None)
+
+
 class Job(_Section):
     """Everything a run needs to know."""
 
@@ -161,11 +173,15 @@ class Job(_Section):
     task: Literal["classification"]
     input: str = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
     output: str = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
-    model: str | ModelSource = Field(description="a name from `pipeline models`, or {source: ..., engine: {...}}")
+    model: Annotated[str | ModelSource | None, _OFF_MODEL] = Field(
+        description="a name from `pipeline models`, {source: ..., engine: {...}}, or `off`: all goes to Claude"
+    )
     labels: dict[str, str | None] = Field(description="label: what it means (or null)")
     instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
     columns: Columns = Columns()
-    quality: Quality
+    quality: Quality | None = Field(
+        None, validate_default=True, description="needed with an engine, whose answers it accepts or doubts"
+    )
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     budget_usd: Decimal | None = Field(
         None, ge=0, description="the most that Claude may cost; what it does not reach for is held for review"
@@ -174,6 +190,13 @@ class Job(_Section):
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
     limits: Limits = Limits()
+
+    @field_validator("quality")
+    @classmethod
+    def _engine_needs_quality(cls, quality: Quality | None, others: ValidationInfo) -> Quality | None:
+        if quality is None and others.data.get("model", "faulty") is not None:
+            raise ValueError("missing")
+        return quality
 
     @field_validator("labels")
     @classmethod
@@ -203,6 +226,12 @@ class Job(_Section):
         if strangers:
             names = ", ".join(f"'{name}'" for name in sorted(strangers))
             raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' exact names")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_answers(self) -> Job:
+        if self.model is None and self.escalation is None:
+            raise ValueError("model and escalation are both `off`: nobody is left to answer")
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
-from pipelines.store.schemas import RESULTS
+from pipelines.store.schemas import PREDICTIONS, RESULTS
 
 ROUTES = ("accepted", "escalated", "review", "withheld", "failed")
 _FREE = to_money(Decimal(0))
@@ -60,13 +60,14 @@ class DecidedShard:
         return self.rows.filter(pa.array(self.is_doubtful))
 
 
-def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled_at: datetime) -> DecidedShard:
+def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, settled_at: datetime) -> DecidedShard:
     """Apply the rule to a shard.
 
     Args:
         facts: of the run.
         plan: schema `PLAN`; its ``text`` and ``tokens`` columns are not needed.
-        predictions: schema `PREDICTIONS`, one row per item that did not fail, in the plan's order.
+        predictions: schema `PREDICTIONS`, one row per item that did not fail, in the plan's order; None where there is
+            no engine, and every item is doubtful.
         settled_at: for the rows that are final now.
 
     Raises:
@@ -74,6 +75,8 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table, settled
     """
     failures = plan["failure"]
     is_scored = pc.is_null(failures).to_numpy()
+    if predictions is None:
+        predictions, is_scored = PREDICTIONS.empty_table(), np.zeros(len(plan), np.bool_)
     if plan.filter(pa.array(is_scored))["item_id"].to_pylist() != predictions["item_id"].to_pylist():
         raise InvariantError(f"predictions do not match the plan of run {facts.run_id}; start a run with another id")
     count = len(predictions)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipelines.errors import JobError
 from pipelines.job import Escalation, Job, ModelSource, Tier, job_schema, load_job
@@ -342,3 +343,20 @@ def test_whatever_the_file_holds_it_is_a_job_or_a_job_error(
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(JobError):
         load_job(path)
+
+
+def test_without_an_engine_everything_goes_to_claude() -> None:
+    job = {
+        "name": "no-engine",
+        "task": "classification",
+        "input": "in/",
+        "output": "out/",
+        "model": False,  # how YAML reads a bare `off`
+        "labels": {"billing": None, "outage": None},
+        "escalation": {"model": "claude-haiku-5-5"},
+    }
+    assert Job.model_validate(job).model is None
+    with pytest.raises(ValidationError, match="nobody is left to answer"):
+        Job.model_validate(job | {"escalation": False})
+    with pytest.raises(ValidationError, match="missing"):
+        Job.model_validate(job | {"model": "starter"})

@@ -120,7 +120,7 @@ class Reader:
         verdict = judge(result, self.labels)
         passed_on = self.passed_on[tier] if tier < len(self.passed_on) else frozenset()
         if verdict.ending is Ending.ANSWERED and verdict.label in passed_on:
-            return Verdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', which goes on to the next tier")
+            return Verdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', a pass_on label")
         return verdict
 
 

@@ -219,7 +219,7 @@ def test_labels_that_a_tier_passes_on_are_billed_and_go_on() -> None:
     passed_on = (frozenset({"outage"}), frozenset[str]())
     row, other, _ = read(Results(rows), passed_on=passed_on).answers.to_pylist()
     assert (row["ending"], row["label"]) == ("next_tier", None)
-    assert row["reason"] == "answered 'outage', which goes on to the next tier"
+    assert row["reason"] == "answered 'outage', a pass_on label"
     assert row["api_cost_usd"] == Decimal("0.000079750000")
     assert other["ending"] == "answered"
     second = INTENT.model_copy(update={"draft": draft_of(ITEMS, tier=1)})

@@ -18,8 +18,9 @@ from pipelines.escalation.provider import BatchProvider, ItemResult
 from pipelines.escalation.requests import custom_id_of
 from pipelines.store.schemas import COLLECTED
 
-# A connection cut at a line end gives fewer rows and no error, so reading again is part of reading.
-_READS = 3
+# A connection cut at a line end gives fewer rows and no error, so reading again is part of reading. Reading costs
+# nothing; taking a row for lost that was only cut off makes us ask, and pay, again.
+_READS = 10
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_a_cut_off_read_is_read_again() -> None:
 def test_rows_that_stay_missing_are_to_be_asked_again_at_an_unknown_cost() -> None:
     provider = Results(ALL[:1])
     collected = read(provider)
-    assert provider.count == 3
+    assert provider.count == 10
     assert (collected.missing_rows, collected.repeated_rows, collected.unknown_rows) == (2, 0, 0)
     first, *missing = collected.answers.to_pylist()
     assert (first["item_id"], first["ending"], first["label"]) == ("itm_3", "answered", "billing")

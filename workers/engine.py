@@ -9,6 +9,7 @@ from other threads and leave as futures. Knows nothing of Ray, stores or tasks.
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 from pipelines.costs.accounting import share_nanoseconds
 from pipelines.errors import EngineError
 from workers.tokens import TokenFrame
+
+log = logging.getLogger(__name__)
 
 # vLLM's own bound on `logprob_token_ids` (sampling_params.MAX_LOGPROB_TOKEN_IDS in 0.32).
 MAX_LABELS = 128
@@ -125,7 +128,7 @@ class LabelEngine:
                         open_shards.append(shard)
             for shard in open_shards:
                 shard.future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
-            raise
+            log.error("the engine has stopped", exc_info=error)
 
     def _loop(self, open_shards: list[_Shard]) -> None:
         waiting: deque[tuple[_Shard, int]] = deque()  # rows not yet given to the engine

@@ -126,7 +126,7 @@ class LabelEngine:
                 while not self._inbox.empty():
                     if (shard := self._inbox.get()) is not None:
                         open_shards.append(shard)
-            for shard in open_shards:
+            for shard in (shard for shard in open_shards if not shard.future.done()):
                 shard.future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
             log.error("the engine has stopped", exc_info=error)
 

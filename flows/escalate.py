@@ -22,11 +22,11 @@ from flows.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.stages import PlanSummary, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
-from pipelines.escalation.collection import Reader
+from pipelines.escalation.collection import Reader, set_aside
 from pipelines.escalation.endings import ATTEMPTS_PER_TIER, Ending
 from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.ledger import Ledger
-from pipelines.escalation.provider import AccountError, BatchProvider, Request
+from pipelines.escalation.provider import AccountError, BatchProvider, Request, TooLargeError
 from pipelines.escalation.submission import Sender
 from pipelines.settings import settings
 
@@ -63,7 +63,7 @@ class Escalation:
         self._poll_seconds = SIMULATION_POLL_SECONDS if is_simulation else settings().poll_seconds
         self._journal = Journal(run.store)
         self._ledger = Ledger(len(self._tiers))
-        self._builder = ChunkBuilder(run, plan, self._ledger, provider.minimum_requests)
+        self._builder = ChunkBuilder(run, plan, self._ledger, provider)
         self._sender = Sender(
             run_id=run.run_id,
             journal=self._journal,
@@ -128,14 +128,18 @@ class Escalation:
         is_cancelled = self._journal.is_cancelled
         for chunk, state in list(self._open.items()):
             if not state.submitted:
-                self._sender.resume(state, self._builder.rebuild, may_send=not is_cancelled)
+                try:
+                    self._sender.resume(state, self._builder.rebuild, may_send=not is_cancelled)
+                except TooLargeError:
+                    self._set_aside(state)
+                    continue
                 self._open[chunk] = self._journal.state(chunk)
                 if is_cancelled and not self._open[chunk].submitted:
                     del self._open[chunk]
         if is_cancelled:
             self._cancel_open()
             return Stop.CANCELLED
-        if self._may_send_more:
+        while self._may_send_more:
             self._may_send_more = False
             self._stop = self._send_new()
         return self._stop
@@ -150,14 +154,29 @@ class Escalation:
             chunk = self._chunks
             requests = self._builder.requests(chunk, draft, texts)
             self._check_first(draft.model, requests[0])
-            if not self._sender.send(chunk, draft, requests):
-                raise ProviderError(_ANOTHER_PROCESS)
+            try:
+                is_too_large = False
+                if not self._sender.send(chunk, draft, requests):
+                    raise ProviderError(_ANOTHER_PROCESS)
+            except TooLargeError:
+                is_too_large = True
             self._chunks += 1
             self._open[chunk] = self._journal.state(chunk)
             self._ledger.begin(self._open[chunk])
+            if is_too_large:
+                self._set_aside(self._open[chunk])
         if self._builder.is_short_of_money:
             return Stop.BUDGET
         return Stop.TOO_FEW if self._builder.is_too_few else None
+
+    def _set_aside(self, state: ChunkState) -> None:
+        """Give up a chunk that is too large for the provider; its items are sent again in chunks of half the size."""
+        now = datetime.now(UTC)
+        if not self._journal.set_aside(self._journal.state(state.chunk), now):
+            raise ProviderError(_ANOTHER_PROCESS)
+        log.warning("chunk %d of %d items is too large for the provider", state.chunk, len(state.draft.item_ids))
+        self._journal.collect(state.chunk, set_aside(state.draft, now))
+        self._take_in(state)
 
     def _cancel_open(self) -> None:
         """Ask the provider to end what is under way; its answers so far are taken in like any others."""
@@ -196,6 +215,16 @@ class Escalation:
                 log.warning("message batch %s: %d %s", state.submitted.batch_id, count, what)
         self._tell(state.submitted.batch_id, collected.answers)
         self._journal.collect(state.chunk, collected.answers)
+        self._take_in(state)
+        self._delete(state)
+        if collected.fault:
+            raise AccountError(
+                f"Claude did not answer {len(state.draft.item_ids):,} items: {collected.fault}. Nothing was billed for "
+                "them and nothing is lost; mend the cause and run the same command again"
+            )
+
+    def _take_in(self, state: ChunkState) -> None:
+        """Bring the ledger to what was collected, and publish it."""
         del self._open[state.chunk]
         # Read back: another process may have been first, and its record is the one that counts.
         answers = self._journal.answers(state.chunk)
@@ -204,12 +233,6 @@ class Escalation:
         self._may_send_more = True
         self._publish(state, settled)
         self._progress.advance(len(settled))
-        self._delete(state)
-        if collected.fault:
-            raise AccountError(
-                f"Claude did not answer {len(state.draft.item_ids):,} items: {collected.fault}. Nothing was billed for "
-                "them and nothing is lost; mend the cause and run the same command again"
-            )
 
     def _tell(self, batch_id: str, answers: pa.Table) -> None:
         """Say what came back without an answer, and what happens to it."""

@@ -18,7 +18,7 @@ from pipelines.costs.price_book import price_book
 from pipelines.costs.reservations import WorstCase, affordable
 from pipelines.escalation.journal import ChunkDraft, ChunkState
 from pipelines.escalation.ledger import Ledger
-from pipelines.escalation.provider import Request
+from pipelines.escalation.provider import BatchProvider, Request
 from pipelines.escalation.requests import RequestTemplate, custom_id_of
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
@@ -26,6 +26,9 @@ from pipelines.tasks.classification import answer_schema, claude_system_prompt
 
 # The API takes 256 MB; others have had trouble at the very edge.
 _MAX_CHUNK_BYTES = 256_000_000 * 95 // 100
+# Requests cost a fraction of what is held for them, so what a batch gives back pays for another, smaller one, and so
+# on. Each takes the provider up to an hour; one of less than a twentieth of a chunk is not worth waiting for.
+_LEAST_PART_OF_A_CHUNK = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class _Candidate:
 class ChunkBuilder:
     """Builds the message batches of one run from its plan and its ledger."""
 
-    def __init__(self, run: Run, plan: PlanSummary, ledger: Ledger, minimum_requests: int) -> None:
+    def __init__(self, run: Run, plan: PlanSummary, ledger: Ledger, provider: BatchProvider) -> None:
         assert run.job.escalation is not None
         self._run, self._plan, self._ledger = run, plan, ledger
         self._budget_usd = run.job.budget_usd
@@ -54,7 +57,7 @@ class ChunkBuilder:
             )
             for tier in run.job.escalation.all_tiers
         ]
-        self._minimum_requests = minimum_requests
+        self._minimum_requests, self._price_provider = provider.minimum_requests, provider.price_provider
         self.is_short_of_money = False
         self.is_too_few = False
 
@@ -76,7 +79,8 @@ class ChunkBuilder:
             size = 0
             for candidate in self._candidates(tier):
                 request_bytes = len(json.dumps(self._templates[tier].build("", candidate.text)).encode())
-                if batch and (len(batch) == self._chunk_items or size + request_bytes > _MAX_CHUNK_BYTES):
+                most_items = min(self._chunk_items, self._ledger.most_items_per_chunk)
+                if batch and (len(batch) >= most_items or size + request_bytes > _MAX_CHUNK_BYTES):
                     yield from self._afford(tier, batch)
                     batch, size = [], 0
                 if self.is_short_of_money:
@@ -128,6 +132,8 @@ class ChunkBuilder:
             max_output_tokens=template.max_output_tokens,
             at=datetime.now(UTC),
             is_us_inference=template.inference_geo == "us",
+            is_cached=template.is_cached,
+            price_provider=self._price_provider,
         )
         costs = [worst.of_request(len(candidate.text.encode())) for candidate in batch]
         known = [cost for cost in costs if cost is not None]
@@ -137,7 +143,9 @@ class ChunkBuilder:
                 count = 0
             else:
                 count = affordable(known, self._budget_usd - committed)
-            self.is_short_of_money |= count < len(batch)
+            if count < len(batch):
+                self.is_short_of_money = True
+                count = 0 if count < self._chunk_items // _LEAST_PART_OF_A_CHUNK else count
             batch, known = batch[:count], known[:count]
         if batch and len(batch) < self._minimum_requests:
             self.is_too_few = True

@@ -102,6 +102,10 @@ class Escalation(_Section):
     def _model_or_tiers(self) -> Escalation:
         if (self.model is None) == (not self.tiers):
             raise ValueError("give either model or tiers")
+        if self.tiers and self.max_output_tokens != type(self).model_fields["max_output_tokens"].default:
+            raise ValueError("max_output_tokens goes with model; beside tiers, give it in each tier")
+        if self.tiers and self.tiers[-1].pass_on:
+            raise ValueError(f"pass_on of the last tier, {self.tiers[-1].model}: there is no tier to pass on to")
         return self
 
     @property

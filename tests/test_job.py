@@ -209,6 +209,23 @@ def test_a_model_or_tiers_and_not_both(path: Path, value: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (
+            "{max_output_tokens: 99, tiers: [{model: a}]}",
+            "max_output_tokens goes with model; beside tiers, give it in each tier",
+        ),
+        (
+            "{tiers: [{model: a}, {model: b, pass_on: [outage]}]}",
+            "pass_on of the last tier, b: there is no tier to pass on to",
+        ),
+    ],
+)
+def test_what_no_tier_would_heed_is_refused(path: Path, value: str, problem: str) -> None:
+    assert problems(path, GOOD.replace("escalation: off", f"escalation: {value}")) == [f"line 8: escalation: {problem}"]
+
+
 def test_labels_that_are_passed_on_must_be_labels(path: Path) -> None:
     assert problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[Outage, refund]"))) == [
         "job: escalation.tiers: pass_on names 'Outage', 'refund', which is no label; use the labels' exact names"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any
 
 import anthropic
@@ -35,6 +36,7 @@ _ACCOUNT_STATUS = {401, 402, 403}
 _LOAD_STATUS = {408, 409, 429, 500, 502, 503, 504, 529}
 # What the SDK lets through while it reads results: its own errors, its transport's, broken JSON lines.
 _READ_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, ValueError)
+_GOOGLE_CLOUD = "escalation.provider: `google_cloud`"
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class ClaudeBatches:
         try:
             model = self._client.models.retrieve(params["model"])
             self._client.messages.count_tokens(**{name: params[name] for name in counted if name in params})
+        except anthropic.ContentTooLargeError:
+            return  # one document's fault, not the model's: what becomes of it is decided when its batch is sent
         except anthropic.APIStatusError as error:
             raise _refusal(error, f"the provider would not take a request to '{params['model']}'") from error
         except _READ_ERRORS as error:
@@ -142,13 +146,29 @@ def connect(api_key: str, base_url: str | None) -> anthropic.Anthropic:
 
 
 def connect_aws() -> anthropic.AnthropicAWS:
-    """Claude Platform on AWS: region, workspace and credentials by the SDK's and AWS's usual chain."""
-    return anthropic.AnthropicAWS(max_retries=0)
+    """Claude Platform on AWS: region, workspace and credentials by the SDK's and AWS's usual chain.
+
+    Raises:
+        ProviderError: one of them is not to be found.
+    """
+    try:
+        return anthropic.AnthropicAWS(max_retries=0)
+    except (anthropic.AnthropicError, ValueError) as error:
+        raise ProviderError(f"escalation.provider: `aws` is not set up where the flow runs: {error}") from error
 
 
 def connect_google_cloud() -> anthropic.AnthropicGoogleCloud:
-    """Claude through Google Cloud: project, location and credentials by the SDK's usual chain."""
-    return anthropic.AnthropicGoogleCloud(max_retries=0)
+    """Claude through Google Cloud: project, location and credentials by the SDK's usual chain.
+
+    Raises:
+        ProviderError: one of them is not to be found, or the package that gets Google's tokens is not installed.
+    """
+    if find_spec("google") is None or find_spec("google.auth") is None:
+        raise ProviderError(f"{_GOOGLE_CLOUD} needs one package more: pip install google-auth[requests]")
+    try:
+        return anthropic.AnthropicGoogleCloud(max_retries=0)
+    except (anthropic.AnthropicError, ValueError) as error:
+        raise ProviderError(f"{_GOOGLE_CLOUD} is not set up where the flow runs: {error}") from error
 
 
 def _status(batch: Any) -> BatchStatus:

@@ -30,15 +30,19 @@ class WorstCase:
     max_output_tokens: int
     at: datetime
     is_us_inference: bool = False
+    is_cached: bool = False
+    price_provider: str = "anthropic"
 
     def of_request(self, text_bytes: int) -> Decimal | None:
-        """Every prompt token written to the cache for an hour (the dearest way to read it), output to the cap.
+        """Every prompt token read anew, output to the cap; None where the model has no price.
 
-        None where the model has no price.
+        Where the prompt is marked for caching, every token counts as written to the cache for an hour, the dearest
+        way to read it.
         """
         prompt = (self.shared_bytes + text_bytes) // _LEAST_BYTES_PER_TOKEN + _OVERHEAD_TOKENS
-        usage = TokenUsage(0, 0, prompt, 0, self.max_output_tokens, self.is_us_inference)
-        cost = self.prices.batch_cost(self.model, usage, self.at)
+        read, written = (0, prompt) if self.is_cached else (prompt, 0)
+        usage = TokenUsage(read, 0, written, 0, self.max_output_tokens, self.is_us_inference)
+        cost = self.prices.batch_cost(self.model, usage, self.at, self.price_provider)
         return None if cost is None else to_money(cost)
 
 

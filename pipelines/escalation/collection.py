@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from pipelines.costs.accounting import to_money
 from pipelines.costs.price_book import PriceBook
-from pipelines.escalation.endings import MISSING, Ending, Verdict, judge
-from pipelines.escalation.journal import Intent, Submitted
+from pipelines.escalation.endings import IN_A_SMALLER_BATCH, MISSING, TOO_LARGE_ALONE, Ending, Verdict, judge
+from pipelines.escalation.journal import ChunkDraft, Intent, Submitted
 from pipelines.escalation.provider import BatchProvider, ItemResult
 from pipelines.escalation.requests import custom_id_of
 from pipelines.store.schemas import COLLECTED
@@ -91,15 +91,7 @@ class Reader:
         if fault and result and result.kind == "errored":
             verdict = Verdict(Ending.ACCOUNT, reason=fault)
         model = (result and result.model) or intent.draft.model
-        row: dict[str, object] = {
-            "item_id": item_id,
-            "ending": verdict.ending.value,
-            "label": verdict.label,
-            "reason": verdict.reason,
-            "model": model,
-            "api_cost_usd": to_money(Decimal(0)),  # errored, canceled and expired requests are not billed
-            "settled_at": now,
-        }
+        row = _unbilled(item_id, verdict, model, now)  # errored, canceled and expired requests are not billed
         if result is not None and result.kind != "succeeded":
             return row
         if result is None or result.usage is None:  # it may have been billed all the same: unknown, not nothing
@@ -123,6 +115,25 @@ class Reader:
         if verdict.ending is Ending.ANSWERED and verdict.label in passed_on:
             return Verdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', a pass_on label")
         return verdict
+
+
+def set_aside(draft: ChunkDraft, now: datetime) -> pa.Table:
+    """What is recorded, schema `COLLECTED`, for a chunk that the provider refused as too large: nothing was billed."""
+    verdict = IN_A_SMALLER_BATCH if len(draft.item_ids) > 1 else TOO_LARGE_ALONE
+    rows = [_unbilled(item_id, verdict, draft.model, now) for item_id in draft.item_ids]
+    return pa.Table.from_pylist(rows, schema=COLLECTED)
+
+
+def _unbilled(item_id: str, verdict: Verdict, model: str, now: datetime) -> dict[str, object]:
+    return {
+        "item_id": item_id,
+        "ending": verdict.ending.value,
+        "label": verdict.label,
+        "reason": verdict.reason,
+        "model": model,
+        "api_cost_usd": to_money(Decimal(0)),
+        "settled_at": now,
+    }
 
 
 def _common_fault(results: Sequence[ItemResult], items: int) -> str | None:

@@ -9,6 +9,7 @@
 | expired after 24 h, canceled by somebody else, row missing | again on this tier; then next tier; then review |
 | errored: credit, spend limit, key, permission | nothing is decided: escalation pauses, the item stays open |
 | errored: the request itself is refused | next tier; without one, review |
+| its batch was refused as too large | in a batch of half the size; alone and still too large: next tier, then review |
 
 "Again" is bounded by `ATTEMPTS_PER_TIER`. Reasons never quote document or answer text.
 """
@@ -38,6 +39,7 @@ class Ending(StrEnum):
     AGAIN = "again"
     NEXT_TIER = "next_tier"
     ACCOUNT = "account"
+    SMALLER_BATCH = "smaller_batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Verdict:
     reason: str | None = None
 
 
+IN_A_SMALLER_BATCH = Verdict(Ending.SMALLER_BATCH, reason="its batch was too large for the provider")
+TOO_LARGE_ALONE = Verdict(Ending.NEXT_TIER, reason="the provider refused the request as too large (413)")
 MISSING = Verdict(Ending.AGAIN, reason="the provider gave no row for it")
 
 

@@ -50,6 +50,8 @@ class Intent(BaseModel):
     created_at: datetime
     body_sha256: str
     draft: ChunkDraft
+    # Stands where the next send would: nobody sends this chunk any more, its items go into smaller ones.
+    is_set_aside: bool = False
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -120,8 +122,23 @@ class Journal:
             body_sha256=body_sha256,
             draft=draft,
         )
-        is_ours = self._store.create(_key(chunk, "intent", intent.send), intent.model_dump_json().encode())
-        return intent if is_ours else None
+        return intent if self._begin(intent) else None
+
+    def set_aside(self, state: ChunkState, now: datetime) -> bool:
+        """Record that a chunk will never be sent; False if another process has begun to send it."""
+        if state.intent:
+            return state.intent.is_set_aside
+        return self._begin(
+            Intent(
+                chunk=state.chunk,
+                send=self._next_send(state.chunk),
+                token=uuid.uuid4().hex,
+                created_at=now,
+                body_sha256="",
+                draft=state.draft,
+                is_set_aside=True,
+            )
+        )
 
     def submit(self, intent: Intent, submitted: Submitted) -> None:
         """Record that the provider has the batch."""
@@ -163,6 +180,9 @@ class Journal:
     def is_cancelled(self) -> bool:
         """Whether somebody asked the run to send nothing more."""
         return self._store.exists(layout.CANCELLED)
+
+    def _begin(self, intent: Intent) -> bool:
+        return self._store.create(_key(intent.chunk, "intent", intent.send), intent.model_dump_json().encode())
 
     def _next_send(self, chunk: int) -> int:
         send = 0

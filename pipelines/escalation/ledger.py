@@ -5,6 +5,7 @@ Pure bookkeeping in memory, one small record per item that was ever sent; the jo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -51,6 +52,8 @@ class Ledger:
         self._items: dict[str, Standing] = {}
         self._reserved: dict[int, Decimal | None] = {}
         self._spent: Decimal | None = _NOTHING
+        # Halved each time the provider refuses a batch as too large.
+        self.most_items_per_chunk: float = math.inf
 
     @property
     def committed_usd(self) -> Decimal | None:
@@ -87,6 +90,8 @@ class Ledger:
         spent = add_known(answers["api_cost_usd"].to_pylist())
         # A row without usage may have been billed all the same: then what was held for the batch stays held.
         self._spent = add_known([self._spent, reserved if spent is None else spent])
+        if Ending.SMALLER_BATCH in answers["ending"].to_pylist():
+            self.most_items_per_chunk = min(self.most_items_per_chunk, len(answers) // 2)
         settled = []
         for row in answers.to_pylist():
             standing = self._after(self.standing(row["item_id"]), row)
@@ -114,7 +119,7 @@ class Ledger:
         )
         if ending is Ending.ANSWERED:
             return replace(summed, is_settled=True, label=row["label"], reason=None)
-        if ending is Ending.ACCOUNT:  # not the item's doing: the attempt does not count
+        if ending in (Ending.ACCOUNT, Ending.SMALLER_BATCH):  # not the item's doing: the attempt does not count
             return replace(summed, attempts=before.attempts - 1)
         if ending is Ending.AGAIN and before.attempts < ATTEMPTS_PER_TIER:
             return summed

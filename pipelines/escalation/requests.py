@@ -62,7 +62,7 @@ class RequestTemplate:
         params: dict[str, Any] = {
             "model": self.model,
             "max_tokens": self.max_output_tokens,
-            "system": self._system(able),
+            "system": self._system(),
             "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
             "output_config": {"format": {"type": "json_schema", "schema": self.schema}},
         }
@@ -76,10 +76,15 @@ class RequestTemplate:
         """Size of what every request repeats."""
         return len(self.system_prompt.encode()) + len(str(self.schema).encode())
 
-    def _system(self, able: Capabilities) -> str | list[dict[str, Any]]:
-        """Marked for caching only where it surely is long enough: below the minimum a mark does nothing."""
+    @property
+    def is_cached(self) -> bool:
+        """Whether the shared prefix is marked for caching: only where it surely is long enough for that."""
+        least_tokens = capabilities_of(self.model).cacheable_from_tokens
         surely_tokens = len(self.system_prompt.encode()) // _MOST_BYTES_PER_TOKEN
-        if able.cacheable_from_tokens is None or surely_tokens < able.cacheable_from_tokens:
+        return least_tokens is not None and surely_tokens >= least_tokens
+
+    def _system(self) -> str | list[dict[str, Any]]:
+        if not self.is_cached:
             return self.system_prompt
         return [{"type": "text", "text": self.system_prompt, "cache_control": _CACHE_FOR_AN_HOUR}]
 

@@ -22,6 +22,7 @@ from pipelines.escalation.provider import (
     OutcomeUnknownError,
     RefusedError,
     Request,
+    TooLargeError,
     UnavailableError,
 )
 from pipelines.escalation.requests import custom_id_of
@@ -63,9 +64,12 @@ class Sender:
         Without ``may_send`` nothing new is sent: only what may have been sent before is found out.
 
         Raises:
+            TooLargeError: it is to be set aside, and its items sent in smaller chunks.
             ProviderError: the provider refuses, or cannot be asked.
         """
         while not (state.is_collected or state.submitted):
+            if state.intent and state.intent.is_set_aside:
+                raise TooLargeError(f"chunk {state.chunk} is set aside: the provider refused it as too large")
             if state.intent:
                 self._settle(state.intent)
             elif not may_send:

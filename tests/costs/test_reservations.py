@@ -22,7 +22,13 @@ LABELS = (Label("A", "billing", "money"), Label("B", "outage", None))
 
 def worst_case(template: RequestTemplate, is_us_inference: bool = False) -> WorstCase:
     return WorstCase(
-        price_book(), template.model, template.shared_bytes(), template.max_output_tokens, NOW, is_us_inference
+        price_book(),
+        template.model,
+        template.shared_bytes(),
+        template.max_output_tokens,
+        NOW,
+        is_us_inference,
+        template.is_cached,
     )
 
 
@@ -66,11 +72,18 @@ def test_a_longer_text_is_never_held_at_less(text_bytes: int, more: int) -> None
 
 
 def test_the_worst_case_is_exactly_this() -> None:
-    """(400 + 600) / 2 + 600 = 1,100 tokens written to the cache at 0.20 a million, 1,000 at 0.50, halved."""
+    """(400 + 600) / 2 + 600 = 1,100 tokens at 0.10 a million (written to the cache: 0.20), 1,000 at 0.50, halved."""
     worst = WorstCase(price_book(), "claude-haiku-5-5", 400, 1_000, NOW)
-    assert worst.of_request(600) == Decimal("0.000360000000")
-    in_the_us = WorstCase(price_book(), "claude-haiku-5-5", 400, 1_000, NOW, is_us_inference=True)
+    assert worst.of_request(600) == Decimal("0.000305000000")
+    cached = WorstCase(price_book(), "claude-haiku-5-5", 400, 1_000, NOW, is_cached=True)
+    assert cached.of_request(600) == Decimal("0.000360000000")
+    in_the_us = WorstCase(price_book(), "claude-haiku-5-5", 400, 1_000, NOW, is_us_inference=True, is_cached=True)
     assert in_the_us.of_request(600) == Decimal("0.000396000000")
+
+
+def test_another_sellers_price_is_not_taken() -> None:
+    worst = WorstCase(price_book(), "claude-haiku-4-5", 400, 16, NOW, price_provider="nobody")
+    assert worst.of_request(600) is None
 
 
 def test_a_model_without_a_price_has_no_worst_case() -> None:

@@ -168,3 +168,28 @@ def test_of_racing_processes_one_gets_each_intent(tmp_path: Path) -> None:
     journal = Journal(Store(str(tmp_path)))
     assert journal.chunks() == 100
     assert all(journal.state(chunk).intent for chunk in range(100))
+
+
+def test_a_refused_chunk_is_set_aside_once_and_for_all(journal: Journal) -> None:
+    journal.abandon(intend(journal), "413")
+    assert journal.set_aside(journal.state(0), NOW)
+    assert journal.set_aside(journal.state(0), NOW)
+    state = journal.state(0)
+    assert state.intent
+    assert (state.intent.is_set_aside, state.intent.send, state.draft, state.submitted) == (True, 1, DRAFT, None)
+
+
+def test_a_chunk_that_another_process_sends_again_is_not_set_aside(journal: Journal) -> None:
+    journal.abandon(intend(journal), "413")
+    seen = journal.state(0)
+    second = journal.intend(0, DRAFT, "sha", NOW)
+    assert not journal.set_aside(seen, NOW)
+    assert not journal.set_aside(journal.state(0), NOW)
+    assert journal.state(0).intent == second
+
+
+def test_a_chunk_set_aside_is_not_sent_by_a_process_that_comes_later(journal: Journal) -> None:
+    journal.abandon(intend(journal), "413")
+    seen = journal.state(0)
+    assert journal.set_aside(seen, NOW)
+    assert journal.intend(0, DRAFT, "sha", NOW) is None

@@ -1,5 +1,6 @@
 """Where every item stands: bounded attempts, tiers in turn, every request's cost, and what is held."""
 
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -150,7 +151,23 @@ def test_without_a_price_nobody_knows_what_is_committed() -> None:
     assert ledger.committed_usd is None
 
 
-@given(st.lists(st.sampled_from([ending for ending in Ending if ending is not Ending.ACCOUNT])), st.integers(1, 3))
+def test_each_chunk_that_is_too_large_halves_those_that_follow_and_counts_as_no_attempt() -> None:
+    ledger, items = Ledger(tiers=1), [f"itm_{number}" for number in range(5)]
+    assert ledger.most_items_per_chunk == math.inf
+    begin(ledger, 0, *items)
+    assert ledger.settle(0, answers(**dict.fromkeys(items, ended(Ending.SMALLER_BATCH, api_cost_usd=Decimal(0))))) == []
+    assert ledger.most_items_per_chunk == 2
+    assert ledger.standing("itm_0").attempts == 0
+    assert ledger.committed_usd == 0
+    begin(ledger, 1, *items)  # begun by a process that did not know yet
+    ledger.settle(1, answers(**dict.fromkeys(items, ended(Ending.SMALLER_BATCH, api_cost_usd=Decimal(0)))))
+    assert ledger.most_items_per_chunk == 2
+
+
+@given(
+    st.lists(st.sampled_from([e for e in Ending if e not in (Ending.ACCOUNT, Ending.SMALLER_BATCH)])),
+    st.integers(1, 3),
+)
 def test_whatever_happens_an_item_is_settled_in_time_and_paid_in_full(endings: list[Ending], tiers: int) -> None:
     ledger, asked = Ledger(tiers), 0
     for chunk, ending in enumerate([*endings, *[Ending.AGAIN] * tiers * ATTEMPTS_PER_TIER]):

@@ -114,6 +114,11 @@ def escalate_and_die_at_delete(root: str, url: str) -> None:
     escalation(root, KilledAtDelete(client(url), "never")).run(wait=True)
 
 
+def escalate_and_die_before_collecting(root: str, url: str) -> None:
+    Journal.collect = lambda *_: die()  # type: ignore[method-assign]  # this process does nothing else
+    escalate(root, url)
+
+
 def escalate_overtaken(root: str, url: str) -> None:
     escalation(root, Overtaken(client(url), root, url)).run(wait=True)
 
@@ -174,6 +179,15 @@ class Case:
             entry["method"] == "POST" and entry["path"] == "/v1/messages/batches" and entry["status"] == status
             for entry in log
         )
+
+    def sizes(self) -> list[int]:
+        """How many requests each batch that was taken had."""
+        log = self.server.control("log")["requests"]
+        return [
+            entry["requests"]
+            for entry in log
+            if (entry["method"], entry["path"], entry["status"]) == ("POST", "/v1/messages/batches", 200)
+        ]
 
     def billed(self) -> dict[str, Decimal]:
         """What the service bills for each item."""
@@ -237,6 +251,33 @@ def test_every_item_is_answered_by_the_gold_label_and_billed_once(case: Prepare)
     run.check_costs()
 
 
+def test_a_batch_that_is_too_large_is_halved_until_it_fits(case: Prepare) -> None:
+    """The service takes two requests at a time, and says so by refusing more."""
+    run = case(10, "--max-body-bytes", "2500", escalation={"chunk_items": 8})
+    assert run.escalate() == Escalated(is_done=True)
+    assert routes(run.rows()) == {"escalated": 10}
+    assert (run.creates(413), run.creates(200)) == (2, 5)
+    run.check_costs()
+
+
+def test_a_request_that_is_too_large_alone_is_held_for_review(case: Prepare) -> None:
+    run = case(3, "--max-body-bytes", "500")
+    assert run.escalate() == Escalated(is_done=True)
+    rows = run.rows()
+    assert routes(rows) == {"review": 3}
+    assert {row["reason"] for row in rows} == {"the provider refused the request as too large (413)"}
+    assert {row["api_cost_usd"] for row in rows} == {Decimal(0)}
+
+
+def test_a_process_that_dies_while_a_chunk_is_set_aside_leaves_the_rest_to_the_next(case: Prepare) -> None:
+    run = case(8, "--max-body-bytes", "2500", escalation={"chunk_items": 8})
+    with pytest.raises(BrokenProcessPool):
+        in_process(escalate_and_die_before_collecting, run.root, run.server.url)
+    assert run.escalate() == Escalated(is_done=True)
+    assert routes(run.rows()) == {"escalated": 8}
+    run.check_costs()
+
+
 # Budget
 
 
@@ -260,7 +301,7 @@ def test_only_what_the_budget_covers_is_sent_and_the_rest_is_held_for_review(cas
 
 
 def test_what_a_failed_attempt_cost_counts_against_the_budget_and_stays_in_its_row(case: Prepare) -> None:
-    budget = Decimal("0.0009")  # more than the worst case of one request, less than that and what one really costs
+    budget = Decimal("0.0005")  # more than the worst case of one request, less than that and what one really costs
     run = case(1, escalation={"max_output_tokens": 16}, budget_usd=str(budget))
     run.server.fault("process", "invalid_json", times=None)
     assert in_process(escalate_under, budget, run.root, run.server.url) == Escalated(is_done=True, stop=Stop.BUDGET)
@@ -283,6 +324,14 @@ def test_a_row_that_the_provider_lost_is_not_forgotten_by_the_budget(case: Prepa
     assert routes(rows) == {"review": 12}
     assert None in {row["api_cost_usd"] for row in rows}
     assert sum(run.billed().values()) <= budget
+
+
+def test_what_is_left_of_a_budget_is_not_spent_in_ever_smaller_batches(case: Prepare) -> None:
+    """Chunks of 40: once less than two requests can be held against it, the rest of the budget is left alone."""
+    run = case(60, escalation={"max_output_tokens": 16, "chunk_items": 40}, budget_usd="0.0030")
+    assert run.escalate() == Escalated(is_done=True, stop=Stop.BUDGET)
+    assert min(run.sizes()) >= 2
+    assert len(of_route(run.rows(), "escalated")) >= 5
 
 
 def test_a_budget_of_nothing_sends_nothing(case: Prepare) -> None:

@@ -18,7 +18,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -52,14 +54,30 @@ class Columns(_Section):
 
 
 class Quality(_Section):
-    """When the engine's own answer is good enough."""
+    """When the engine's own answer is good enough: a ``target``, which is kept, or a ``raw_threshold``, which is not.
 
-    raw_threshold: float = Field(
+    Without either, ``budget_usd`` alone is the dial: it is spent where the engine is likeliest to be wrong.
+    """
+
+    target: float | None = Field(
+        None, gt=0, le=1, description="share of documents whose answer is the one that Claude would give, e.g. 0.95"
+    )
+    assurance: float = Field(
+        0.95, ge=0.5, lt=1, description="how sure of the target: the chance that a run keeps it, over its own drawing"
+    )
+    raw_threshold: float | None = Field(
+        None,
         gt=0,
         le=1,
         description="accept the engine's label when the probability it gave it (share among the labels times "
         "label mass) is at least this; a raw threshold keeps no promise about quality",
     )
+
+    @model_validator(mode="after")
+    def _one_dial(self) -> Quality:
+        if (self.target is None) == (self.raw_threshold is None):
+            raise ValueError("give either target or raw_threshold")
+        return self
 
 
 class Tier(_Section):
@@ -167,7 +185,18 @@ def _accept_off(value: object) -> object:
 _OFF = BeforeValidator(_accept_off, json_schema_input_type=Escalation | Literal["off", False] | None)
 
 
+_OFF_QUALITY = BeforeValidator(
+    lambda value: "off" if value is False else value, json_schema_input_type=Quality | Literal["off", False] | None
+)
+# A tag for each form, so that a mistake is told of the form that was meant and not of both.
+_QualityOrOff = Annotated[
+    Annotated[Quality, Tag("~quality")] | Annotated[Literal["off"], Tag("~off")],
+    Discriminator(lambda value: "~off" if value == "off" else "~quality"),
+]
 _OFF_MODEL = BeforeValidator(_accept_off, json_schema_input_type=str | ModelSource | Literal[False] | None)
+
+
+Dial = Literal["target", "budget", "raw_threshold", "off"]
 
 
 class Job(_Section):
@@ -183,12 +212,17 @@ class Job(_Section):
     labels: dict[str, str | None] = Field(description="label: what it means (or null)")
     instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
     columns: Columns = Columns()
-    quality: Quality | None = Field(
-        None, validate_default=True, description="needed with an engine, whose answers it accepts or doubts"
-    )
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     budget_usd: Decimal | None = Field(
-        None, ge=0, description="the most that Claude may cost; what it does not reach for is held for review"
+        None,
+        ge=0,
+        description="the most that Claude may cost; beside a quality, what it does not reach for is held for review",
+    )
+    # After the two that it depends on.
+    quality: Annotated[_QualityOrOff | None, _OFF_QUALITY] = Field(
+        None,
+        validate_default=True,
+        description="which answers of the engine stand; `off`: all. May be left out beside budget_usd",
     )
     policy: Policy = Policy()
     compute: Compute = Compute()
@@ -197,10 +231,31 @@ class Job(_Section):
 
     @field_validator("quality")
     @classmethod
-    def _engine_needs_quality(cls, quality: Quality | None, others: ValidationInfo) -> Quality | None:
-        if quality is None and others.data.get("model", "faulty") is not None:
-            raise ValueError("missing")
+    def _quality_can_be_kept(
+        cls, quality: Quality | Literal["off"] | None, others: ValidationInfo
+    ) -> Quality | Literal["off"] | None:
+        if not {"model", "escalation", "budget_usd"} <= others.data.keys():  # faulty themselves
+            return quality
+        model, escalation, budget_usd = (others.data[name] for name in ("model", "escalation", "budget_usd"))
+        if model is None:
+            if quality is not None:
+                raise ValueError("model is `off`: there are no answers of an engine to accept; leave quality out")
+        elif quality is None and (escalation is None or budget_usd is None):
+            raise ValueError("missing; give a target, a raw_threshold or `off`, or a budget_usd for Claude")
+        elif isinstance(quality, Quality) and quality.target is not None and escalation is None:
+            raise ValueError("a target is kept by asking Claude: set escalation, or give a raw_threshold")
+        elif quality == "off" and escalation is not None:
+            raise ValueError("`off` accepts every answer of the engine: set escalation to `off` too")
         return quality
+
+    @property
+    def dial(self) -> Dial:
+        """What decides which of the engine's answers stand."""
+        if self.quality == "off" or self.model is None:
+            return "off"
+        if self.quality is None:
+            return "budget"
+        return "raw_threshold" if self.quality.target is None else "target"
 
     @field_validator("labels")
     @classmethod
@@ -329,14 +384,16 @@ def _repeated_names(root: yaml.Node) -> Iterator[str]:
 
 
 def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
-    problems = []
+    """Every problem once, in the order of the file."""
+    problems: list[tuple[int, str]] = []
     for detail in error.errors(include_url=False):
         # Union members add their own names to the location; users know only the file's.
-        names = [str(part) for part in detail["loc"] if part not in ("str", "ModelSource")]
+        names = [str(part) for part in detail["loc"] if part not in ("str", "ModelSource", "~quality", "~off")]
         message = detail["msg"].removeprefix("Value error, ")
-        where = f"line {_line_of(tree, names)}: " if names else ""
-        problems.append(f"{where}{'.'.join(names) or 'job'}: {_plain(message, detail['type'])}")
-    return list(dict.fromkeys(problems))
+        line = _line_of(tree, names) if names else 0
+        where = f"line {line}: " if names else ""
+        problems.append((line, f"{where}{'.'.join(names) or 'job'}: {_plain(message, detail['type'])}"))
+    return list(dict.fromkeys(problem for _, problem in sorted(problems, key=lambda found: found[0])))
 
 
 def _plain(message: str, kind: str) -> str:

@@ -38,8 +38,16 @@ class RunFacts:
     model_revision: str
     device_hour_usd: Decimal | None
     calibration: Calibration | None
-    rule: Rule
+    rule: Rule | None  # None: `Decisions` are made once, over the whole run
     is_escalating: bool
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What was decided over the whole run about a shard's scored items, in the plan's order; shape [items]."""
+
+    is_accepted: NDArray[np.bool_]
+    confidence: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,14 @@ class DecidedShard:
         return self.rows.filter(pa.array(self.is_doubtful))
 
 
-def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, settled_at: datetime) -> DecidedShard:
-    """Apply the rule to a shard.
+def decide_shard(
+    facts: RunFacts,
+    plan: pa.Table,
+    predictions: pa.Table | None,
+    settled_at: datetime,
+    decisions: Decisions | None = None,
+) -> DecidedShard:
+    """Apply the rule to a shard, or what was decided over the whole run.
 
     Args:
         facts: of the run.
@@ -69,6 +83,7 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, 
         predictions: schema `PREDICTIONS`, one row per item that did not fail, in the plan's order; None where there is
             no engine, and every item is doubtful.
         settled_at: for the rows that are final now.
+        decisions: where there is no rule; before they are made, nothing is accepted.
 
     Raises:
         InvariantError: the two tables do not belong together.
@@ -82,7 +97,12 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, 
     count = len(predictions)
     logprobs = pc.list_flatten(predictions["label_logprobs"]).to_numpy().astype(np.float64)
     scores = read_scores(logprobs.reshape(count, len(facts.labels)), facts.calibration) if count else None
-    accepts = facts.rule.accepts(scores) if scores else np.zeros(0, np.bool_)
+    accepts = np.zeros(count, np.bool_)
+    confidence = scores.confidence if scores else None
+    if decisions:
+        accepts, confidence = decisions.is_accepted, decisions.confidence
+    elif facts.rule and scores:
+        accepts = facts.rule.accepts(scores)
     answers = [facts.labels[index] for index in scores.answer] if scores else []
 
     spread = _Spread(is_scored)
@@ -102,7 +122,7 @@ def decide_shard(facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, 
         "run_id": [facts.run_id] * len(plan),
         "engine_answer": spread.values(answers),
         "answer": [answer if ok else None for answer, ok in zip(spread.values(answers), is_accepted, strict=True)],
-        "confidence": spread.values(scores.confidence if scores else None),
+        "confidence": spread.values(confidence),
         "raw_prob": spread.values(scores.raw_prob if scores else None),
         "label_mass": spread.values(scores.label_mass if scores else None),
         "route": [route for route, _ in routes],
@@ -180,7 +200,7 @@ def _routes(facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_]) -> 
 
     `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
     """
-    held = f"probability under {facts.rule.raw_threshold} and escalation is off"
+    held = f"probability under {facts.rule.raw_threshold} and escalation is off" if facts.rule else "not decided"
     routes: list[tuple[str, str | None]] = []
     rows = zip(*(plan[name].to_pylist() for name in ("failure", "withheld", "note")), is_accepted.tolist(), strict=True)
     for failure, withheld, note, accepted in rows:

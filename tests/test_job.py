@@ -85,8 +85,11 @@ compte: {engines: 2}
 
 def test_what_is_missing_is_named(path: Path) -> None:
     text = GOOD.replace("quality: {raw_threshold: 0.9}\n", "").replace("model: starter\n", "model: {revision: abc}\n")
-    assert "line 1: quality: missing" in problems(path, text)
     assert "line 5: model.source: missing" in problems(path, text)
+    text = GOOD.replace("quality: {raw_threshold: 0.9}\n", "")
+    assert problems(path, text) == [
+        "line 1: quality: missing; give a target, a raw_threshold or `off`, or a budget_usd for Claude"
+    ]
 
 
 def test_a_name_that_is_there_twice_is_refused_rather_than_half_ignored(path: Path) -> None:
@@ -226,6 +229,44 @@ def test_what_no_tier_would_heed_is_refused(path: Path, value: str, problem: str
     assert problems(path, GOOD.replace("escalation: off", f"escalation: {value}")) == [f"line 8: escalation: {problem}"]
 
 
+WITH_CLAUDE = "escalation: {model: claude-haiku-5-5}"
+
+
+@pytest.mark.parametrize(
+    ("quality", "escalation", "dial"),
+    [
+        ("quality: {target: 0.95}", WITH_CLAUDE, "target"),
+        ("quality: {target: 0.95, assurance: 0.9}\nbudget_usd: 1", WITH_CLAUDE, "target"),
+        ("budget_usd: 1", WITH_CLAUDE, "budget"),
+        ("quality: {raw_threshold: 0.9}", "escalation: off", "raw_threshold"),
+        ("quality: off", "escalation: off", "off"),
+        ("quality: 'off'", "escalation: off", "off"),
+    ],
+)
+def test_the_dial(path: Path, quality: str, escalation: str, dial: str) -> None:
+    text = GOOD.replace("quality: {raw_threshold: 0.9}", quality).replace("escalation: off", escalation)
+    assert load(path, text).dial == dial
+
+
+@pytest.mark.parametrize(
+    ("quality", "escalation", "problem"),
+    [
+        (
+            "{target: 0.95}",
+            "escalation: off",
+            "a target is kept by asking Claude: set escalation, or give a raw_threshold",
+        ),
+        ("off", WITH_CLAUDE, "`off` accepts every answer of the engine: set escalation to `off` too"),
+        ("{target: 0.95, raw_threshold: 0.9}", WITH_CLAUDE, "give either target or raw_threshold"),
+        ("{assurance: 0.9}", WITH_CLAUDE, "give either target or raw_threshold"),
+    ],
+)
+def test_a_quality_that_cannot_be_kept(path: Path, quality: str, escalation: str, problem: str) -> None:
+    text = GOOD.replace("quality: {raw_threshold: 0.9}", f"quality: {quality}").replace("escalation: off", escalation)
+    (told,) = problems(path, text)
+    assert told.endswith(f"quality: {problem}")
+
+
 def test_labels_that_are_passed_on_must_be_labels(path: Path) -> None:
     assert problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[Outage, refund]"))) == [
         "job: escalation.tiers: pass_on names 'Outage', 'refund', which is no label; use the labels' exact names"
@@ -317,8 +358,8 @@ def test_a_rule_for_what_is_never_escalated(path: Path) -> None:
 def test_mistakes_in_the_rule_are_reported_with_the_others(path: Path) -> None:
     text = GOOD + "compute: {engines: 0}\npolicy:\n  never_escalate: contains_pii = true\n"
     assert problems(path, text) == [
-        "line 11: policy.never_escalate: position 14: = is not a comparison; use ==",
         "line 9: compute.engines: input should be greater than or equal to 1",
+        "line 11: policy.never_escalate: position 14: = is not a comparison; use ==",
     ]
 
 

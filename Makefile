@@ -36,9 +36,14 @@ train: $(INSTALLED)  ## make the sample data and the starter model again, from t
 	$(BIN)/python -m sample_data.generate_tickets
 	$(BIN)/python -m sample_data.train_starter_model --out sample_data/starter_model
 
-lock: $(INSTALLED)  ## resolve the pinned versions again
-	$(BIN)/uv pip compile pyproject.toml --python-platform linux --python-version 3.11 --extra cpu --extra dev --upgrade \
-		--no-annotate --no-emit-find-links --custom-compile-command "make lock" --output-file requirements-cpu.lock
+COMPILE := $(BIN)/uv pip compile pyproject.toml --python-platform linux --python-version 3.11 --no-annotate \
+	--no-emit-find-links --custom-compile-command "make lock"
+
+lock: $(INSTALLED)  ## resolve the pinned versions again, of this environment and of the two images
+	$(COMPILE) --upgrade --extra cpu --extra dev --output-file requirements-cpu.lock
+	$(COMPILE) --extra cpu --extra cluster --constraint requirements-cpu.lock --output-file infra/docker/requirements-cpu.lock
+	grep -v '^torch==' infra/docker/requirements-cpu.lock > infra/docker/requirements-gpu.lock  # keeps the other versions
+	$(COMPILE) --extra gpu --extra cluster --output-file infra/docker/requirements-gpu.lock
 
 clean:  ## remove the virtual environment, caches and demo results
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache build *.egg-info demo_output

@@ -2,6 +2,7 @@
 
     SluiceError                  caught at the edge of the command; its text is for the user
     ├── JobError                 the job or the command is wrong: nothing has run; exit code 2
+    │   └── NoInputError         no file is there to read
     ├── RunNotFoundError         no run of that name: exit code 2
     ├── ServiceError             something outside is failing; what is committed stays, resume goes on
     │   ├── StoreError           the results store refuses or cannot be reached
@@ -29,6 +30,10 @@ class JobError(SluiceError):
         count = len(self.problems)
         heading = f"{count} problem{'s' if count != 1 else ''} in {source}"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+class NoInputError(JobError):
+    """No file is there to read: wrong for a run, nothing new for a series of them."""
 
 
 class RunNotFoundError(SluiceError):

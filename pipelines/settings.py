@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,6 +33,15 @@ class Settings(BaseSettings):
         default_factory=dict, description="JSON: the job's Claude models to Bedrock model ids or inference profiles"
     )
     bedrock_minimum_records: int = Field(100, ge=1, description="quota: fewest records of a batch inference job")
+    aws_region: str | None = Field(None, validation_alias="AWS_REGION", description="unset: boto3's chain says")
+    s3_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        description="an S3-compatible server; without one, AWS. Credentials and region: boto3's usual chain",
+    )
+    s3_path_style: bool | None = Field(
+        None, description="bucket in the path, not in the host name; unset: with an endpoint of one's own"
+    )
     poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
 
 

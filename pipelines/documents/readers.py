@@ -16,6 +16,7 @@ from pipelines.documents.parquet_reader import read_parquet
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.row_readers import read_csv, read_jsonl, read_tsv
 from pipelines.documents.sources import COMPRESSIONS
+from pipelines.store.s3_reading import ObjectUnavailable
 
 Reader = Callable[[SourceFile, Columns, int], Iterator[Document]]
 
@@ -52,7 +53,7 @@ def read_documents(source: SourceFile, columns: Columns, max_document_bytes: int
         yield failed(source, None, "gone since it was listed; put it back or start a new run")
     except PermissionError:
         yield failed(source, None, "may not be read (permission denied); grant read access")
-    except Unreadable as reason:
+    except (Unreadable, ObjectUnavailable) as reason:
         yield failed(source, None, str(reason))
     else:
         if is_empty:

@@ -1,19 +1,24 @@
-"""Where everything of a run lives, relative to the run's root."""
+"""Where everything of a run lives, relative to the run's root; at the end, the same for a series of runs."""
 
 from __future__ import annotations
 
 JOB = "job.yaml"
 RUN = "run.json"
+INPUT = "input.arrow"
 PLAN = "plan"
 PLAN_COMPLETE = "plan/complete.json"
 PREDICTIONS = "predictions"
 SCORING = "scoring"
+DECISIONS = "calibration/decisions.arrow"
 RULE = "calibration/rule.json"
 ESCALATIONS = "escalations"
 CANCELLED = "escalations/cancelled.json"
 RESULTS = "results"
 SUMMARY = "summary.json"
 COMPLETE = "_COMPLETE"
+SERIES_CLAIMS = "runs"
+SERIES_DONE = "done"
+SERIES_TAKEN = "taken"
 
 
 def plan_part(shard: int) -> str:
@@ -54,3 +59,33 @@ def engine_time(started_at_ns: int) -> str:
 def unsent_results(group: int) -> str:
     """Rows of doubtful items that were not sent, of one group of shards."""
     return f"{RESULTS}/part-{group:05d}-unsent.parquet"
+
+
+def series_folder(job_name: str) -> str:
+    """The folder of a series of runs, below the job's output."""
+    return f"_series/{job_name}"
+
+
+def series_claim(number: int) -> str:
+    """Which run is the series' run of that number."""
+    return f"{SERIES_CLAIMS}/{number:07d}.json"
+
+
+def series_done(number: int) -> str:
+    """That the run of that number was seen complete: its own folder may be cleared away some day."""
+    return f"{SERIES_DONE}/{number:07d}.json"
+
+
+def series_files(token: str) -> str:
+    """The files of one run, kept before the run is claimed; the claim names the token."""
+    return f"files/{token}.arrow"
+
+
+def series_taken(number: int) -> str:
+    """What all runs up to that number have taken: saves reading their lists one by one."""
+    return f"{SERIES_TAKEN}/{number:07d}.arrow"
+
+
+def number_of(key: str) -> int:
+    """The run's number in a series' key."""
+    return int(key.rsplit("/", 1)[-1].split(".", 1)[0])

@@ -15,32 +15,37 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, ObjectStore
 
 from pipelines.errors import StoreError
+from pipelines.store import s3
 
 # Locally, half-written files live here until they are linked into place. pyarrow's dataset reader ignores names
 # that begin with an underscore, so a kill cannot leave something in results/ that breaks reading it.
 _STAGING = "_staging"
+# What S3 takes in one request. A conditional create is one request; a part is some megabytes, thousands of times less.
+_MAX_S3_OBJECT_BYTES = 5 * 1024**3
+# S3 may refuse both of two creates that meet ("409, try again"), and then there is nothing to compare with.
+_CONFLICT_TRIES = 10
+_LIST_PAGE = 1_000
 
 
 class Store:
     """Objects below ``root`` (a local path or an ``s3://`` URI)."""
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
         scheme = urlsplit(root).scheme
         self._is_local = scheme in ("", "file")
-        try:
-            if self._is_local:
-                path = Path(urlsplit(root).path if scheme else root)
-                self.root = os.path.abspath(path)
-                self._objects: ObjectStore = LocalStore(prefix=self.root, mkdir=True)
-            else:
-                self._objects = from_url(self.root)
-        except (BaseError, OSError) as error:
-            raise StoreError(f"cannot open the store '{root}': {_reason(error)}") from error
+        if not self._is_local and scheme != "s3":
+            raise StoreError(f"cannot open the store '{root}': it is of an unknown kind; give a folder or an s3:// URI")
+        if self._is_local:
+            self.root = os.path.abspath(urlsplit(root).path if scheme else root)
+            self._objects: ObjectStore = _open_folder(self.root, root)
+        else:
+            bucket, prefix = s3.split_uri(root)
+            self.root = f"s3://{bucket}/{prefix}".rstrip("/")
+            self._objects = s3.open_bucket(bucket, prefix)
 
     def uri(self, key: str) -> str:
         """What a person can open: a path or an s3:// URI."""
@@ -54,15 +59,28 @@ class Store:
         """
         if self._is_local and Path(self.root, key).is_file():  # spares the staging folder of a finished run
             return self.read(key) == data
-        try:
-            with self._errors("write", key):
-                self._create(key, data)
-        except AlreadyExistsError:
-            return self.read(key) == data
-        return True
+        for _ in range(_CONFLICT_TRIES):
+            try:
+                with self._errors("write", key):
+                    self._create(key, data)
+            except AlreadyExistsError:
+                found = self.read_if_exists(key)
+                if found is not None:
+                    return found == data
+            else:
+                return True
+        raise StoreError(
+            f"cannot write '{self.uri(key)}': S3 reports a conflict {_CONFLICT_TRIES} times, yet there is no such "
+            "object; run the same command again"
+        )
 
     def _create(self, key: str, data: bytes) -> None:
         if not self._is_local:
+            if len(data) > _MAX_S3_OBJECT_BYTES:
+                raise StoreError(
+                    f"cannot write '{self.uri(key)}': {len(data):,} bytes, where S3 takes {_MAX_S3_OBJECT_BYTES:,} in "
+                    "one request; parts should be far smaller: please report this"
+                )
             obstore.put(self._objects, key, data, mode="create")
             return
         staged = f"{_STAGING}/{uuid.uuid4().hex}"
@@ -89,22 +107,30 @@ class Store:
         try:
             with self._errors("read", key):
                 return bytes(obstore.get(self._objects, key).bytes())
-        except (NotFoundError, FileNotFoundError):
+        except FileNotFoundError:
             return None
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
         try:
             with self._errors("read", key):
-                obstore.head(self._objects, key)
-        except (NotFoundError, FileNotFoundError):
+                return self._is_there(key)
+        except FileNotFoundError:
             return False
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            obstore.head(self._objects, key)
+        except BaseError as error:
+            if not s3.is_refused(error):
+                raise
+            return self.read_if_exists(key) is not None  # refused with a reason, where a HEAD has none
         return True
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below the folder ``prefix``, in no promised order."""
         with self._errors("list", prefix):
-            for batch in obstore.list(self._objects, prefix=prefix):
+            for batch in obstore.list(self._objects, prefix=prefix, chunk_size=_LIST_PAGE):
                 for entry in batch:
                     yield entry["path"]
 
@@ -117,13 +143,25 @@ class Store:
     def _errors(self, action: str, key: str) -> Iterator[None]:
         try:
             yield
-        except (AlreadyExistsError, NotFoundError, FileNotFoundError):
+        except AlreadyExistsError:
             raise
         except (BaseError, OSError) as error:
-            raise StoreError(f"cannot {action} '{self.uri(key)}': {_reason(error)}") from error
+            if isinstance(error, FileNotFoundError) and not s3.is_missing_bucket(error):
+                raise
+            raise StoreError(f"cannot {action} '{self.uri(key)}': {self._reason(error, action, key)}") from error
+
+    def _reason(self, error: Exception, action: str, key: str) -> str:
+        return _local_reason(error) if self._is_local else s3.explain(error, action, *s3.split_uri(self.uri(key)))
 
 
-def _reason(error: Exception) -> str:
+def _open_folder(path: str, root: str) -> LocalStore:
+    try:
+        return LocalStore(prefix=path, mkdir=True)
+    except (BaseError, OSError) as error:
+        raise StoreError(f"cannot open the store '{root}': {_local_reason(error)}") from error
+
+
+def _local_reason(error: Exception) -> str:
     """The library's own words, cut to the first line, with the next move for the usual causes."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     lowered = str(error).lower()

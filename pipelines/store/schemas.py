@@ -43,6 +43,13 @@ PREDICTIONS = _schema(
     pa.field("scored_at", _UTC_TIME, nullable=False),
 )
 
+# What a quality target or a budget decided, over the whole run at once: one row per scored item, in the plan's order.
+DECISIONS = _schema(
+    pa.field("shard", pa.int32(), nullable=False),
+    pa.field("is_accepted", pa.bool_(), nullable=False),
+    pa.field("confidence", pa.float64()),
+)
+
 COLLECTED = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("ending", pa.string(), nullable=False),  # pipelines.escalation.endings.Ending

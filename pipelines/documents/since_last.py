@@ -1,0 +1,69 @@
+"""Lists of source files that are kept: what a run was given, and what earlier runs of its series have taken.
+
+In: ``SourceFile`` records and tables of such. Out: tables, and those files that no earlier run has taken. A file is
+known by its URI and version, never by a time: one that arrives late, with an old date, is as new as any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.documents.records import SourceFile
+
+_SOURCE_FIELDS: list[pa.Field[Any]] = [
+    pa.field("uri", pa.string(), nullable=False),
+    pa.field("path", pa.string(), nullable=False),
+    pa.field("size_bytes", pa.int64(), nullable=False),
+    pa.field("version", pa.string(), nullable=False),
+]
+SOURCES = pa.schema(_SOURCE_FIELDS)
+
+# 16 bytes for each file version: two of a hundred million agree by chance once in 10^22 series.
+_DIGEST = pa.binary(16)
+TAKEN = pa.schema([pa.field("digest", _DIGEST, nullable=False)])
+
+
+def sources_table(sources: Sequence[SourceFile]) -> pa.Table:
+    """Source files as a table of schema `SOURCES`, in the given order."""
+    columns = [pa.array([getattr(source, field.name) for source in sources], field.type) for field in SOURCES]
+    return pa.Table.from_arrays(columns, schema=SOURCES)
+
+
+def sources_of(table: pa.Table) -> list[SourceFile]:
+    """The inverse of `sources_table`."""
+    columns = (table[name].to_pylist() for name in SOURCES.names)
+    return [
+        SourceFile(uri=uri, path=path, size_bytes=size, version=version)
+        for uri, path, size, version in zip(*columns, strict=True)
+    ]
+
+
+def taken_of(sources: Iterable[SourceFile]) -> pa.Table:
+    """What is remembered of files that a run has taken: a table of schema `TAKEN`."""
+    return pa.Table.from_arrays([_digests(sources)], schema=TAKEN)
+
+
+def merge_taken(tables: Iterable[pa.Table]) -> pa.Table:
+    """The union of several, in an order that depends on nothing but the content."""
+    merged = pa.concat_tables([TAKEN.empty_table(), *tables])
+    # Python's sort: Arrow has no order for fixed-size binary.
+    digests = sorted(set(cast("list[bytes]", merged["digest"].to_pylist())))
+    return pa.Table.from_arrays([pa.array(digests, _DIGEST)], schema=TAKEN)
+
+
+def not_taken(sources: Sequence[SourceFile], taken: pa.Table) -> list[SourceFile]:
+    """The files whose present version is not among the taken ones, in the given order."""
+    is_taken = pc.is_in(_digests(sources), value_set=taken["digest"].combine_chunks())
+    return [source for source, known in zip(sources, is_taken.to_pylist(), strict=True) if not known]
+
+
+def _digests(sources: Iterable[SourceFile]) -> pa.Array[pa.Scalar[pa.FixedSizeBinaryType]]:
+    digests = [
+        hashlib.blake2b(f"{source.uri}\x00{source.version}".encode(), digest_size=16).digest() for source in sources
+    ]
+    return pa.array(digests, _DIGEST)

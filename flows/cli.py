@@ -7,11 +7,12 @@ or job file, 3 stopped by budget, 130 interrupted.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from flows.submit import Outcome
     from flows.terminal import Terminal
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 _RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the run's folder or s3:// URI.")]
+_WaitOption = Annotated[bool, typer.Option(help="Stay until Claude has answered, or leave once everything is sent.")]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
@@ -34,23 +36,43 @@ def submit(
         str | None, typer.Option(help="Name the run yourself; by default the same job and input give the same run.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="Who answers doubtful items: anthropic or simulation.")] = None,
-    wait: Annotated[
-        bool, typer.Option(help="Stay until Claude has answered, or leave once everything is sent.")
-    ] = True,
+    since_last: Annotated[
+        bool,
+        typer.Option("--since-last", help="Take only files that are new or changed since the job's last such run."),
+    ] = False,
+    wait: _WaitOption = True,
     as_json: _JsonOption = False,
 ) -> None:
     """Run a job, or continue it: the same command after a kill does the rest."""
+    from flows.submit import submit_job, submit_since_last
     from flows.terminal import Terminal
 
-    overrides = {"input": input, "output": output, "escalation.provider": provider}
+    if since_last and run_id:
+        raise typer.BadParameter("a series names its runs itself; leave one of the two out", param_hint="--run-id")
+    given = {"input": input, "output": output, "escalation.provider": provider}
+    overrides = {name: value for name, value in given.items() if value is not None}
     with Terminal(as_json=as_json) as terminal:
-        _submit(terminal, job, {name: value for name, value in overrides.items() if value is not None}, run_id, wait)
+        if since_last:
+            outcome = submit_since_last(job, overrides, wait, terminal.progress)
+        else:
+            outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
+        _show_outcome(terminal, outcome)
 
 
-def _submit(terminal: Terminal, job: Path, overrides: dict[str, Any], run_id: str | None, wait: bool) -> None:
-    from flows.submit import submit_job
+@app.command()
+def resume(run: _RunArgument, wait: _WaitOption = True, as_json: _JsonOption = False) -> None:
+    """Do what is left of a run, with the job it was begun with."""
+    from flows.submit import resume_run
+    from flows.terminal import Terminal
 
-    outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
+    with Terminal(as_json=as_json) as terminal:
+        _show_outcome(terminal, resume_run(run, wait, terminal.progress))
+
+
+def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
+    if outcome is None:
+        terminal.show_nothing_new()
+        return
     terminal.show_outcome(outcome)
     if outcome.summary and outcome.summary.stopped_by == "budget":
         raise typer.Exit(3)
@@ -111,6 +133,58 @@ def collect(
 
     with Terminal(as_json=False) as terminal:
         collect_open_runs(terminal.progress, every)
+
+
+@app.command()
+def listen(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Local folder or s3://bucket/prefix to watch.")],
+    job: Annotated[Path, typer.Option(help="The job for files without a *.job.yaml beside or above them.")],
+    queue: Annotated[
+        str | None, typer.Option(help="URL of the SQS queue that the bucket notifies; without it the folder is listed.")
+    ] = None,
+    poll_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds between listings where there is no queue; 10 by default.")
+    ] = None,
+    prefect: Annotated[
+        bool, typer.Option("--prefect", help="Leave the runs to Prefect's workers; by default they are processed here.")
+    ] = False,
+) -> None:
+    """Start a run for every file that is dropped into a folder, until stopped."""
+    from flows.submit import quiet_third_parties
+    from flows.terminal import Terminal
+
+    quiet_third_parties()
+    from flows.drop_folder.listener import listen_to
+    from flows.drop_folder.starters import StartHere, StartInPrefect
+
+    with Terminal(as_json=False) as terminal:
+        starter = StartInPrefect() if prefect else StartHere()
+        listen_to(folder, job, queue, poll_seconds, starter, terminal.progress.say)
+
+
+@app.command()
+def deploy(
+    job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")],
+    cron: Annotated[
+        str | None, typer.Option(help="When to take the files that are new, in UTC, such as '0 3 * * *'.")
+    ] = None,
+    watch: Annotated[str | None, typer.Option(help="The folder or s3:// prefix whose new files start runs.")] = None,
+    work_pool: Annotated[
+        str, typer.Option(help="Whose Prefect workers do the work; made if it is missing.")
+    ] = "sluice",
+    as_json: _JsonOption = False,
+) -> None:
+    """Have a Prefect server run the job by itself, and start again what dies; again, to update it."""
+    from flows.submit import quiet_third_parties
+    from flows.terminal import Terminal
+
+    if cron is None and watch is None:
+        raise typer.BadParameter("say when the job is to run: --cron, --watch, or both")
+    quiet_third_parties()
+    with Terminal(as_json=as_json) as terminal:
+        from flows.deploy import deploy_job
+
+        terminal.show_deployed(deploy_job(job, cron, watch, work_pool))
 
 
 @app.command()

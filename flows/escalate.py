@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flows.escalation_requests import ChunkBuilder
 from flows.progress import ProgressReporter
 from flows.run import Run
 from flows.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
-from flows.stages import PlanSummary, publish_chunk, publish_unsent
+from flows.stages import Asked, PlanSummary, doubtful_ids, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.collection import Reader, set_aside
@@ -86,15 +88,41 @@ class Escalation:
         self._checked: set[str] = set()
         self._cancelled: set[int] = set()
 
+    def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The most that asking the first tier once about each item can cost: shape [items]."""
+        return self._builder.worst_costs_usd(text_bytes)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where every item stands that was ever sent."""
+        return self._ledger
+
     def run(self, *, wait: bool) -> Escalated:
-        """Bring escalation to its end, or as far as it goes without waiting.
+        """Ask about every doubtful item, as far as it goes without waiting, and close the books.
+
+        Raises: see `ask`.
+        """
+        self.replay()
+        escalated = self.ask(lambda shard: doubtful_ids(self._run, shard), wait=wait)
+        if escalated.stop:
+            self.close(escalated.stop)
+        return escalated
+
+    def ask(self, asked: Asked, *, wait: bool) -> Escalated:
+        """Bring the asking of some items to its end, or as far as it goes without waiting; to be replayed before.
+
+        Args:
+            asked: their ids, by shard.
+            wait: for answers.
 
         Raises:
             AccountError: the account may not spend; everything open stays open, and the same command goes on.
             ProviderError: the provider refuses or cannot be reached.
         """
-        self._replay()
-        with self._progress.stage("escalate", "items", total=self._builder.doubtful_items()):
+        self._builder.asked = asked
+        self._may_send_more = True
+        items = sum(len(asked(shard)) for shard in range(self._plan.shards))
+        with self._progress.stage("escalate", "items", total=items):
             while True:
                 stop = self._send()
                 if not self._open:  # only then is a stop final: what is taken in can free some of the budget
@@ -104,13 +132,15 @@ class Escalation:
                     return Escalated(is_done=False)
                 if self._open:
                     time.sleep(self._poll_seconds)
-        if stop:
-            if self._journal.chunks() > self._chunks:
-                raise ProviderError(_ANOTHER_PROCESS)
-            publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop], self._model_suffix)
+        if stop and self._journal.chunks() > self._chunks:
+            raise ProviderError(_ANOTHER_PROCESS)
         return Escalated(is_done=True, stop=stop)
 
-    def _replay(self) -> None:
+    def close(self, stop: Stop) -> None:
+        """Publish a row for every doubtful item that was not answered."""
+        publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop], self._model_suffix)
+
+    def replay(self) -> None:
         """Bring the ledger to what the journal says; publish what was collected before a crash and not published."""
         self._chunks = self._journal.chunks()
         for chunk in range(self._chunks):

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from flows.run import Run
-from flows.stages import PlanSummary, doubtful_ids
+from flows.stages import Asked, PlanSummary
 from pipelines.costs.price_book import price_book
 from pipelines.costs.reservations import WorstCase, affordable
 from pipelines.escalation.journal import ChunkDraft, ChunkState
@@ -58,12 +60,9 @@ class ChunkBuilder:
             for tier in run.job.escalation.all_tiers
         ]
         self._minimum_requests, self._price_provider = provider.minimum_requests, provider.price_provider
+        self.asked: Asked = lambda _shard: []
         self.is_short_of_money = False
         self.is_too_few = False
-
-    def doubtful_items(self) -> int:
-        """How many items the rule sends to Claude."""
-        return sum(len(doubtful_ids(self._run, shard)) for shard in range(self._plan.shards))
 
     def new_chunks(self) -> Iterator[tuple[ChunkDraft, list[str]]]:
         """Cut what is left to ask into chunks, tier by tier, as far as the budget reaches.
@@ -110,7 +109,7 @@ class ChunkBuilder:
         for shard in range(self._plan.shards):
             wanted = [
                 item_id
-                for item_id in doubtful_ids(self._run, shard)
+                for item_id in self.asked(shard)
                 if (step := self._ledger.next_step(item_id)) and step.tier == tier
             ]
             if wanted:
@@ -122,10 +121,16 @@ class ChunkBuilder:
         plan = plan.filter(pc.is_in(plan["item_id"], value_set=item_ids))
         return {str(row["item_id"]): str(row["text"]) for row in plan.to_pylist()}
 
-    def _afford(self, tier: int, batch: list[_Candidate]) -> Iterator[tuple[ChunkDraft, list[str]]]:
-        """The chunk, or as much of it as the budget reaches for."""
+    def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The most that asking the first tier once about each item can cost; the budget's check has a price for it."""
+        worst = self._worst_case(0)
+        sizes, places = np.unique(text_bytes, return_inverse=True)
+        costs = np.array([float(worst.of_request(size) or 0) for size in sizes.tolist()])
+        return costs[places]
+
+    def _worst_case(self, tier: int) -> WorstCase:
         template = self._templates[tier]
-        worst = WorstCase(
+        return WorstCase(
             prices=price_book(),
             model=template.model,
             shared_bytes=template.shared_bytes(),
@@ -135,6 +140,10 @@ class ChunkBuilder:
             is_cached=template.is_cached,
             price_provider=self._price_provider,
         )
+
+    def _afford(self, tier: int, batch: list[_Candidate]) -> Iterator[tuple[ChunkDraft, list[str]]]:
+        """The chunk, or as much of it as the budget reaches for."""
+        template, worst = self._templates[tier], self._worst_case(tier)
         costs = [worst.of_request(len(candidate.text.encode())) for candidate in batch]
         known = [cost for cost in costs if cost is not None]
         if self._budget_usd is not None:

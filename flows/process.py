@@ -16,19 +16,24 @@ from uuid import UUID
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
 from rich.console import Console
 
-from flows import stages
+from flows import quality, stages
 from flows.escalate import Escalated, Escalation, Stop
 from flows.progress import ProgressReporter, Stage
 from flows.providers import open_provider
+from flows.quality_decisions import read_record
 from flows.run import Run, open_run
+from flows.run_lock import sole_process
 from flows.stages import PlanSummary
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
 from pipelines.store.schemas import read_parquet
 from workers.pool import EnginePool, leave_ray
+
+AWAITING_CLAUDE = "AwaitingClaude"
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -47,29 +52,42 @@ def process(run: str, wait: bool = True) -> Summary | None:
         wait: stay until Claude has answered; otherwise return once everything is sent.
 
     Returns:
-        The summary, or None while message batches are open.
+        The summary. While message batches are open, a state without one: to the caller, None.
     """
     opened = open_run(run)
     if summary := stages.read_summary(opened):
         return summary
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
     progress.on_advance = _ProgressArtifact(opened.run_id)
-    engines = early_engines.get() or _ask_for_engines(opened)
+    with sole_process(opened.run_id, opened.store.root):
+        summary = _process(opened, wait, progress)
+    if summary:
+        return summary
+    # By this name `flows.watchdog` knows that the run is to be looked at again; the caller gets None for it.
+    return Completed(name=AWAITING_CLAUDE, message="everything is sent; nothing is held")  # type: ignore[return-value]
+
+
+def _process(run: Run, wait: bool, progress: ProgressReporter) -> Summary | None:
+    engines = early_engines.get() or _ask_for_engines(run)
     try:
-        plan = plan_documents(opened, progress)
-        score_shards(opened, plan, engines.result(), progress)
+        plan = plan_documents(run, progress)
+        score_shards(run, plan, engines.result(), progress)
     finally:
         if pool := engines.result():
             pool.close()
             leave_ray()
-    publish_scored(opened, plan, progress)
+    if run.facts.rule:  # each item is decided by itself: those that need no Claude do not wait for the others
+        publish_scored(run, plan, progress)
     stop = None
-    if opened.job.escalation:
-        escalated = escalate_doubtful(opened, plan, progress, wait)
+    if run.job.escalation:
+        ask = escalate_doubtful if run.facts.rule else settle_quality
+        escalated = ask(run, plan, progress, wait)
         if not escalated.is_done:
             return None
         stop = escalated.stop
-    return complete_run(opened, plan, stop)
+    if not run.facts.rule:
+        publish_scored(run, plan, progress)
+    return complete_run(run, plan, stop)
 
 
 @task(cache_policy=NO_CACHE)
@@ -99,6 +117,13 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
 
 
 @task(cache_policy=NO_CACHE)
+def settle_quality(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool) -> Escalated:
+    """Ask what the target or the budget wants asked, and decide over the whole run."""
+    with open_provider(run, plan, progress) as provider:
+        return quality.settle_quality(run, plan, provider, progress, wait=wait)
+
+
+@task(cache_policy=NO_CACHE)
 def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
     parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
@@ -111,6 +136,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         provider=run.job.escalation.provider if run.job.escalation else None,
         stopped_by=stop.value if stop else None,
         engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
+        rule=read_record(run),
     )
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
     create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")

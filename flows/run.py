@@ -11,6 +11,7 @@ import json
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,16 +19,20 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from flows.decisions import CommittedDecisions
 from flows.question import Question
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.records import SourceFile
+from pipelines.documents.since_last import sources_of, sources_table
+from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError, RunNotFoundError
-from pipelines.job import Job
+from pipelines.job import Job, Quality
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.schemas import from_arrow, to_arrow
 from workers.catalogue import ResolvedModel, resolve_model
 
 NO_ENGINE = "none"
@@ -83,6 +88,11 @@ class Run:
         """Such as `run_support-tickets_0123456789ab`."""
         return self.record.run_id
 
+    @cached_property
+    def decisions(self) -> CommittedDecisions:
+        """What a target or a budget decided, once it has."""
+        return CommittedDecisions(self.store)
+
     @property
     def facts(self) -> RunFacts:
         """What every result row has in common."""
@@ -94,13 +104,26 @@ class Run:
             model_revision=self.record.model_revision,
             device_hour_usd=self.job.compute.device_hour_usd,
             calibration=self.question.calibration,
-            rule=Rule(raw_threshold=self.job.quality.raw_threshold if self.job.quality else 1.0),
+            rule=_rule(self.job),
             is_escalating=self.job.escalation is not None,
         )
 
 
-def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None) -> Run:
+def _rule(job: Job) -> Rule | None:
+    """What decides each item by itself; None where a target or a budget decides over the whole run."""
+    if isinstance(job.quality, Quality) and job.quality.raw_threshold is not None:
+        return Rule(raw_threshold=job.quality.raw_threshold)
+    return Rule(raw_threshold=0.0) if job.dial == "off" else None
+
+
+def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, *, is_frozen: bool = False) -> Run:
     """Commit what is asked; the same job over the same input is the same run, and is continued.
+
+    Args:
+        job: what is asked.
+        sources: the files of the input.
+        run_id: by default, derived from the job and its input.
+        is_frozen: the run reads exactly these files, whatever else is there when it plans.
 
     Raises:
         JobError: the model is not there, or ``run_id`` belongs to another job.
@@ -110,6 +133,8 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None) 
     record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
     store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
+    if is_frozen:
+        store.create(layout.INPUT, to_arrow(sources_table(sources)))
     store.create(layout.JOB, _job_yaml(job))
     store.create(layout.RUN, record.model_dump_json(indent=2).encode())
     committed = RunRecord.model_validate_json(store.read(layout.RUN))
@@ -158,6 +183,21 @@ def open_store(run: str) -> Store:
     if not store.exists(layout.RUN):
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
     return store
+
+
+def run_sources(run: Run) -> list[SourceFile]:
+    """The files that the run reads.
+
+    Raises:
+        JobError: the input is no longer what the run was started with.
+    """
+    frozen = run.store.read_if_exists(layout.INPUT)
+    if frozen is not None:
+        return sources_of(from_arrow(frozen))
+    sources = list_sources(run.job.input)
+    if input_fingerprint(sources) != run.record.input_fingerprint:
+        raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
+    return sources
 
 
 def input_fingerprint(sources: list[SourceFile]) -> str:

@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from flows.progress import ProgressReporter
-from flows.run import Run, input_fingerprint
+from flows.run import Run, run_sources
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.gold import read_gold_file, with_gold
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources import read_ahead
 from pipelines.errors import JobError
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
@@ -37,6 +37,9 @@ from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
 from workers.catalogue import catalogue
 from workers.pool import EnginePool, cluster_device, start_ray
 from workers.scorer import ScorerConfig
+
+# The ids to ask Claude about, by shard.
+Asked = Callable[[int], list[str]]
 
 _ROWS_PER_RESULT_PART = 50_000
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
@@ -72,15 +75,15 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
     if committed:
         return PlanSummary.model_validate_json(committed)
-    sources = list_sources(run.job.input)
-    if input_fingerprint(sources) != run.record.input_fingerprint:
-        raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
+    sources = run_sources(run)
     limits = PlanLimits(run.question.document_tokens, shard_tokens_for(sources))
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
         documents, encode = _documents(run, sources), run.question.encode
         for table in plan_shards(documents, encode, limits, _withhold(run)):
-            run.store.create(layout.plan_part(counts["shards"]), to_arrow(table))
+            if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
+                # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
+                raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
             counts["shards"] += 1
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count
@@ -102,7 +105,7 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document]:
         attributes=policy.columns if policy else frozenset(),
     )
     documents = itertools.chain.from_iterable(
-        read_documents(source, columns, job.limits.max_document_bytes) for source in sources
+        read_documents(source, columns, job.limits.max_document_bytes) for source in read_ahead(sources)
     )
     if job.evaluation and job.evaluation.gold_file:
         return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
@@ -176,7 +179,8 @@ def decided(run: Run, shard: int) -> DecidedShard:
     columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "withheld", "note"]
     plan = from_arrow(run.store.read(layout.plan_part(shard)), columns)
     predictions = from_arrow(run.store.read(layout.predictions_part(shard))) if run.has_engine else None
-    return decide_shard(run.facts, plan, predictions, datetime.now(UTC))
+    decisions = None if run.facts.rule else run.decisions.of_shard(shard)
+    return decide_shard(run.facts, plan, predictions, datetime.now(UTC), decisions)
 
 
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:

@@ -7,19 +7,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flows.progress import ProgressReporter
-from flows.run import open_run, prepare_run
+from flows.run import Run, open_run, prepare_run
+from flows.run_lock import wait_for_sole_process
+from flows.series import Series
 from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.documents.sources import list_sources
-from pipelines.errors import JobError
+from pipelines.errors import JobError, NoInputError
 from pipelines.escalation.journal import Journal
-from pipelines.job import Job, load_job
+from pipelines.job import Job
+from pipelines.job_file import load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
 from pipelines.store import layout
@@ -31,7 +35,7 @@ MISSING_KEY = (
 )
 
 # Third parties that report home unless told not to. A user's own setting wins.
-_QUIET = {
+QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -61,7 +65,7 @@ class Outcome:
 
 def quiet_third_parties() -> None:
     """To be called before Ray, Prefect, vLLM or the SDK is imported."""
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
 
@@ -76,7 +80,48 @@ def submit_job(
     """
     quiet_third_parties()
     job = load_job(path, overrides)
-    run = prepare_run(job, check_surroundings(job), run_id)
+    return _process_run(prepare_run(job, check_surroundings(job), run_id), path, wait, progress)
+
+
+def submit_since_last(path: Path, overrides: dict[str, Any], wait: bool, progress: ProgressReporter) -> Outcome | None:
+    """Bring the job's series one run further; an unfinished run of it comes first.
+
+    Returns:
+        How it ended; None if no file is new, or another process has just claimed the next run.
+
+    Raises:
+        JobError: with every problem of the job; nothing has run.
+        ServiceError: something outside failed; what is committed is kept.
+    """
+    quiet_third_parties()
+    job = load_job(path, overrides)
+    series = Series(job)
+    run = series.unfinished()
+    if run is None:
+        claimed = series.claim_next(check_surroundings(job, may_be_empty=True))
+        if claimed is None:
+            progress.say(f"nothing in '{job.input}' is new or changed since the last run")
+            return None
+        if not claimed.is_new:
+            progress.say(f"another process has just begun run {claimed.run.run_id}; it is left to that one")
+            return None
+        run = claimed.run
+    return _process_run(run, path, wait, progress)
+
+
+def resume_run(run: str, wait: bool, progress: ProgressReporter) -> Outcome:
+    """Do what is left of a run; of a complete one, nothing.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+        JobError: it cannot go on as it was begun.
+        ServiceError: something outside failed; what is committed is kept.
+    """
+    quiet_third_parties()
+    return _process_run(open_run(run), None, wait, progress)
+
+
+def _process_run(run: Run, path: Path | None, wait: bool, progress: ProgressReporter) -> Outcome:
     progress.say(f"run       {run.run_id}")
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     from flows.stages import read_summary, start_engines_if_needed
@@ -109,26 +154,49 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     if not any(opened.store.list(layout.ESCALATIONS)):
         raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
     Journal(opened.store).cancel(datetime.now(UTC))
+    wait_for_sole_process(opened.store.root)  # a process that works on the run sees the word, and closes the books
     reporter.set(progress)
     return Outcome(None, opened.run_id, opened.store.root, False, process(opened.store.root, wait=True))
 
 
-def check_surroundings(job: Job) -> list[SourceFile]:
+def check_surroundings(job: Job, *, may_be_empty: bool = False) -> list[SourceFile]:
     """Check that what the job names is there; the files of its input, listed once because it can take long.
+
+    Args:
+        job: what is asked.
+        may_be_empty: an input without a file is fine, unless it is a local path that does not exist.
 
     Raises:
         JobError: with everything that is not there.
     """
-    problems: list[str] = []
     sources: list[SourceFile] = []
-    checks: tuple[Callable[[], object], ...] = (
-        lambda: sources.extend(list_sources(job.input)),
+    _run_checks(
+        lambda: sources.extend(_list_input(job.input, may_be_empty)),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         lambda: _check_gold(job),
         lambda: _check_key(job),
         lambda: _check_budget(job),
     )
+    return sources
+
+
+def check_deployable(job: Job) -> None:
+    """The same for a job that others run later: its input may come yet, and the key is theirs.
+
+    Raises:
+        JobError: with everything that is not there.
+    """
+    _run_checks(
+        lambda: _check_output(job.output),
+        lambda: _check_model(job),
+        lambda: _check_gold(job),
+        lambda: _check_budget(job),
+    )
+
+
+def _run_checks(*checks: Callable[[], object]) -> None:
+    problems: list[str] = []
     for check in checks:
         try:
             check()
@@ -136,7 +204,16 @@ def check_surroundings(job: Job) -> list[SourceFile]:
             problems += error.problems
     if problems:
         raise JobError(problems)
-    return sources
+
+
+def _list_input(location: str, may_be_empty: bool) -> list[SourceFile]:
+    try:
+        return list_sources(location)
+    except NoInputError:
+        is_mistyped = "://" not in location and not has_magic(location) and not Path(location).expanduser().exists()
+        if may_be_empty and not is_mistyped:
+            return []
+        raise
 
 
 def _check_output(output: str) -> None:

@@ -31,6 +31,7 @@ from pipelines.results import ROUTES
 from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
+    from flows.deploy import Deployed
     from flows.inspect import RunStatus
     from flows.submit import Outcome
     from workers.catalogue import CatalogueEntry
@@ -113,13 +114,27 @@ class Terminal:
             return
         if outcome.summary is None:
             self._say(f"sent      {outcome.run_id}: Claude is answering; nothing is held meanwhile")
-            self._say(f"next      {_COMMAND} submit {outcome.job_path}   takes in the answers (same options as before)")
+            again = f"submit {outcome.job_path}" if outcome.job_path else f"resume {outcome.run_id}"
+            self._say(f"next      {_COMMAND} {again}   takes in the answers (same options as before)")
             return
         if outcome.was_complete:
             self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
         self._show_summary(outcome.summary)
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
+
+    def show_nothing_new(self) -> None:
+        """That there was nothing to submit; why was said already."""
+        if self._as_json:
+            self._print_json({"run_id": None, "root": None, "state": "nothing new", "summary": None})
+
+    def show_deployed(self, deployed: Deployed) -> None:
+        """What was registered, where to look, what to start."""
+        if self._as_json:
+            self._print_json(deployed.as_json())
+            return
+        for line in deployed.as_lines():
+            self._say(line)
 
     def show_status(self, status: RunStatus) -> None:
         """How far a run is."""
@@ -185,6 +200,8 @@ class Terminal:
         self._show_costs(summary)
         if summary.accuracy:
             self._say(accuracy_line(summary))
+        if summary.quality:
+            self._say(summary.quality.statement)
 
     def _show_costs(self, summary: Summary) -> None:
         table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)

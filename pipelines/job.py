@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,14 +18,12 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from pipelines.cascade.policy import EscalationPolicy
-from pipelines.errors import JobError
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
 
 
@@ -71,6 +66,9 @@ class Quality(_Section):
         le=1,
         description="accept the engine's label when the probability it gave it (share among the labels times "
         "label mass) is at least this; a raw threshold keeps no promise about quality",
+    )
+    audit_items: int = Field(
+        50, ge=0, description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards"
     )
 
     @model_validator(mode="after")
@@ -312,106 +310,3 @@ def _refuse_unprintable(text: str) -> None:
 def job_schema() -> str:
     """JSON Schema of the job file, for editors: the text of job.schema.json."""
     return json.dumps(Job.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
-    """Read and check a job file; ``overrides`` (dotted names) replace what the file says.
-
-    Raises:
-        JobError: with every problem found, each naming its line.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise JobError([f"{path}: no such file; start from a file in sample_data/jobs/"]) from None
-    except IsADirectoryError:
-        raise JobError([f"{path}: is a folder; name the .yaml file in it"]) from None
-    except OSError as error:
-        raise JobError([f"{path}: cannot be read ({error.strerror}); name a job file"]) from None
-    except UnicodeDecodeError as error:
-        raise JobError([f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8"]) from None
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise JobError([f"{path}{line}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}"]) from None
-    except (ValueError, RecursionError) as error:  # e.g. a date with a thirteenth month, or endless brackets
-        raise JobError([f"{path}: not YAML: {error}"]) from None
-    if not isinstance(content, dict):
-        raise JobError([f"{path}: a mapping is expected (name: ..., task: ..., input: ...)"])
-    for dotted, value in (overrides or {}).items():
-        _override(content, dotted.split("."), value)
-    assert tree is not None  # the content is a mapping, so the file has a root node
-    problems = list(_repeated_names(tree))
-    try:
-        job = Job.model_validate(content)
-    except ValidationError as error:
-        problems += _describe(error, tree)
-    if problems:
-        raise JobError(problems, source=str(path))
-    return job
-
-
-def _override(content: dict[str, Any], names: list[str], value: object) -> None:
-    *sections, last = names
-    for section in sections:
-        inner = content.get(section)
-        if not isinstance(inner, dict):  # e.g. --provider on a job whose escalation is off: leave it off
-            return
-        content = inner
-    content[last] = value
-
-
-def _repeated_names(root: yaml.Node) -> Iterator[str]:
-    """YAML keeps the last of two equal names and says nothing: the first would be ignored in silence."""
-    open_nodes, seen = [root], {id(root)}  # an alias may lead back to a node above it
-    while open_nodes:
-        node = open_nodes.pop()
-        if not isinstance(node, yaml.MappingNode):
-            continue
-        names: set[str] = set()
-        for key, value in node.value:
-            if key.value in names and key.tag != "tag:yaml.org,2002:merge":
-                yield f"line {key.start_mark.line + 1}: {key.value}: is there twice; remove one"
-            if isinstance(key, yaml.ScalarNode):
-                names.add(key.value)
-            if id(value) not in seen:
-                seen.add(id(value))
-                open_nodes.append(value)
-
-
-def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
-    """Every problem once, in the order of the file."""
-    problems: list[tuple[int, str]] = []
-    for detail in error.errors(include_url=False):
-        # Union members add their own names to the location; users know only the file's.
-        names = [str(part) for part in detail["loc"] if part not in ("str", "ModelSource", "~quality", "~off")]
-        message = detail["msg"].removeprefix("Value error, ")
-        line = _line_of(tree, names) if names else 0
-        where = f"line {line}: " if names else ""
-        problems.append((line, f"{where}{'.'.join(names) or 'job'}: {_plain(message, detail['type'])}"))
-    return list(dict.fromkeys(problem for _, problem in sorted(problems, key=lambda found: found[0])))
-
-
-def _plain(message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return "no such field; see pipelines/job.schema.json for the names"
-    if kind == "missing":
-        return "missing"
-    return message[0].lower() + message[1:]
-
-
-def _line_of(node: yaml.Node, names: list[str]) -> int:
-    """Line of the deepest part of ``names`` that the file has."""
-    line = node.start_mark.line + 1
-    for name in names:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        pair = next(((key, value) for key, value in node.value if key.value == name), None)
-        if pair is None:
-            break
-        line, node = pair[0].start_mark.line + 1, pair[1]
-    return line

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.errors import JobError
-from pipelines.job import Escalation, Job, ModelSource, Tier, job_schema, load_job
+from pipelines.job import Escalation, Job, ModelSource, Tier, job_schema
+from pipelines.job_file import load_job
 
 GOOD = """\
 name: tickets

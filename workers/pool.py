@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -105,25 +105,25 @@ class EnginePool:
             EngineError: an engine does not start, or a shard ends three of them.
         """
         todo = deque(shards)
-        attempts: Counter[int] = Counter()
-        running: dict[Any, tuple[int, int]] = {}  # call -> (actor's slot, shard)
-        for slot in list(range(self.engines)) * SHARDS_IN_FLIGHT:
-            self._give(slot, todo, running)
-        while running:
+        attempts: Counter[int | None] = Counter()
+        running: dict[Any, tuple[int, int | None]] = {}  # call -> (actor's slot, shard; None: it is starting)
+        self._feed(todo, running)
+        while todo or any(shard is not None for _, shard in running.values()):
             (call, *_), _ = ray.wait(list(running), num_returns=1)
             slot, shard = running.pop(call)
             try:
                 report = _result(call, shard)
             except _EngineLostError as error:
-                lost = [shard, *self._replace_actor(slot, running)]
-                attempts.update(lost)
+                lost = self._replace_actor(slot, running)
+                attempts.update([shard, *lost])
                 _check_attempts(attempts, error)
-                todo.extendleft(reversed(lost))
-                for _ in range(SHARDS_IN_FLIGHT):
-                    self._give(slot, todo, running)
+                todo.extendleft(reversed([number for number in (shard, *lost) if number is not None]))
             else:
-                on_scored(report)
-                self._give(slot, todo, running)
+                if report is None:
+                    attempts[None] = 0
+                else:
+                    on_scored(report)
+            self._feed(todo, running)
 
     @property
     def held_seconds(self) -> float:
@@ -140,45 +140,52 @@ class EnginePool:
         wanted = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
         return ScorerActor.options(max_concurrency=SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
 
-    def _give(self, slot: int, todo: deque[int], running: dict[Any, tuple[int, int]]) -> None:
-        if todo:
-            shard = todo.popleft()
-            running[self._actors[slot].score.remote(shard)] = (slot, shard)
+    def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]]) -> None:
+        """Give every engine as many shards as it holds at a time; none to one that is starting: it may get no node."""
+        held = Counter(slot for slot, _ in running.values())
+        starting = {slot for slot, shard in running.values() if shard is None}
+        for slot in list(range(self.engines)) * SHARDS_IN_FLIGHT:
+            if todo and slot not in starting and held[slot] < SHARDS_IN_FLIGHT:
+                shard = todo.popleft()
+                running[self._actors[slot].score.remote(shard)] = (slot, shard)
+                held[slot] += 1
 
-    def _replace_actor(self, slot: int, running: dict[Any, tuple[int, int]]) -> list[int]:
+    def _replace_actor(self, slot: int, running: dict[Any, tuple[int, int | None]]) -> list[int]:
         """Forget the calls of a lost actor and start another in its place; the shards it still held."""
-        lost = [(call, shard) for call, (owner, shard) in running.items() if owner == slot]
-        for call, _ in lost:
-            del running[call]
-        log.warning("engine %d died; starting another, %d shards go to it again", slot, len(lost) + 1)
+        calls = [call for call, (owner, _) in running.items() if owner == slot]
+        lost = [shard for _, shard in map(running.pop, calls) if shard is not None]
+        log.warning("engine %d is lost; starting another; its shards go to whichever is free", slot)
         ray.kill(self._actors[slot])  # its engine may be lost while its process lives
         self._actors[slot] = self._new_actor()
-        return [shard for _, shard in lost]
+        running[self._actors[slot].ready.remote()] = (slot, None)
+        return lost
 
 
 class _EngineLostError(Exception):
     """The actor died, or lives on with a dead engine."""
 
 
-def _result(call: Any, shard: int) -> ShardReport:
+def _result(call: Any, shard: int | None) -> ShardReport | None:
     try:
-        report: ShardReport = ray.get(call)
+        report = ray.get(call)
     except RayActorError as error:
         raise _EngineLostError(_last_line(error)) from error
     except RayTaskError as error:
         if isinstance(error.cause, EngineError):
             raise _EngineLostError(str(error.cause)) from error
         raise EngineError(f"shard {shard}: {error.cause}") from error
-    return report
+    return None if shard is None else cast(ShardReport, report)
 
 
-def _check_attempts(attempts: Counter[int], error: _EngineLostError) -> None:
+def _check_attempts(attempts: Counter[int | None], error: _EngineLostError) -> None:
     shard, count = attempts.most_common(1)[0]
-    if count >= _ATTEMPTS_PER_SHARD:
-        raise EngineError(
-            f"shard {shard} was with an engine that died {count} times ({error}); the other shards are kept. "
-            "The engine's own words are in the log. Mend the cause and run the same command again"
-        ) from error
+    if count < _ATTEMPTS_PER_SHARD:
+        return
+    what = "no engine starts any more" if shard is None else f"shard {shard} was with an engine that died {count} times"
+    raise EngineError(
+        f"{what} ({error}); the other shards are kept. "
+        "The engine's own words are in the log. Mend the cause and run the same command again"
+    ) from error
 
 
 def _last_line(error: Exception) -> str:

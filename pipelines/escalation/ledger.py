@@ -100,6 +100,10 @@ class Ledger:
                 settled.append(row["item_id"])
         return settled
 
+    def settled_labels(self) -> dict[str, str | None]:
+        """Label of every item that is settled; None where nobody could answer."""
+        return {item_id: standing.label for item_id, standing in self._items.items() if standing.is_settled}
+
     def unsettled(self, item_ids: list[str]) -> Iterator[str]:
         """Those of the given items that no answer has settled."""
         return (item_id for item_id in item_ids if not self.standing(item_id).is_settled)

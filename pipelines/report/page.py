@@ -20,6 +20,8 @@ def as_markdown(summary: Summary) -> str:
     lines += [f"| **all** | {summary.items:,} | {total} |", ""]
     if summary.accuracy:
         lines += [accuracy_line(summary), ""]
+    if summary.quality:
+        lines += [f"{line}\n" for line in summary.quality.statement.splitlines()]
     lines += [f"- {warning}" for warning in summary.warnings]
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.cascade.record import RuleRecord
 from pipelines.costs.accounting import add_known, sum_money, to_money
 from pipelines.errors import InvariantError
 from pipelines.results import ROUTES
@@ -73,6 +74,7 @@ class Summary(BaseModel):
     provider: str | None
     stopped_by: str | None
     engine_held_seconds: float
+    quality: RuleRecord | None  # what a target or a budget decided; None where a threshold decided each item by itself
     warnings: list[str]
 
 
@@ -139,6 +141,7 @@ class Tally:
         provider: str | None,
         stopped_by: str | None,
         engine_held_seconds: float,
+        rule: RuleRecord | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -172,6 +175,7 @@ class Tally:
             provider=provider,
             stopped_by=stopped_by,
             engine_held_seconds=engine_held_seconds,
+            quality=rule,
             warnings=_warnings(gpu_cost, api_cost),
         )
 

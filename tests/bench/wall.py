@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.question import Question
-from pipelines.job import Job, load_job
+from pipelines.job import Job
+from pipelines.job_file import load_job
 from pipelines.tasks.classification import answer_schema
 from tests.bench.children import COMMAND, REPOSITORY, ask, busy_cores, child_environment, machine, remark, run_logged
 from tests.bench.workload import HELDOUT, read_texts, write_job

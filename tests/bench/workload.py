@@ -22,7 +22,7 @@ from flows.stages import PlanSummary, plan_documents
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns
 from pipelines.documents.sources import list_sources
-from pipelines.job import load_job
+from pipelines.job_file import load_job
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from tests.bench.children import REPOSITORY

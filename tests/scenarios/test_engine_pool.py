@@ -1,4 +1,4 @@
-"""Real engines on Ray that die while they score."""
+"""Real engines on Ray that die while they score, alone or with their node."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from flows import stages
@@ -17,7 +18,8 @@ from flows.progress import ProgressReporter
 from flows.run import Run, prepare_run
 from flows.submit import check_surroundings
 from pipelines.errors import EngineError
-from pipelines.job import load_job
+from pipelines.job_file import load_job
+from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from tests.scenarios.pipeline_command import REPOSITORY, write_job
@@ -71,3 +73,36 @@ def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: Engine
     run.store.create(layout.plan_part(9_999), b"not an Arrow file")
     with pytest.raises(EngineError, match="shard 9999: "):
         pool.score([9_999], lambda report: None)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Two nodes with room for one engine each; the driver is on neither."""
+    memory = {"object_store_memory": 150 * 1024**2}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **memory})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, **memory)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    settings.cache_clear()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+    settings.cache_clear()
+
+
+def test_when_a_node_is_lost_for_good_the_others_do_its_work(cluster: Cluster, run: Run) -> None:
+    pool = stages.start_engines(run)
+    progress = ProgressReporter(Console(file=io.StringIO()))
+    plan = stages.plan_documents(run, progress)
+    nodes_left = list(cluster.worker_nodes)
+
+    def lose_a_node_once(report: ShardReport) -> None:
+        if len(nodes_left) == 2:
+            cluster.remove_node(nodes_left.pop(), allow_graceful=False)
+
+    pool.wait_ready()
+    assert pool.engines == 2
+    pool.score(range(plan.shards), lose_a_node_once)
+    assert len(nodes_left) == 1
+    assert stages.unscored_shards(run, plan) == []
+    pool.close()

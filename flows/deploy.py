@@ -1,0 +1,106 @@
+"""What `pipeline deploy` does: registers a job's schedule, or what its drop folder needs, and says where to look."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect.server.schemas.schedules import CronSchedule
+
+from flows.deployments import Registered, parse_cron, register_runs, register_schedule
+from flows.prefect_api import prefect_client
+from flows.submit import check_deployable
+from pipelines.job import Job, ModelSource
+from pipelines.job_file import load_job
+
+_SHOWN_TIMES = 3
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What was registered, in lines for a person and names for a program."""
+
+    job: str
+    work_pool: str
+    schedule: Registered | None
+    next_runs: tuple[str, ...]
+    listen_command: str | None
+    page: str | None
+
+    @property
+    def worker_command(self) -> str:
+        """What must run, on every machine that is to do the work."""
+        return f"prefect worker start --pool {shlex.quote(self.work_pool)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "job": self.job,
+            "work_pool": self.work_pool,
+            "deployment": self.schedule.name if self.schedule else None,
+            "next_runs": self.next_runs,
+            "page": self.page,
+            "worker_command": self.worker_command,
+            "listen_command": self.listen_command,
+        }
+
+    def as_lines(self) -> list[str]:
+        """Where to look and what to start."""
+        lines = []
+        if self.schedule:
+            lines.append(f"schedule  {self.schedule.name}; next at {', '.join(self.next_runs)} UTC")
+            lines.append("          the job is kept with the schedule: after a change of the file, deploy it again")
+        lines.append(f"look      {self.page}")
+        lines.append(f"worker    {self.worker_command}   must be running somewhere")
+        if self.schedule:
+            lines.append(f"now       prefect deployment run {shlex.quote(self.schedule.name)}")
+        if self.listen_command:
+            lines.append(f"listen    {self.listen_command}   must be running somewhere")
+        return lines
+
+
+def deploy_job(path: Path, cron: str | None, watch: str | None, work_pool: str) -> Deployed:
+    """Register what runs the job by itself; again, to update it.
+
+    Args:
+        path: the job file.
+        cron: start the next run of the job's series at these times, in UTC.
+        watch: the drop folder for whose files runs are to be started.
+        work_pool: whose workers do it; made if it is missing.
+
+    Raises:
+        JobError: with every problem of the job; nothing is registered.
+        ServiceError: no Prefect server can be reached.
+    """
+    job = _with_absolute_places(load_job(path))
+    check_deployable(job)
+    schedule = parse_cron(cron) if cron else None
+    with prefect_client() as client:
+        runs = register_runs(client, work_pool)
+        series = register_schedule(client, job, schedule, work_pool) if schedule else None
+    listen = f"pipeline listen {shlex.quote(watch)} --job {shlex.quote(str(path))} --prefect" if watch else None
+    times = _next_times(schedule.cron) if schedule else ()
+    return Deployed(job.name, work_pool, series, times, listen, (series or runs).url)
+
+
+def _next_times(cron: str) -> tuple[str, ...]:
+    dates = asyncio.run(CronSchedule(cron=cron, timezone="UTC").get_dates(_SHOWN_TIMES))
+    return tuple(f"{date:%Y-%m-%d %H:%M}" for date in dates)
+
+
+def _with_absolute_places(job: Job) -> Job:
+    """A worker runs elsewhere: what the job names relative to here must be named from the root."""
+    places: dict[str, Any] = {"input": _absolute(job.input), "output": _absolute(job.output)}
+    if job.evaluation and job.evaluation.gold_file:
+        places["evaluation"] = job.evaluation.model_copy(update={"gold_file": _absolute(job.evaluation.gold_file)})
+    if isinstance(job.model, ModelSource) and Path(job.model.source).is_dir():
+        places["model"] = job.model.model_copy(update={"source": _absolute(job.model.source)})
+    return job.model_copy(update=places)
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else os.path.abspath(os.path.expanduser(place))

@@ -1,0 +1,1 @@
+"""The drop folder: files that arrive start runs."""

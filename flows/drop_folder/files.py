@@ -1,0 +1,108 @@
+"""A file in a drop folder, and the claim on it: record types and names, nothing that touches a store."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.documents.readers import READERS
+from pipelines.documents.sources import COMPRESSIONS
+from pipelines.job import Job
+
+JOB_FILE_SUFFIX = ".job.yaml"
+FOLDER_JOB_FILE = f"folder{JOB_FILE_SUFFIX}"
+_NOT_INPUT = (JOB_FILE_SUFFIX, ".part", ".tmp")  # jobs, and uploads under way
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """One version of one file.
+
+    ``version_id`` is there where the bucket keeps versions: the same content sent again is then another version.
+    """
+
+    key: str
+    uri: str
+    size_bytes: int
+    e_tag: str
+    version_id: str | None
+    # Told to the millisecond by a listing and to the second by a look: it does not make another version.
+    written_at: datetime = field(compare=False)
+
+    @property
+    def listing_id(self) -> str:
+        """Names key and content: all that a listing tells about a version."""
+        return f"drp_{_digest(self.uri, self.e_tag)}"
+
+    @property
+    def claim_id(self) -> str:
+        """Names the version; the same for every listener and every announcement."""
+        return f"{self.listing_id}-{_digest(self.version_id)}" if self.version_id else self.listing_id
+
+
+class Claim(BaseModel):
+    """What was decided about a version: which run it starts. Made once; everything after it can be done again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    e_tag: str
+    version_id: str | None
+    size_bytes: int
+    job_file: str
+    job: Job
+    run_id: str
+
+    @classmethod
+    def on(cls, file: DroppedFile, job: Job, job_file: str) -> Claim:
+        """The claim on a file that ``job`` is to be done for."""
+        return cls(
+            file=file.uri,
+            e_tag=file.e_tag,
+            version_id=file.version_id,
+            size_bytes=file.size_bytes,
+            job_file=job_file,
+            job=job,
+            run_id=f"run_{job.name}_{_digest(file.claim_id)}",
+        )
+
+
+def is_input(path: str) -> bool:
+    """Whether a path below the drop folder is a file to take; hidden files, as everywhere, are not."""
+    is_hidden = any(part.startswith((".", "_")) for part in path.split("/"))
+    return bool(path) and not path.endswith("/") and not is_hidden and not path.lower().endswith(_NOT_INPUT)
+
+
+def problem_of(file: DroppedFile) -> str | None:
+    """Why a file cannot be read, as far as its name and size tell."""
+    if file.size_bytes == 0:
+        return "is empty; send it again with its content"
+    if _plain_name(file.key.lower()).suffix not in READERS:
+        return f"is of a type that cannot be read; supported: {', '.join(READERS)} ({', '.join(COMPRESSIONS)})"
+    return None
+
+
+def job_files(path: str) -> list[str]:
+    """Where the job of a file may lie, the nearest first; paths below the drop folder.
+
+    For ``a/b/mails.jsonl.gz``: ``a/b/mails.jsonl.gz.job.yaml``, ``a/b/mails.job.yaml``, ``a/b/folder.job.yaml``,
+    ``a/folder.job.yaml``, ``folder.job.yaml``. Only these names: any other would take a listing for every file.
+    """
+    parents = PurePosixPath(path).parents
+    own = [f"{path}{JOB_FILE_SUFFIX}", str(_plain_name(path).with_suffix("")) + JOB_FILE_SUFFIX]
+    return list(dict.fromkeys([*own, *(str(parent / FOLDER_JOB_FILE) for parent in parents)]))
+
+
+def _plain_name(path: str) -> PurePosixPath:
+    """Without the ending of a compression."""
+    name = PurePosixPath(path)
+    return name.with_suffix("") if name.suffix.lower() in COMPRESSIONS else name
+
+
+def _digest(*parts: str) -> str:
+    """80 bits: among ten million files, two alike are less likely than one in ten billion."""
+    return hashlib.blake2b("\x00".join(parts).encode(), digest_size=10).hexdigest()

@@ -1,0 +1,195 @@
+"""A drop folder in its store: the files in it, and what the listener writes beside them.
+
+    status/_claims/<claim>.json          which run a version starts; created once
+    status/_started/<claim>.json         that the run was started: nothing is left to do for this version
+    status/<key>.json                    for people: leads from a file to its run
+    rejected/<key>.rejected.json         for people: why a file was not taken, and what to do
+
+On S3 these lie at the top of the bucket, so that a notification on the drop folder's prefix does not announce them, and
+listeners on overlapping prefixes share their claims. Beside a local folder's files they lie in that folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import obstore
+
+from flows.drop_folder.files import Claim, DroppedFile, is_input
+from pipelines.errors import JobError, StoreError
+from pipelines.store.objects import Store
+
+_STATUS, _REJECTED = "status", "rejected"
+_CLAIMS, _STARTED = f"{_STATUS}/_claims", f"{_STATUS}/_started"
+_README = f"{_STATUS}/_README.txt"
+_README_TEXT = b"""Written by `pipeline listen`. One JSON file for each file that was taken, leading to its run.
+_claims/ and _started/ are the listener's memory: what is deleted there is taken again.
+"""
+
+
+class Inbox:
+    """The files below a local folder or an ``s3://bucket/prefix``."""
+
+    def __init__(self, location: str) -> None:
+        """Open the folder; nothing is asked of the store yet.
+
+        Raises:
+            JobError: it is no local folder and no S3 location, or one that the listener writes to itself.
+        """
+        self.is_local = not location.startswith("s3://")
+        if self.is_local:
+            root, self._prefix = _local_folder(location), ""
+            self.bucket = None
+        else:
+            self.bucket, _, prefix = location.removeprefix("s3://").strip("/").partition("/")
+            if prefix.split("/", 1)[0] in (_STATUS, _REJECTED):
+                problem = f"FOLDER: '{location}' is where a listener writes to; name the folder with the files"
+                raise JobError([problem], "the command")
+            root, self._prefix = f"s3://{self.bucket}", prefix.rstrip("/")
+        self._store = _InboxStore(root)
+        self.location = self._store.uri(self._prefix).rstrip("/")
+
+    def check(self) -> None:
+        """Try what the listener will do all day.
+
+        Raises:
+            StoreError: the folder is not there, or may not be listed or written to.
+        """
+        next(self._store.entries(self._prefix), None)
+        self._store.create(_README, _README_TEXT)
+
+    def files(self) -> Iterator[DroppedFile]:
+        """Every file to take, in no promised order; listings tell no version ids."""
+        for entry in self._store.entries(self._prefix):
+            if self.is_input(entry["path"]):
+                yield self._file(entry)
+
+    def is_input(self, key: str) -> bool:
+        """Whether the key is one of a file to take, by its name."""
+        if not key.startswith(f"{self._prefix}/" if self._prefix else ""):
+            return False
+        return key.split("/", 1)[0] not in (_STATUS, _REJECTED) and is_input(self.path_of(key))
+
+    def contains(self, place: str) -> bool:
+        """Whether a local path or S3 location lies in the drop folder."""
+        if self.is_local != (not place.startswith("s3://")):
+            return False
+        if not self.is_local:
+            return f"{place.rstrip('/')}/".startswith(f"{self.location}/")
+        return Path(urlsplit(place).path).resolve().is_relative_to(Path(self.location).resolve())
+
+    def path_of(self, key: str) -> str:
+        """The key relative to the drop folder."""
+        return key[len(self._prefix) :].lstrip("/")
+
+    def look(self, key: str) -> DroppedFile | None:
+        """The version that is there now, if any."""
+        entry = self._store.entry(key)
+        return self._file(entry) if entry else None
+
+    def read(self, path: str) -> bytes | None:
+        """The object at a path relative to the drop folder."""
+        return self._store.read_if_exists(self._key(path))
+
+    def uri(self, path: str) -> str:
+        """What a person can open."""
+        return self._store.uri(self._key(path))
+
+    def claim(self, file: DroppedFile) -> Claim | None:
+        """The claim on a version, if it is claimed."""
+        committed = self._store.read_if_exists(f"{_CLAIMS}/{file.claim_id}.json")
+        return Claim.model_validate_json(committed) if committed else None
+
+    def make_claim(self, file: DroppedFile, claim: Claim) -> Claim:
+        """Claim a version; the claim that counts, which may be another listener's."""
+        key = f"{_CLAIMS}/{file.claim_id}.json"
+        self._store.create(key, claim.model_dump_json().encode())
+        return Claim.model_validate_json(self._store.read(key))
+
+    def is_started(self, file: DroppedFile) -> bool:
+        """Whether nothing is left to do for this version."""
+        return self._store.exists(f"{_STARTED}/{file.claim_id}.json")
+
+    def started(self) -> Iterator[str]:
+        """Listing ids of the versions whose runs were started."""
+        for key in self._store.list(_STARTED):
+            yield key.rsplit("/", 1)[1].removesuffix(".json").partition("-")[0]
+
+    def mark_started(self, file: DroppedFile, status: dict[str, Any]) -> None:
+        """Leave the way to the run beside the file, then note that nothing is left to do."""
+        self._store.replace(f"{_STATUS}/{file.key}.json", _json(status))
+        rejection = self._rejection(file.key)
+        if self._store.exists(rejection):  # of an earlier try, with another job file
+            self._store.remove(rejection)
+        self._store.create(f"{_STARTED}/{file.claim_id}.json", _json({"run": status["run"]}))
+
+    def reject(self, file: DroppedFile, problems: list[str], next_step: str) -> None:
+        """Say why a version was not taken; it may be taken another time."""
+        content = {"file": file.uri, "e_tag": file.e_tag, "problems": problems, "next": next_step}
+        self._store.replace(self._rejection(file.key), _json(content))
+
+    def _rejection(self, key: str) -> str:
+        return f"{_REJECTED}/{key}.rejected.json"
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}/{path}" if self._prefix else path
+
+    def _file(self, entry: obstore.ObjectMeta) -> DroppedFile:
+        version = entry.get("version")
+        return DroppedFile(
+            key=entry["path"],
+            uri=self._store.uri(entry["path"]),
+            size_bytes=entry["size"],
+            e_tag=(entry["e_tag"] or "").strip('"'),
+            version_id=None if version in (None, "null") else version,  # "null": written while versions were not kept
+            written_at=entry["last_modified"],
+        )
+
+
+def _local_folder(location: str) -> str:
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file"):
+        problem = f"FOLDER: '{location}' is of an unknown kind; give a local folder or an s3:// prefix"
+        raise JobError([problem], "the command")
+    folder = Path(parts.path if parts.scheme else location).expanduser().absolute()
+    if not folder.is_dir():
+        raise JobError([f"FOLDER: no folder '{folder}'; create it or mend the path"], "the command")
+    return str(folder)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+class _InboxStore(Store):
+    """A store that others write to as well: objects there have versions, and reports on them are replaced."""
+
+    def entries(self, prefix: str) -> Iterator[obstore.ObjectMeta]:
+        """Every object below the folder ``prefix``."""
+        with self._errors("list", prefix):
+            for batch in obstore.list(self._objects, prefix=prefix or None):
+                yield from batch
+
+    def entry(self, key: str) -> obstore.ObjectMeta | None:
+        """What there is to know about an object, without its content."""
+        try:
+            with self._errors("read", key):
+                return obstore.head(self._objects, key)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise StoreError(f"'{self.uri(key)}' cannot be read under this name ({error}); rename it") from error
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object, whatever was there."""
+        with self._errors("write", key):
+            obstore.put(self._objects, key, data)
+
+    def remove(self, key: str) -> None:
+        """Delete an object."""
+        with self._errors("delete", key):
+            obstore.delete(self._objects, key)

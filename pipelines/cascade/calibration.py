@@ -1,0 +1,148 @@
+"""From labels bought of Claude to a calibrated confidence, and how far that can be relied on.
+
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number, so a few dozen labels settle it, and the order of
+items never changes. What is reported of it is cross-fitted: no label is judged by a map that it helped to fit. Use the
+labels of the pilot and of the certifying sample; those of escalated items are the doubtful ones, and would tilt it.
+"Right" means: as Claude answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_LEAST_LABELS = 50
+_LEAST_OF_EACH = 5  # right and wrong ones; without both, any certainty fits as well as any other
+_FOLDS = 5
+_BINS = 10
+_SHARPEST, _FLATTEST = 0.05, 20.0  # temperatures
+_BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Items of about the same confidence."""
+
+    items: int
+    mean_confidence: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against agreement. The error is the mean gap of the bins, each by its share of the items."""
+
+    bins: tuple[Bin, ...]
+    expected_calibration_error: float
+    brier: float
+
+
+@dataclass(frozen=True)
+class LabelAgreement:
+    """How often Claude agreed where the engine gave this answer."""
+
+    label: int
+    items: int
+    agreement: float
+    mean_confidence: float | None
+
+
+@dataclass(frozen=True)
+class FittedTemperature:
+    """The map, or why there is none; then the reliability is missing too."""
+
+    temperature: float | None
+    reason: str | None
+    fitted_on: int
+    reliability: Reliability | None  # cross-fitted
+    raw_reliability: Reliability | None
+    by_label: tuple[LabelAgreement, ...]
+
+
+def fit_temperature(label_logprobs: FloatArray, claude: IntArray, seed: int) -> FittedTemperature:
+    """Fit to the items that Claude gave one of the labels.
+
+    Args:
+        label_logprobs: shape [items, labels], as the engine gave them.
+        claude: shape [items], the number of the label that Claude gave.
+        seed: of the folds.
+    """
+    answer = np.argmax(label_logprobs, axis=1) if len(claude) else np.zeros(0, np.int64)
+    is_right = answer == claude
+    reason = _too_few(is_right)
+    if reason is not None:
+        return FittedTemperature(None, reason, len(claude), None, None, _by_label(answer, is_right, None))
+    confidence = np.empty(len(claude))
+    fold = np.argsort(np.argsort(np.random.PCG64(seed).random_raw(len(claude)))) % _FOLDS
+    for number in range(_FOLDS):
+        is_out = fold == number
+        temperature = _best_temperature(label_logprobs[~is_out], claude[~is_out])
+        confidence[is_out] = calibrated_confidence(label_logprobs[is_out], temperature)
+    return FittedTemperature(
+        temperature=_best_temperature(label_logprobs, claude),
+        reason=None,
+        fitted_on=len(claude),
+        reliability=measure_reliability(confidence, is_right),
+        raw_reliability=measure_reliability(calibrated_confidence(label_logprobs, 1.0), is_right),
+        by_label=_by_label(answer, is_right, confidence),
+    )
+
+
+def measure_reliability(confidence: FloatArray, is_right: NDArray[np.bool_]) -> Reliability:
+    """In bins of equally many items; at least one item is needed."""
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, _BINS) if len(part)]
+    bins = tuple(Bin(len(part), float(confidence[part].mean()), float(is_right[part].mean())) for part in parts)
+    gap = sum(one.items * abs(one.mean_confidence - one.agreement) for one in bins) / len(confidence)
+    return Reliability(bins, gap, float(np.mean((confidence - is_right) ** 2)))
+
+
+def _too_few(is_right: NDArray[np.bool_]) -> str | None:
+    labels, right = len(is_right), int(is_right.sum())
+    if labels < _LEAST_LABELS:
+        return f"only {labels} labels; {_LEAST_LABELS} are needed"
+    if min(right, labels - right) < _LEAST_OF_EACH:
+        return f"Claude agreed with {right} of {labels}; at least {_LEAST_OF_EACH} of each kind are needed"
+    return None
+
+
+def _best_temperature(label_logprobs: FloatArray, claude: IntArray) -> float:
+    """Of most likelihood: the likelihood is concave in the inverse temperature, so its slope is bisected."""
+    claimed = label_logprobs[np.arange(len(claude)), claude]
+    low, high = np.log(1 / _FLATTEST), np.log(1 / _SHARPEST)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        shares = _softmax(np.exp(middle) * label_logprobs)
+        if float(((shares * label_logprobs).sum(axis=1) - claimed).sum()) > 0:
+            high = middle
+        else:
+            low = middle
+    return float(np.exp(-(low + high) / 2))
+
+
+def calibrated_confidence(label_logprobs: FloatArray, temperature: float) -> FloatArray:
+    """Of each item's best label; shape [items]."""
+    confidence: FloatArray = _softmax(label_logprobs / temperature).max(axis=1)
+    return confidence
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: FloatArray = odds / odds.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _by_label(
+    answer: IntArray, is_right: NDArray[np.bool_], confidence: FloatArray | None
+) -> tuple[LabelAgreement, ...]:
+    rows = []
+    for label in np.unique(answer).tolist():
+        own = answer == label
+        mean = None if confidence is None else float(confidence[own].mean())
+        rows.append(LabelAgreement(label, int(own.sum()), float(is_right[own].mean()), mean))
+    return tuple(rows)

@@ -1,0 +1,53 @@
+"""rule.json: what decided which of the engine's answers stand, on what labels, and for exactly which run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.cascade.audit import Audit
+from pipelines.cascade.calibration import FittedTemperature
+from pipelines.cascade.rule.budget import Reached
+from pipelines.cascade.rule.target import Settled
+
+
+class Fingerprints(BaseModel):
+    """What the rule and the confidence hold for, and nothing else."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    model_revision: str
+    prompt: str
+    labels: tuple[str, ...]
+    asked: tuple[str, ...]  # the Claude models, in the order in which they were asked
+    versions: dict[str, str]
+
+
+class RuleRecord(BaseModel):
+    """Committed once, after the decisions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dial: str
+    target: float | None
+    assurance: float
+    # With the assurance, at least this share of the items agrees with Claude; None where nothing was certified.
+    agreement_lower: float | None
+    statement: str
+    stopped_by: str | None
+    certificate: dict[str, Any] | None
+    reached: dict[str, Any] | None
+    audit: dict[str, Any] | None
+    calibration: dict[str, Any]
+    fingerprints: Fingerprints
+
+
+def as_json(outcome: Settled | Reached | Audit | FittedTemperature | None) -> dict[str, Any] | None:
+    """The numbers of an outcome; arrays over items are left out."""
+    if outcome is None:
+        return None
+    facts = outcome.certificate if isinstance(outcome, Settled) else outcome
+    return {name: value for name, value in asdict(facts).items() if name != "is_accepted"}

@@ -1,0 +1,121 @@
+"""A run told from its start: which message batches it asked, and what was known after each.
+
+A rule is a generator of `Ask`; taking its next step says that every item of the last batch now has its place in the
+labels filled. The history shows it the labels of its own batches so far and no others, even when more are known by
+now. So the same scores, seed and labels always tell the same story, and a run that was killed asks the very items that
+it would have asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from pipelines.cascade.rule.doubt import BoolArray, Doubt, FloatArray, IntArray
+from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels, Scored
+
+Stage = Literal["pilot", "certify", "escalate"]
+End = TypeVar("End")
+
+_PILOT_SHARE, _PILOT_LEAST, _PILOT_MOST = 0.04, 30, 80  # twice or half of it changes what is kept by less than 0.3 %
+_PILOT_SHARE_OF_MANY = 0.001  # many items repay what many labels teach of many answers
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A message batch, most doubtful first where that is known. Items that carry a label already need no asking."""
+
+    stage: Stage
+    round: int  # from 1: message batches that wait for each other
+    items: IntArray
+
+
+def first_unfinished(steps: Generator[Ask, None, End], labels: Labels) -> Ask | End:
+    """The first batch with an item that nobody has labelled; where there is none, how the rule ended."""
+    while True:
+        try:
+            ask = next(steps)
+        except StopIteration as end:
+            ended: End = end.value
+            return ended
+        if (labels[ask.items] == UNASKED).any():
+            return ask
+
+
+def finished_batches(steps: Generator[Ask, None, End], labels: Labels) -> list[Ask]:
+    """The batches before that one."""
+    finished = []
+    for ask in steps:
+        if (labels[ask.items] == UNASKED).any():
+            break
+        finished.append(ask)
+    return finished
+
+
+def pilot_size(items: int) -> int:
+    """How many labels the first curve is fitted to."""
+    few = np.clip(_PILOT_SHARE * items, _PILOT_LEAST, _PILOT_MOST)
+    return min(int(max(few, _PILOT_SHARE_OF_MANY * items)), items)
+
+
+def pilot_items(scored: Scored, count: int) -> IntArray:
+    """One item by chance from each of ``count`` equal slices of the ranking."""
+    edges = np.linspace(0, len(scored), count + 1).astype(np.int64)
+    within = scored.chance("pilot")[:count] / 2.0**64
+    return scored.order[edges[:-1] + (within * np.diff(edges)).astype(np.int64)]
+
+
+class History:
+    """What is known at one point of a run."""
+
+    def __init__(self, scored: Scored, labels: Labels) -> None:
+        if labels.shape != scored.confidence.shape:
+            raise ValueError(f"{len(scored)} items need as many labels; there are {labels.size}")
+        self.scored = scored
+        self.is_known = np.zeros(len(scored), np.bool_)
+        self.rounds = 0
+        self._labels = labels
+        self._fitted: tuple[int, Doubt] | None = None
+
+    def ask(self, stage: Stage, items: IntArray) -> Ask:
+        """Make a batch of the items; to be yielded at once."""
+        self.is_known[items] = True
+        self.rounds += 1
+        return Ask(stage, self.rounds, items)
+
+    def unknown(self) -> IntArray:
+        """Items of no batch so far, least doubtful first."""
+        return self.by_doubt(np.flatnonzero(~self.is_known))
+
+    def is_wrong(self, items: IntArray) -> BoolArray:
+        """Whether each is known to be wrong, or to stay without an answer."""
+        return self.is_known[items] & (self._labels[items] > AGREES)
+
+    def wrong(self, items: IntArray) -> int:
+        """How many are."""
+        return int(self.is_wrong(items).sum())
+
+    def curve(self) -> Doubt:
+        """Fitted to all that is known."""
+        if self._fitted is None or self._fitted[0] != self.rounds:
+            have = np.flatnonzero(self.is_known)
+            rank, codes = self.scored.rank[have], self.scored.codes[have]
+            fit = Doubt.fit(rank, codes, self.is_wrong(have), int(self.scored.codes.max(initial=0)) + 1)
+            self._fitted = self.rounds, fit
+        return self._fitted[1]
+
+    def doubts(self, items: IntArray) -> FloatArray:
+        """P(wrong) of each, as far as is known."""
+        return self.curve().probability(self.scored.rank[items], self.scored.codes[items])
+
+    def by_doubt(self, items: IntArray) -> IntArray:
+        """Least doubtful first; of equal doubt, the surer, and of equally sure, as chance has set."""
+        order: IntArray = np.lexsort((self.scored.place[items], self.doubts(items)))
+        return items[order]
+
+    def draw(self, pool: IntArray, size: int) -> IntArray:
+        """Uniformly and without replacement; a larger sample holds the smaller one."""
+        return pool[np.argsort(self.scored.chance("certify")[pool])[:size]]

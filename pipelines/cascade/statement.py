@@ -1,0 +1,97 @@
+"""The guarantee in plain words: what was promised, what was certified, on how many labels, what it does not cover."""
+
+from __future__ import annotations
+
+from pipelines.cascade.audit import Audit
+from pipelines.cascade.rule.budget import Reached
+from pipelines.cascade.rule.target import Settled, Target
+
+NOT_COVERED = (
+    "Agreement with Claude is not truth: where Claude is wrong, so is the promise's yardstick. It covers the items of "
+    "this run that may be sent to Claude, as Claude answered in this run: not items withheld by policy or failed, not "
+    "findings that the engine never made, and not later data."
+)
+
+
+def state_target(promise: Target, settled: Settled, audit: Audit | None = None) -> str:
+    """Of a run that kept to its target."""
+    facts, kept = settled.certificate, int(settled.is_accepted.sum())
+    promised = (
+        f"Promised: agreement with Claude on at least {_percent(promise.target)} of {_count(facts.items, 'item')}, "
+        f"so at most {facts.allowed_wrong:,} may differ, with {_percent(promise.assurance)} assurance."
+    )
+    if facts.prefix:
+        sample = f"{facts.prefix_drawn:,} drawn at random among the {facts.prefix:,} least doubtful held "
+        certified = (
+            f"Certified: {sample}{facts.prefix_wrong:,} wrong, which shows at most "
+            f"{facts.allowed_wrong + facts.credit:,} wrong there; {facts.found:,} of them were found and put right."
+        )
+    else:
+        certified = f"Certified: {_kept(kept)}, no more than may differ, so the promise holds whatever they are."
+    bought = facts.items - kept
+    labels = (
+        f"Labels: {bought:,} in {_count(facts.rounds, 'message batch', 'message batches')}, of which {facts.pilot:,} "
+        f"to learn where the engine errs and {facts.sample:,} to certify; the {kept:,} others keep the engine's answer."
+    )
+    return "\n".join([promised, certified, labels, *_audited(promise, audit), f"Not covered: {NOT_COVERED}"])
+
+
+def state_stopped(promise: Target | None, why: str, reached: Reached | None, accepted: int, held: int) -> str:
+    """Of a run that was stopped before every item had been asked that had to be."""
+    wanted = f"agreement with Claude on at least {_percent(promise.target)} of the items" if promise else "nothing"
+    lines = [f"Promised: {wanted}. Not kept: the run was stopped first ({why})."]
+    if promise and reached and reached.agreement_lower is not None:
+        lines.append(
+            f"Certified: were the engine's answers taken for all {accepted + held:,} items that Claude did not answer, "
+            f"at least {_floor_percent(reached.agreement_lower)} of {_count(reached.items, 'item')} would agree with "
+            f"Claude, with {_percent(promise.assurance)} assurance."
+        )
+    else:
+        lines.append("Certified: nothing.")
+    lines.append(f"Rows: {accepted:,} keep the engine's answer; {held:,} are held for review, with it beside them.")
+    return "\n".join([*lines, f"Not covered: {NOT_COVERED}"])
+
+
+def state_reached(assurance: float, reached: Reached) -> str:
+    """Of a run that a budget ended."""
+    kept = int(reached.is_accepted.sum())
+    promised = "Promised: nothing about quality; the budget decided how many items were asked."
+    if reached.agreement_lower is None:
+        certified = f"Certified: nothing; {reached.reason}."
+    else:
+        certified = (
+            f"Certified: agreement with Claude on at least {_floor_percent(reached.agreement_lower)} of "
+            f"{_count(reached.items, 'item')}, with {_percent(assurance)} assurance."
+        )
+    labels = (
+        f"Labels: {reached.items - kept:,} in {_count(reached.rounds, 'message batch', 'message batches')}, of which "
+        f"{reached.sample:,} drawn at random to certify; the {kept:,} others keep the engine's answer."
+    )
+    return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
+
+
+def _audited(promise: Target, audit: Audit | None) -> list[str]:
+    if audit is None or not audit.sample:
+        return []
+    return [
+        f"Audit: of {audit.sample:,} accepted items drawn at random afterwards, Claude answered {audit.sample_wrong:,} "
+        f"otherwise; so at least {_floor_percent(audit.agreement_lower)} of the {audit.accepted:,} accepted agree, "
+        f"with {_percent(promise.assurance)} assurance. These {audit.sample:,} now carry Claude's answer."
+    ]
+
+
+def _kept(kept: int) -> str:
+    return "no item keeps the engine's answer" if not kept else f"only {_count(kept, 'item')} kept unasked"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.10g} %"
+
+
+def _floor_percent(share: float) -> str:
+    """A lower limit is never rounded up."""
+    return f"{int(1000 * share) / 10:.1f} %"
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

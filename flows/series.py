@@ -91,7 +91,7 @@ class Series:
         )
         self._store.create(layout.series_files(claim.token), to_arrow(sources_table(new)))
         is_new = self._store.create(layout.series_claim(number), claim.model_dump_json().encode())
-        return Claimed(self._prepare(self._claim(number)), is_new)
+        return Claimed(self._prepare(claim, new) if is_new else self._prepare(self._claim(number)), is_new)
 
     def _newest(self) -> Claim | None:
         number = max(map(layout.number_of, self._store.list(layout.SERIES_CLAIMS)), default=None)
@@ -100,8 +100,8 @@ class Series:
     def _claim(self, number: int) -> Claim:
         return Claim.model_validate_json(self._store.read(layout.series_claim(number)))
 
-    def _files(self, claim: Claim) -> list[SourceFile]:
-        return sources_of(from_arrow(self._store.read(layout.series_files(claim.token))))
+    def _files(self, claim: Claim) -> pa.Table:
+        return from_arrow(self._store.read(layout.series_files(claim.token)))
 
     def _is_done(self, claim: Claim) -> bool:
         if self._store.exists(layout.series_done(claim.number)):
@@ -114,8 +114,8 @@ class Series:
     def _run_store(self, claim: Claim) -> Store:
         return Store(f"{self._job.output.rstrip('/')}/{claim.run_id}")
 
-    def _prepare(self, claim: Claim) -> Run:
-        """The claimed run, opened; committed first, if its claimer has not come to it.
+    def _prepare(self, claim: Claim, sources: list[SourceFile] | None = None) -> Run:
+        """The claimed run, opened; committed first, over ``sources`` or its list, if its claimer has not come to it.
 
         A run that has begun goes on with the job it was begun with, whatever the job file says by now.
         """
@@ -125,7 +125,7 @@ class Series:
                 return open_run(store.root)
             begun = store.read_if_exists(layout.JOB)
             job = Job.model_validate(yaml.safe_load(begun)) if begun else self._job
-            return prepare_run(job, self._files(claim), claim.run_id, is_frozen=True)
+            return prepare_run(job, sources or sources_of(self._files(claim)), claim.run_id, is_frozen=True)
         except JobError as error:
             where = self._store.uri(layout.series_claim(claim.number))
             way_out = (

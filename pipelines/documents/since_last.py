@@ -7,6 +7,7 @@ known by its URI and version, never by a time: one that arrives late, with an ol
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ SOURCES = pa.schema(_SOURCE_FIELDS)
 
 # 16 bytes for each file version: two of a hundred million agree by chance once in 10^22 series.
 _DIGEST = pa.binary(16)
+_ROWS_AT_ONCE = 65_536  # a million Python strings at a time would be felt
 TAKEN = pa.schema([pa.field("digest", _DIGEST, nullable=False)])
 
 
@@ -43,9 +45,11 @@ def sources_of(table: pa.Table) -> list[SourceFile]:
     ]
 
 
-def taken_of(sources: Iterable[SourceFile]) -> pa.Table:
-    """What is remembered of files that a run has taken: a table of schema `TAKEN`."""
-    return pa.Table.from_arrays([_digests(sources)], schema=TAKEN)
+def taken_of(sources: pa.Table) -> pa.Table:
+    """What is remembered of a list of files that a run has taken: a table of schema `TAKEN`."""
+    batches = sources.select(["uri", "version"]).to_batches(max_chunksize=_ROWS_AT_ONCE)
+    pairs = (zip(batch["uri"].to_pylist(), batch["version"].to_pylist(), strict=True) for batch in batches)
+    return pa.Table.from_arrays([_digests(itertools.chain.from_iterable(pairs))], schema=TAKEN)
 
 
 def merge_taken(tables: Iterable[pa.Table]) -> pa.Table:
@@ -58,12 +62,11 @@ def merge_taken(tables: Iterable[pa.Table]) -> pa.Table:
 
 def not_taken(sources: Sequence[SourceFile], taken: pa.Table) -> list[SourceFile]:
     """The files whose present version is not among the taken ones, in the given order."""
-    is_taken = pc.is_in(_digests(sources), value_set=taken["digest"].combine_chunks())
+    digests = _digests((source.uri, source.version) for source in sources)
+    is_taken = pc.is_in(digests, value_set=taken["digest"].combine_chunks())
     return [source for source, known in zip(sources, is_taken.to_pylist(), strict=True) if not known]
 
 
-def _digests(sources: Iterable[SourceFile]) -> pa.Array[pa.Scalar[pa.FixedSizeBinaryType]]:
-    digests = [
-        hashlib.blake2b(f"{source.uri}\x00{source.version}".encode(), digest_size=16).digest() for source in sources
-    ]
+def _digests(versions: Iterable[tuple[str | None, str | None]]) -> pa.Array[pa.Scalar[pa.FixedSizeBinaryType]]:
+    digests = [hashlib.blake2b(f"{uri}\x00{version}".encode(), digest_size=16).digest() for uri, version in versions]
     return pa.array(digests, _DIGEST)

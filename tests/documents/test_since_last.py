@@ -24,7 +24,7 @@ def test_a_list_comes_back_as_it_was(sources: list[SourceFile]) -> None:
 
 @given(files, st.lists(files, max_size=4))
 def test_new_is_what_no_list_holds_in_this_version(present: list[SourceFile], earlier: list[list[SourceFile]]) -> None:
-    taken = merge_taken(taken_of(sources) for sources in earlier)
+    taken = merge_taken(taken_of(sources_table(sources)) for sources in earlier)
     assert not_taken(present, taken) == [
         source for source in present if not any(source in sources for sources in earlier)
     ]
@@ -32,12 +32,12 @@ def test_new_is_what_no_list_holds_in_this_version(present: list[SourceFile], ea
 
 @given(st.lists(files, max_size=4))
 def test_the_union_does_not_depend_on_the_order(earlier: list[list[SourceFile]]) -> None:
-    tables = [taken_of(sources) for sources in earlier]
+    tables = [taken_of(sources_table(sources)) for sources in earlier]
     assert merge_taken(tables) == merge_taken(reversed(tables)) == merge_taken([merge_taken(tables), *tables])
 
 
 def test_late_and_changed_files_are_new_and_an_older_version_is_not() -> None:
-    taken = taken_of([file("a"), file("b"), file("b", "2")])
+    taken = taken_of(sources_table([file("a"), file("b"), file("b", "2")]))
     present = [file("a"), file("b"), file("c"), file("late", "1999"), file("a", "2")]
     assert not_taken(present, taken) == [file("c"), file("late", "1999"), file("a", "2")]
     assert not_taken(present, TAKEN.empty_table()) == present

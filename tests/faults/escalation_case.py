@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.dataset as dataset
+from numpy.typing import NDArray
 from rich.console import Console
 
 from flows import escalate, stages
@@ -50,8 +51,11 @@ SETTLE_SECONDS = 1.0
 POINTS = ("before POST", "after POST before id", "while polling", "while reading results", "while publishing")
 
 
-def prepare(folder: Path, items: int, **job_changes: Any) -> None:
-    """A planned run in ``folder/run``, with made-up predictions that leave every item doubtful, and an answer key."""
+def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_changes: Any) -> None:
+    """A planned run in ``folder/run``, with made-up predictions and an answer key.
+
+    They leave every item doubtful; those of an informed engine are right as often as it says that it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "documents.jsonl").open("w") as stream:
         for number in range(items):
@@ -77,11 +81,25 @@ def prepare(folder: Path, items: int, **job_changes: Any) -> None:
     for shard in range(plan.shards):
         ids = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id"])["item_id"]
         count = len(ids)
+        gold = from_arrow(run.store.read(layout.plan_part(shard)), ["gold_label"])["gold_label"].to_pylist()
         even = np.full((count, len(LABELS)), np.log(1 / len(LABELS)), np.float32)
+        logprobs = _informed(gold) if is_informed else even
         numbers = [np.full(count, value, np.int64) for value in (100, 64, 1, 4_000_000)]
-        run.store.create(layout.predictions_part(shard), to_arrow(prediction_table(ids, ShardScores(even, *numbers))))
-    stages.publish_scored(run, plan, quiet())
+        run.store.create(
+            layout.predictions_part(shard), to_arrow(prediction_table(ids, ShardScores(logprobs, *numbers)))
+        )
+    if run.facts.rule:
+        stages.publish_scored(run, plan, quiet())
     write_answer_key(run, folder / "answers.jsonl")
+
+
+def _informed(gold: list[str]) -> NDArray[np.float32]:
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.4, 1.0, len(gold))
+    answers = (np.array([LABELS.index(name) for name in gold]) + (random.random(len(gold)) > sure)) % len(LABELS)
+    shares = np.repeat(((1 - sure) / (len(LABELS) - 1))[:, None], len(LABELS), axis=1)
+    shares[np.arange(len(gold)), answers] = sure
+    return np.log(shares).astype(np.float32)
 
 
 def quiet() -> ProgressReporter:

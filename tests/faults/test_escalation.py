@@ -1,53 +1,33 @@
-"""Budget, tiers, cancelling, expiry, the account and the policy: real processes, the real SDK, a local service.
-
-Every process of a run is one of its own, made by a fork server: the libraries of tables and stores keep threads, so
-nothing here touches either in pytest's own process.
-"""
+"""Budget, tiers, cancelling, expiry, the account and the policy: real processes, the real SDK, a local service."""
 
 from __future__ import annotations
 
-import multiprocessing
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
-import pyarrow.dataset as dataset
 import pytest
 
-from flows.escalate import Escalated, Escalation, Stop
-from flows.run import open_run
-from flows.stages import PlanSummary
-from pipelines.costs.price_book import TokenUsage, price_book
+from flows.escalate import Escalated, Stop
 from pipelines.errors import ProviderError
 from pipelines.escalation.journal import Journal
-from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import AccountError, BatchProvider, Request
-from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import from_arrow
-from tests.faults.escalation_case import LABELS, MODEL, SETTLE_SECONDS, KilledAt, die, prepare, quiet
-from tests.infra.message_batches_server import Server
-from workers.claude import ClaudeBatches, connect
+from tests.faults.escalation_case import LABELS, MODEL, KilledAt, die
+from tests.faults.service_case import (
+    Prepare,
+    Row,
+    cancel,
+    client,
+    escalate,
+    escalation,
+    in_process,
+    of_route,
+    routes,
+)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Row = dict[str, Any]
 SECOND_MODEL = "claude-sonnet-4-6"
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
-
-
-def in_process(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Call ``work`` in a process that does nothing else; what it returns or raises comes back."""
-    with ProcessPoolExecutor(1, mp_context=_PROCESSES) as executor:
-        return executor.submit(partial(work, *arguments, **named)).result()
 
 
 # What the processes do
@@ -72,13 +52,6 @@ class Watched(KilledAt):
         return super().create(requests, token)
 
 
-class KilledAtDelete(KilledAt):
-    """A provider whose caller dies just before a batch is deleted."""
-
-    def delete(self, batch_id: str) -> None:
-        die()
-
-
 class Overtaken(KilledAt):
     """A provider whose caller is overtaken, with one batch sent, by another process that does all the rest."""
 
@@ -92,26 +65,8 @@ class Overtaken(KilledAt):
         return batch_id
 
 
-def escalation(root: str, provider: BatchProvider) -> Escalation:
-    run = open_run(root)
-    plan = PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
-    return Escalation(run, plan, PatientProvider(provider, time.sleep, longest_wait_seconds=0.05), quiet())
-
-
-def client(url: str) -> ClaudeBatches:
-    return ClaudeBatches(connect("key", url), "simulation", SETTLE_SECONDS)
-
-
-def escalate(root: str, url: str, *, wait: bool = True) -> Escalated:
-    return escalation(root, client(url)).run(wait=wait)
-
-
 def escalate_under(cap_usd: Decimal, root: str, url: str) -> Escalated:
     return escalation(root, Watched(client(url), root, cap_usd)).run(wait=True)
-
-
-def escalate_and_die_at_delete(root: str, url: str) -> None:
-    escalation(root, KilledAtDelete(client(url), "never")).run(wait=True)
 
 
 def escalate_and_die_before_collecting(root: str, url: str) -> None:
@@ -121,124 +76,6 @@ def escalate_and_die_before_collecting(root: str, url: str) -> None:
 
 def escalate_overtaken(root: str, url: str) -> None:
     escalation(root, Overtaken(client(url), root, url)).run(wait=True)
-
-
-def cancel(root: str) -> None:
-    Journal(Store(root)).cancel(datetime.now(UTC))
-
-
-def item_ids(root: str) -> list[str]:
-    """In the plan's order; one shard."""
-    ids: list[str] = from_arrow(Store(root).read(layout.plan_part(0)), ["item_id"])["item_id"].to_numpy().tolist()
-    return ids
-
-
-def rows_of(root: str) -> list[Row]:
-    """Every published row, in the order of the documents."""
-    rows = dataset.dataset(f"{root}/{layout.RESULTS}").to_table().to_pylist()
-    return sorted(rows, key=lambda row: int(row["document_id"].removeprefix("d")))
-
-
-def models_of(root: str) -> list[str]:
-    """The model that each chunk was sent to."""
-    journal = Journal(Store(root))
-    return [journal.state(chunk).draft.model for chunk in range(journal.chunks())]
-
-
-def answers_of(root: str) -> list[Row]:
-    """What the journal holds of answers."""
-    journal = Journal(Store(root))
-    tables = [journal.answers(chunk) for chunk in range(journal.chunks())]
-    return [row for table in tables if table is not None for row in table.to_pylist()]
-
-
-# What the tests see
-
-
-class Case:
-    """A prepared run, and the service that answers it."""
-
-    def __init__(self, folder: Path, server: Server) -> None:
-        self.folder, self.server, self.root = folder, server, str(folder / "run")
-
-    def escalate(self, *, wait: bool = True) -> Escalated:
-        return in_process(escalate, self.root, self.server.url, wait=wait)
-
-    def rows(self) -> list[Row]:
-        rows = in_process(rows_of, self.root)
-        ids = [row["item_id"] for row in rows]
-        assert len(set(ids)) == len(ids), "an item has two rows"
-        return rows
-
-    def item_ids(self) -> list[str]:
-        return in_process(item_ids, self.root)
-
-    def creates(self, status: int = 200) -> int:
-        log = self.server.control("log")["requests"]
-        return sum(
-            entry["method"] == "POST" and entry["path"] == "/v1/messages/batches" and entry["status"] == status
-            for entry in log
-        )
-
-    def sizes(self) -> list[int]:
-        """How many requests each batch that was taken had."""
-        log = self.server.control("log")["requests"]
-        return [
-            entry["requests"]
-            for entry in log
-            if (entry["method"], entry["path"], entry["status"]) == ("POST", "/v1/messages/batches", 200)
-        ]
-
-    def billed(self) -> dict[str, Decimal]:
-        """What the service bills for each item."""
-        models, costs = in_process(models_of, self.root), dict[str, Decimal]()
-        for custom_id, usage in self.server.control("billing")["custom_ids"].items():
-            _, chunk, item_id = custom_id.split("-")
-            assert usage["count"] == 1, "a request was answered twice"
-            tokens = TokenUsage(
-                usage["input_tokens"],
-                usage["ephemeral_5m_input_tokens"],
-                usage["ephemeral_1h_input_tokens"],
-                usage["cache_read_input_tokens"],
-                usage["output_tokens"],
-            )
-            cost = price_book().batch_cost(models[int(chunk)], tokens, datetime.now(UTC))
-            assert cost is not None
-            costs[item_id] = costs.get(item_id, Decimal(0)) + cost
-        return costs
-
-    def check_costs(self) -> None:
-        """Every row says what the service bills for its item, and what it does not bill is nothing."""
-        billed = self.billed()
-        assert {row["item_id"]: row["api_cost_usd"] for row in self.rows() if row["api_cost_usd"]} == billed
-
-
-Prepare = Callable[..., Case]
-
-
-@pytest.fixture
-def case(tmp_path: Path) -> Iterator[Prepare]:
-    """Prepare a run of ``items`` doubtful documents; ``options`` are the service's, the rest is the job's."""
-    servers: list[Server] = []
-
-    def make(items: int, *options: str, escalation: Row | None = None, **job: Any) -> Case:
-        given = {"model": MODEL, "provider": "simulation", "chunk_items": 10} | (escalation or {})
-        in_process(prepare, tmp_path, items, escalation=given, **job)
-        key = ("--answer-key", str(tmp_path / "answers.jsonl"), "--error-rate", "0")
-        servers.append(Server(tmp_path / "service", *key, *options))
-        return Case(tmp_path, servers[0])
-
-    yield make
-    for server in servers:
-        server.__exit__()
-
-
-def of_route(rows: list[Row], route: str) -> list[Row]:
-    return [row for row in rows if row["route"] == route]
-
-
-def routes(rows: list[Row]) -> dict[str, int]:
-    return {route: len(of_route(rows, route)) for route in sorted({row["route"] for row in rows})}
 
 
 def test_every_item_is_answered_by_the_gold_label_and_billed_once(case: Prepare) -> None:
@@ -490,74 +327,3 @@ def test_an_account_that_may_not_spend_pauses_the_run_and_loses_nothing(case: Pr
     assert run.escalate() == Escalated(is_done=True)
     assert routes(run.rows()) == {"escalated": 6}
     run.check_costs()
-
-
-# The policy, and what is kept where
-
-
-def contains(folder: Path, words: bytes) -> bool:
-    """Whether any file below the folder holds the words as they are."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert files
-    return any(words in path.read_bytes() for path in files)
-
-
-def text_of(number: int) -> str:
-    return f"Document number {number}:"
-
-
-def test_withheld_documents_never_reach_the_service(case: Prepare) -> None:
-    run = case(12, policy={"never_escalate": "label == 'billing'"})
-    assert run.escalate() == Escalated(is_done=True)
-    rows = run.rows()
-    assert routes(rows) == {"escalated": 8, "withheld": 4}
-    assert {row["gold_label"] for row in of_route(rows, "withheld")} == {"billing"}
-    with sqlite3.connect(run.folder / "service" / "state.sqlite") as db:
-        sent = "".join(params for (params,) in db.execute("SELECT params FROM requests"))
-    db.close()
-    for number in range(12):
-        is_withheld = number % 3 == 0
-        assert (text_of(number) in sent) is not is_withheld
-        assert contains(run.folder / "service", text_of(number).encode()) is not is_withheld
-
-
-def test_the_journal_holds_ids_and_no_text(case: Prepare) -> None:
-    run = case(12)
-    run.server.fault("process", "invalid_json", times=1)
-    assert run.escalate() == Escalated(is_done=True)
-    journal = run.folder / "run" / layout.ESCALATIONS
-    assert contains(journal, run.item_ids()[0].encode())
-    assert not contains(journal, b"Document number")
-    held = in_process(answers_of, run.root)  # compressed on disk
-    assert len(held) == 13
-    assert "Document number" not in str(held)
-
-
-def test_without_a_wish_the_providers_copy_stays(case: Prepare) -> None:
-    run = case(12)
-    run.escalate()
-    assert len(run.server.client.messages.batches.list().data) == 2
-
-
-def deletes(run: Case) -> int:
-    return sum(entry["method"] == "DELETE" for entry in run.server.control("log")["requests"])
-
-
-def test_the_providers_copy_is_deleted_once_collected(case: Prepare) -> None:
-    run = case(12, escalation={"delete_after_collecting": True})
-    assert run.escalate() == Escalated(is_done=True)
-    assert run.server.client.messages.batches.list().data == []
-    assert routes(run.rows()) == {"escalated": 12}
-    assert deletes(run) == 2
-    run.check_costs()
-
-
-def test_a_crash_before_deleting_leaves_the_deleting_to_the_next_process(case: Prepare) -> None:
-    run = case(5, escalation={"delete_after_collecting": True})
-    with pytest.raises(BrokenProcessPool):
-        in_process(escalate_and_die_at_delete, run.root, run.server.url)
-    assert len(run.server.client.messages.batches.list().data) == 1
-    for _ in range(2):
-        assert run.escalate() == Escalated(is_done=True)
-    assert deletes(run) == 1
-    assert routes(run.rows()) == {"escalated": 5}

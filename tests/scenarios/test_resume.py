@@ -52,7 +52,8 @@ class Deployed:
         with self.server.client() as client:
             deployment = client.read_deployment_by_name(f"sluice-scheduled/{self.job.name}")
             fired = client.create_flow_run_from_deployment(deployment.id)
-            self.wait(lambda: client.read_flow_run(fired.id).state_name == "Completed")
+            self.wait(lambda: client.read_flow_run(fired.id).state.is_final())
+            assert client.read_flow_run(fired.id).state_name == "Completed"
 
     def wait(self, happened: Callable[[], bool], seconds: float = 240) -> None:
         deadline = time.monotonic() + seconds

@@ -1,0 +1,38 @@
+"""The fixture of tests that escalate against the local service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.escalation_case import MODEL, prepare
+from tests.faults.service_case import Case, Prepare, Row, in_process
+from tests.infra.message_batches_server import Server
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Prepare]:
+    """Prepare a run of ``items`` documents; ``options`` are the service's, the rest is the job's."""
+    servers: list[Server] = []
+
+    def make(
+        items: int,
+        *options: str,
+        escalation: Row | None = None,
+        is_informed: bool = False,
+        folder: str = "case",
+        **job: Any,
+    ) -> Case:
+        given = {"model": MODEL, "provider": "simulation", "chunk_items": 10} | (escalation or {})
+        place = tmp_path / folder
+        in_process(prepare, place, items, is_informed=is_informed, escalation=given, **job)
+        key = ("--answer-key", str(place / "answers.jsonl"), "--error-rate", "0")
+        servers.append(Server(place / "service", *key, *options))
+        return Case(place, servers[-1])
+
+    yield make
+    for server in servers:
+        server.__exit__()

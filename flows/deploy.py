@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from prefect.server.schemas.schedules import CronSchedule
 from flows.deployments import Registered, parse_cron, register_runs, register_schedule
 from flows.prefect_api import prefect_client
 from flows.submit import check_deployable
-from pipelines.job import Job, ModelSource
-from pipelines.job_file import load_job
+from pipelines.job_file import load_job, with_absolute_places
 
 _SHOWN_TIMES = 3
 
@@ -76,7 +74,7 @@ def deploy_job(path: Path, cron: str | None, watch: str | None, work_pool: str) 
         JobError: with every problem of the job; nothing is registered.
         ServiceError: no Prefect server can be reached.
     """
-    job = _with_absolute_places(load_job(path))
+    job = with_absolute_places(load_job(path))
     check_deployable(job)
     schedule = parse_cron(cron) if cron else None
     with prefect_client() as client:
@@ -90,17 +88,3 @@ def deploy_job(path: Path, cron: str | None, watch: str | None, work_pool: str) 
 def _next_times(cron: str) -> tuple[str, ...]:
     dates = asyncio.run(CronSchedule(cron=cron, timezone="UTC").get_dates(_SHOWN_TIMES))
     return tuple(f"{date:%Y-%m-%d %H:%M}" for date in dates)
-
-
-def _with_absolute_places(job: Job) -> Job:
-    """A worker runs elsewhere: what the job names relative to here must be named from the root."""
-    places: dict[str, Any] = {"input": _absolute(job.input), "output": _absolute(job.output)}
-    if job.evaluation and job.evaluation.gold_file:
-        places["evaluation"] = job.evaluation.model_copy(update={"gold_file": _absolute(job.evaluation.gold_file)})
-    if isinstance(job.model, ModelSource) and Path(job.model.source).is_dir():
-        places["model"] = job.model.model_copy(update={"source": _absolute(job.model.source)})
-    return job.model_copy(update=places)
-
-
-def _absolute(place: str) -> str:
-    return place if "://" in place else os.path.abspath(os.path.expanduser(place))

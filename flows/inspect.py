@@ -50,7 +50,9 @@ def run_status(run: str) -> RunStatus:
         scored_shards=scored,
         batches_sent=sum(s.submitted is not None for s in states),
         batches_collected=sum(s.is_collected for s in states),
-        next_step=f"pipeline results {record.run_id}" if is_complete else "the same `pipeline submit` does the rest",
+        next_step=f"pipeline results {record.run_id}"
+        if is_complete
+        else f"pipeline resume {record.run_id}   does what is left",
     )
 
 

@@ -133,7 +133,7 @@ def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
 def start_engines(run: Run) -> EnginePool:
     """Ask Ray for the engines; they start while the documents are read."""
     start_ray(settings().ray_address)
-    device = cluster_device()
+    device = cluster_device(settings().device)
     defaults = catalogue().devices[device]
     arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
     if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
@@ -147,7 +147,7 @@ def start_engines(run: Run) -> EnginePool:
         frame=run.question.frame,
         devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
     )
-    return EnginePool(config, run.job.compute.engines)
+    return EnginePool(config, run.job.compute.engines, settings().device)
 
 
 def start_engines_if_needed(run: Run) -> EnginePool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipelines.errors import JobError
-from pipelines.job import Job
+from pipelines.job import Job, ModelSource
 
 
 def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
@@ -61,6 +62,20 @@ def parse_job(text: str, source: str, overrides: dict[str, Any] | None = None) -
     if problems:
         raise JobError(problems, source=source)
     return job
+
+
+def with_absolute_places(job: Job) -> Job:
+    """The job as it reads from any folder: a worker or a listener goes on from elsewhere."""
+    places: dict[str, Any] = {"input": _absolute(job.input), "output": _absolute(job.output)}
+    if job.evaluation and job.evaluation.gold_file:
+        places["evaluation"] = job.evaluation.model_copy(update={"gold_file": _absolute(job.evaluation.gold_file)})
+    if isinstance(job.model, ModelSource) and Path(job.model.source).is_dir():
+        places["model"] = job.model.model_copy(update={"source": _absolute(job.model.source)})
+    return job.model_copy(update=places)
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else os.path.abspath(os.path.expanduser(place))
 
 
 def _override(content: dict[str, Any], names: list[str], value: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +21,9 @@ class Settings(BaseSettings):
 
     state_dir: Path = Field(
         Path.home() / ".local" / "state" / "sluice", description="logs of commands, state of the local simulation"
+    )
+    device: Literal["gpu", "cpu"] | None = Field(
+        None, description="what engines run on; needed where an autoscaler brings GPUs only once they are asked for"
     )
     ray_address: str | None = Field(
         None, validation_alias="RAY_ADDRESS", description="a Ray cluster to join; without one, Ray starts here"

@@ -19,6 +19,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from pipelines.errors import EngineError
 from workers.scorer import SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
 
+Device = Literal["gpu", "cpu"]
+
 _ATTEMPTS_PER_SHARD = 3
 
 log = logging.getLogger(__name__)
@@ -50,9 +52,9 @@ def leave_ray() -> None:
     _stopping.start()
 
 
-def cluster_device() -> Literal["gpu", "cpu"]:
-    """What the cluster's engines run on; the driver's own machine may have no GPU."""
-    return "gpu" if _cluster_resources().get("GPU") else "cpu"
+def cluster_device(wanted: Device | None) -> Device:
+    """What the engines run on: as ``wanted``, or a GPU where the cluster has one now; the driver may have none."""
+    return wanted or ("gpu" if _cluster_resources().get("GPU") else "cpu")
 
 
 def _cluster_resources() -> dict[str, float]:
@@ -62,17 +64,29 @@ def _cluster_resources() -> dict[str, float]:
 class EnginePool:
     """Scorer actors for one run. Whoever makes one closes it."""
 
-    def __init__(self, config: ScorerConfig, engines: int | None) -> None:
+    def __init__(self, config: ScorerConfig, engines: int | None, wanted_device: Device | None = None) -> None:
         """Ask Ray for the actors; returns at once, they start while the caller plans.
 
         Args:
             config: the same for every actor.
             engines: how many; None takes every GPU (by groups of ``devices_per_engine``), or every core.
+            wanted_device: asked for even where the cluster has none now: actors without a place are what makes an
+                autoscaler bring machines. Otherwise no more engines are asked for than there is room for.
+
+        Raises:
+            EngineError: there is no room for an engine, or nobody says how many machines are to come.
         """
         resources = _cluster_resources()
-        self._uses_gpu = resources.get("GPU", 0) >= config.devices_per_engine
-        available = int(resources["GPU" if self._uses_gpu else "CPU"]) // config.devices_per_engine
-        if not available:
+        self._uses_gpu = (wanted_device or cluster_device(None)) == "gpu"
+        available = int(resources.get("GPU" if self._uses_gpu else "CPU", 0)) // config.devices_per_engine
+        if wanted_device and engines:
+            available = engines
+        elif not available and wanted_device:
+            raise EngineError(
+                f"the Ray cluster has no {wanted_device.upper()} now and SLUICE_DEVICE={wanted_device} asks for some: "
+                "set compute.engines in the job, so that the autoscaler knows how many to bring"
+            )
+        elif not available:
             raise EngineError("the Ray cluster has neither a GPU nor a CPU core to give; add a node")
         self._config = config
         self._asked_at = time.monotonic()
@@ -106,8 +120,10 @@ class EnginePool:
         """
         todo = deque(shards)
         attempts: Counter[int | None] = Counter()
-        running: dict[Any, tuple[int, int | None]] = {}  # call -> (actor's slot, shard; None: it is starting)
-        self._feed(todo, running)
+        # Call -> (actor's slot, shard; None: it is starting, maybe on a machine that never comes).
+        running: dict[Any, tuple[int, int | None]] = {
+            actor.ready.remote(): (slot, None) for slot, actor in enumerate(self._actors)
+        }
         while todo or any(shard is not None for _, shard in running.values()):
             (call, *_), _ = ray.wait(list(running), num_returns=1)
             slot, shard = running.pop(call)

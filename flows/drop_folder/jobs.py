@@ -17,7 +17,7 @@ from flows.question import Question
 from flows.submit import check_surroundings
 from pipelines.errors import JobError
 from pipelines.job import Job
-from pipelines.job_file import load_job, parse_job
+from pipelines.job_file import load_job, parse_job, with_absolute_places
 from workers.catalogue import resolve_model
 
 _MAX_JOB_FILE_BYTES = 1_000_000
@@ -37,7 +37,7 @@ class JobFinder:
         default = load_job(default_path, {"input": str(default_path)})
         check_surroundings(default)
         self._check(default, str(default_path))
-        self._default = _with_absolute_places(default)
+        self._default = with_absolute_places(default)
 
     def find(self, file: DroppedFile) -> tuple[Job, str]:
         """The job, with the file as its input, and where it was found.
@@ -95,15 +95,3 @@ def _named(where: str, problems: list[str]) -> JobError:
     """The problems, each with the file it is in: a report on a dropped document must tell."""
     named = [problem if problem.startswith(where) else f"{where}: {problem}" for problem in problems]
     return JobError(named, where)
-
-
-def _with_absolute_places(job: Job) -> Job:
-    """Another listener, or a worker, may go on from another folder."""
-    changes: dict[str, object] = {"output": _absolute(job.output)}
-    if job.evaluation and job.evaluation.gold_file:
-        changes["evaluation"] = job.evaluation.model_copy(update={"gold_file": _absolute(job.evaluation.gold_file)})
-    return job.model_copy(update=changes)
-
-
-def _absolute(place: str) -> str:
-    return place if urlsplit(place).scheme else os.path.abspath(place)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from typing import Protocol
 from uuid import UUID
 
 from flows.run import Run
-from flows.run_lock import sole_process
+from flows.run_lock import wait_for_sole_process
 from pipelines.errors import ServiceError
 
 _COMMAND = (sys.executable, "-c", "from flows.cli import app; app()")
 _EXIT_DONE, _EXIT_STOPPED_BY_BUDGET = 0, 3
-_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class RunStarter(Protocol):
@@ -49,7 +47,7 @@ class StartHere:
 
     def start(self, run: Run, claim_id: str) -> str | None:
         """Process the run, or wait for the listener of this machine that does."""
-        self._wait_for_others(run)
+        wait_for_sole_process(run.store.root)
         # A simulation's answers are there within seconds, and the service that gives them ends with the process.
         is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
         arguments = ["resume", run.store.root, "--wait" if is_simulation else "--no-wait"]
@@ -61,14 +59,6 @@ class StartHere:
             said = child.stderr.strip() or f"exit code {child.returncode}"
             raise ServiceError(f"run {run.run_id} is not done: {said.removeprefix('pipeline: ')}")
         return None
-
-    def _wait_for_others(self, run: Run) -> None:
-        while True:
-            try:
-                with sole_process(run.run_id, run.store.root):
-                    return
-            except ServiceError:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 class StartInPrefect:

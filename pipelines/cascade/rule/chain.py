@@ -24,7 +24,7 @@ _CURVES = 32  # posterior curves; the median below needs a few dozen
 _RUNS_PER_CURVE = 4
 _COARSE_LINKS = 60  # in the simulations
 _LINKS = 200  # in the chain: no more than half a percent of the pool is lost between two
-_SIZES = 14
+_SIZES = 14  # tried for the sample, each 1.5 times the one before or thereabouts
 _LARGEST_SAMPLE = 0.7  # of the pool; where more is needed, asking all but the budget is as cheap
 LEAST_DOUBT = 0.02  # a curve that says less is not believed where the price of finding one more wrong item is guessed
 

@@ -20,7 +20,7 @@ from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels, Scored
 Stage = Literal["pilot", "certify", "escalate"]
 End = TypeVar("End")
 
-_PILOT_SHARE, _PILOT_LEAST, _PILOT_MOST = 0.04, 30, 80  # twice or half of it changes what is kept by less than 0.3 %
+_PILOT_SHARE, _PILOT_LEAST, _PILOT_MOST = 0.04, 30, 80  # half more or a quarter less: 0.3 % fewer are kept
 _PILOT_SHARE_OF_MANY = 0.001  # many items repay what many labels teach of many answers
 
 

@@ -1,0 +1,196 @@
+"""The quality target from pilot to end: the promise on hostile items, and a run that is killed at any point."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.cascade.rule import target as module
+from pipelines.cascade.rule.bounds import allowed_wrong
+from pipelines.cascade.rule.chain import Chain
+from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
+from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
+from tests.bench import cascade_adapter
+from tests.cascade.populations import Population, binomial_quantile, hostile_populations
+
+RUNS, ASSURANCE = 60, 0.9
+
+
+def finish(scored: Scored, promise: Target, truth: np.ndarray) -> tuple[Settled, list[Ask]]:
+    labels, asks = np.full(len(scored), UNASKED, np.int8), []
+    while isinstance(step := next_step(scored, promise, labels), Ask):
+        assert (labels[step.items] == UNASKED).all()
+        labels[step.items] = truth[step.items]
+        asks.append(step)
+    assert (step.is_accepted == (labels == UNASKED)).all()
+    return step, asks
+
+
+@pytest.mark.parametrize("population", hostile_populations(), ids=lambda population: population.name)
+def test_the_promise_holds_on_hostile_items(population: Population) -> None:
+    promise, missed = Target(population.target, ASSURANCE), 0
+    allowed = allowed_wrong(len(population.truth), population.target)
+    for seed in range(RUNS):
+        # All labels are there from the start: the rule looks at those of its own batches only.
+        settled = next_step(population.scored(seed), promise, population.truth)
+        assert isinstance(settled, Settled)
+        missed += population.is_wrong[settled.is_accepted].sum() > allowed
+        facts = settled.certificate
+        assert facts.found >= facts.credit or settled.is_accepted.sum() <= allowed
+        assert settled.is_accepted.sum() >= allowed - facts.pilot
+    assert missed <= binomial_quantile(0.999, RUNS, promise.delta)
+
+
+@pytest.mark.parametrize("target", [0.5, 0.9, 0.999, 1.0])
+def test_the_promise_holds_from_one_item_to_sixty(target: float) -> None:
+    random, missed, runs = np.random.default_rng(7), 0, 0
+    for items in range(1, 61):
+        for seed in range(3):
+            score = random.random(items)
+            is_wrong = random.random(items) < 1.2 * (1 - target) + 0.3 * (1 - score)
+            scored = Scored(score, random.integers(0, 2, items), seed)
+            settled, asks = finish(scored, Target(target, ASSURANCE), is_wrong.astype(np.int8))
+            missed += is_wrong[settled.is_accepted].sum() > allowed_wrong(items, target)
+            runs += 1
+            assert sum(len(ask.items) for ask in asks) + settled.is_accepted.sum() == items
+    assert missed <= binomial_quantile(0.999, runs, 0.1)
+
+
+def test_no_items_are_settled_at_once() -> None:
+    settled = next_step(Scored(np.zeros(0), np.zeros(0, np.int64), 1), Target(0.9, 0.9), np.zeros(0, np.int8))
+    assert isinstance(settled, Settled)
+    assert settled.certificate.rounds == 0
+
+
+def test_a_target_of_one_asks_everything_in_one_message_batch() -> None:
+    scored = Scored(np.linspace(0, 1, 500), np.zeros(500, np.int64), 1)
+    settled, asks = finish(scored, Target(1.0, 0.95), np.zeros(500, np.int8))
+    assert [(ask.stage, ask.round, len(ask.items)) for ask in asks] == [("escalate", 1, 500)]
+    assert asks[0].items.tolist() == list(range(500))  # the most doubtful first: what a budget should reach
+    assert not settled.is_accepted.any()
+
+
+CONFIDENCES = st.lists(
+    st.sampled_from([0.1, 0.5, 0.9, 0.99, 1.0, math.nan]) | st.floats(0, 1), min_size=1, max_size=150
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(CONFIDENCES, st.integers(1, 4), st.integers(0, 2**64 - 1), st.sampled_from([0.5, 0.8, 0.9]))
+def test_a_killed_run_asks_the_same_items(confidence: list[float], answers: int, seed: int, target: float) -> None:
+    random = np.random.default_rng(seed)
+    items, promise = len(confidence), Target(target, 0.9)
+    scores, answer = np.array(confidence), random.integers(0, answers, items)
+    truth = random.choice([0, 0, 0, 1, UNANSWERED], items).astype(np.int8)
+    labels, seen = np.full(items, UNASKED, np.int8), np.zeros(items, np.bool_)
+    while isinstance(step := next_step(Scored(scores, answer, seed), promise, labels), Ask):
+        assert not seen[step.items].any()
+        assert len(np.unique(step.items)) == len(step.items)
+        seen[step.items] = True
+        # Killed with some of the batch answered, and with answers that were bought for other purposes.
+        partly = labels.copy()
+        partly[random.random(items) < 0.3] = 0
+        partly[seen & (labels == UNASKED)] = UNASKED
+        some = step.items[: len(step.items) // 2]
+        partly[some] = truth[some]
+        again = next_step(Scored(scores, answer, seed), promise, partly)
+        assert isinstance(again, Ask)
+        assert (again.stage, again.round) == (step.stage, step.round)
+        assert again.items.tolist() == step.items.tolist()
+        labels[step.items] = truth[step.items]
+    assert (step.is_accepted == ~seen).all()
+
+
+def test_the_plan_knows_nothing_of_the_sample_that_it_is_tested_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    population = hostile_populations()[8]
+    chains: list[Chain] = []
+
+    def record(*arguments: object) -> Chain:
+        chains.append(plan_chain(*arguments))
+        return chains[-1]
+
+    plan_chain = module.plan_chain
+    monkeypatch.setattr(module, "plan_chain", record)
+    scored, promise = population.scored(3), Target(0.9, 0.9)
+    pilot = next_step(scored, promise, np.full(len(scored), UNASKED, np.int8))
+    assert isinstance(pilot, Ask)
+    for others in (0, 1, UNANSWERED):
+        truth = np.full(len(scored), others, np.int8)
+        truth[pilot.items] = population.truth[pilot.items]
+        next_step(scored, promise, truth)
+    assert len(chains) == 3
+    for chain in chains[1:]:
+        assert chain.sample == chains[0].sample > 0
+        assert chain.prefixes.tolist() == chains[0].prefixes.tolist()
+        assert chain.credits.tolist() == chains[0].credits.tolist()
+
+
+def test_the_certifying_sample_is_uniform_over_what_the_pilot_left() -> None:
+    population, drawn, left = hostile_populations()[0], np.zeros(400), np.zeros(400)
+    for seed in range(100):
+        pilot, sample, *_ = target_steps(population.scored(seed), Target(0.9, 0.9), population.truth)
+        assert (pilot.stage, sample.stage) == ("pilot", "certify")
+        left += ~np.isin(np.arange(400), pilot.items)
+        drawn[sample.items] += 1 / (len(sample.items) / (400 - len(pilot.items)))
+    share = drawn / left
+    assert share.mean() == pytest.approx(1, abs=0.02)
+    by_score = np.array_split(share[np.argsort(population.confidence)], 8)
+    assert np.array([part.mean() for part in by_score]) == pytest.approx(1, abs=0.1)
+
+
+def test_an_item_without_an_answer_counts_as_wrong_and_is_not_accepted() -> None:
+    population = hostile_populations()[8]
+    wrong, _ = finish(population.scored(1), Target(0.9, 0.9), population.truth)
+    unanswered, _ = finish(population.scored(1), Target(0.9, 0.9), population.truth * UNANSWERED)
+    assert wrong.certificate == unanswered.certificate
+    assert (wrong.is_accepted == unanswered.is_accepted).all()
+
+
+def test_the_same_run_asks_the_same_items_on_every_machine() -> None:
+    scored = Scored(np.linspace(0, 1, 300), np.zeros(300, np.int64), seed=42)
+    step = next_step(scored, Target(0.9, 0.9), np.full(300, UNASKED, np.int8))
+    assert isinstance(step, Ask)
+    assert step.items[:5].tolist() == PINNED
+
+
+PINNED = [295, 282, 277, 262, 259]
+
+
+@pytest.mark.parametrize(
+    ("target", "assurance", "message"),
+    [
+        (0.0, 0.9, "target must be over 0 and at most 1; it is 0.0"),
+        (95, 0.9, "target must be over 0 and at most 1; it is 95"),
+        (0.9, 1.0, "assurance must be between 0 and 1; it is 1.0"),
+    ],
+)
+def test_an_impossible_promise_is_refused(target: float, assurance: float, message: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        Target(target, assurance)
+    assert str(raised.value) == message
+
+
+def test_lists_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError) as raised:
+        Scored(np.zeros(3), np.zeros(2, np.int64), 1)
+    assert str(raised.value) == "confidence and answer must be two lists of the same length; they are (3,) and (2,)"
+    with pytest.raises(ValueError) as raised:
+        next_step(Scored(np.zeros(3), np.zeros(3, np.int64), 1), Target(0.9, 0.9), np.zeros(2, np.int8))
+    assert str(raised.value) == "3 items need as many labels; there are 2"
+
+
+def test_the_adapter_asks_what_the_rule_asks() -> None:
+    population, asked = hostile_populations()[8], np.zeros(400, np.bool_)
+
+    def ask(items: np.ndarray) -> np.ndarray:
+        assert not asked[items].any()
+        asked[items] = True
+        return population.is_wrong[items].astype(np.float64)
+
+    rounds = cascade_adapter.target(
+        population.confidence, ask, 0.9, 0.1, np.random.default_rng(3), cls=population.answer
+    )
+    assert 2 <= rounds <= 6
+    assert 0 < (~asked).sum() < 400

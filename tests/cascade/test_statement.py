@@ -1,0 +1,59 @@
+"""The guarantee in words, word for word."""
+
+import numpy as np
+
+from pipelines.cascade.rule.budget import Reached
+from pipelines.cascade.rule.target import Certificate, Settled, Target
+from pipelines.cascade.statement import NOT_COVERED, state_reached, state_target
+
+
+def settled(kept: int, **changes: int) -> Settled:
+    facts = {"items": 2000, "allowed_wrong": 100, "pilot": 80, "sample": 210, "sample_wrong": 31, "sample_limit": 350}
+    facts |= {"prefix": 1600, "prefix_drawn": 170, "prefix_wrong": 9, "credit": 8, "found": 9, "rounds": 3}
+    return Settled(np.arange(2000) < kept, Certificate(**(facts | changes)))
+
+
+def test_a_kept_target_says_what_was_promised_and_on_what_it_rests() -> None:
+    assert state_target(Target(0.95, 0.9), settled(1430)) == (
+        "Promised: agreement with Claude on at least 95 % of 2,000 items, so at most 100 may differ, with 90 % "
+        "assurance.\n"
+        "Certified: 170 drawn at random among the 1,600 least doubtful held 9 wrong, which shows at most 108 wrong "
+        "there; 9 of them were found and put right.\n"
+        "Labels: 570 in 3 message batches, of which 80 to learn where the engine errs and 210 to certify; the 1,430 "
+        f"others keep the engine's answer.\nNot covered: {NOT_COVERED}"
+    )
+
+
+def test_a_target_that_no_sample_could_certify() -> None:
+    nothing = {"pilot": 0, "sample": 0, "prefix": 0, "prefix_drawn": 0, "prefix_wrong": 0, "credit": 0, "found": 0}
+    text = state_target(Target(0.999, 0.95), settled(2, allowed_wrong=2, rounds=1, **nothing))
+    assert (
+        "Certified: only 2 items kept unasked, no more than may differ, so the promise holds whatever they are." in text
+    )
+    assert "Labels: 1,998 in 1 message batch, of which 0 to learn" in text
+    text = state_target(Target(1.0, 0.95), settled(0, allowed_wrong=0, rounds=1, **nothing))
+    assert "at least 100 % of 2,000 items" in text
+    assert "Certified: no item keeps the engine's answer" in text
+
+
+def reached(lower: float | None, reason: str | None) -> Reached:
+    return Reached(np.arange(1000) < 700, 1000, 75, 6, None, lower, reason, 3)
+
+
+def test_a_budget_says_what_it_reached_and_never_rounds_up() -> None:
+    text = state_reached(0.95, reached(0.93999, None))
+    assert text == (
+        "Promised: nothing about quality; the budget decided how many items were asked.\n"
+        "Certified: agreement with Claude on at least 93.9 % of 1,000 items, with 95 % assurance.\n"
+        "Labels: 300 in 3 message batches, of which 75 drawn at random to certify; the 700 others keep the engine's "
+        f"answer.\nNot covered: {NOT_COVERED}"
+    )
+
+
+def test_a_budget_without_a_sample_certifies_nothing() -> None:
+    assert "Certified: nothing; there was no money." in state_reached(0.95, reached(None, "there was no money"))
+
+
+def test_truth_missed_findings_and_later_data_are_never_promised() -> None:
+    for word in ("truth", "findings that the engine never made", "later data", "withheld by policy"):
+        assert word in NOT_COVERED

@@ -23,13 +23,14 @@ app = typer.Typer(
 )
 
 _RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the run's folder or s3:// URI.")]
+_JobArgument = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
 _WaitOption = Annotated[bool, typer.Option(help="Stay until Claude has answered, or leave once everything is sent.")]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
 @app.command()
 def submit(
-    job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")],
+    job: _JobArgument,
     input: Annotated[str | None, typer.Option(help="Read these documents instead of the job's.")] = None,
     output: Annotated[str | None, typer.Option(help="Write below this folder or s3:// prefix instead.")] = None,
     run_id: Annotated[
@@ -57,6 +58,26 @@ def submit(
         else:
             outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
         _show_outcome(terminal, outcome)
+
+
+@app.command()
+def estimate(job: _JobArgument, as_json: _JsonOption = False) -> None:
+    """Score the documents, have Claude answer a pilot, and show what targets of 0.90, 0.95 and 0.99 would cost."""
+    from flows.estimate import estimate_job
+    from flows.terminal import Terminal
+
+    with Terminal(as_json=as_json) as terminal:
+        terminal.show_estimates(job, estimate_job(job, {}, terminal.progress))
+
+
+@app.command()
+def calibrate(job: _JobArgument) -> None:
+    """Buy the labels that certify a target, and no more; `submit` goes on from there."""
+    from flows.estimate import buy_labels
+    from flows.terminal import Terminal
+
+    with Terminal(as_json=False) as terminal:
+        terminal.show_bought(job, buy_labels(job, {}, "certify", terminal.progress).run_id)
 
 
 @app.command()

@@ -27,6 +27,7 @@ from flows.quality_decisions import read_record
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import PlanSummary
+from pipelines.cascade.rule.history import Stage as RuleStage
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
@@ -44,12 +45,13 @@ early_engines: ContextVar[Future[EnginePool | None] | None] = ContextVar("early_
 
 
 @flow(name="sluice-run", flow_run_name="{run}", validate_parameters=False)
-def process(run: str, wait: bool = True) -> Summary | None:
+def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summary | None:
     """Bring a committed run to its end, from wherever it stands.
 
     Args:
         run: id or URI.
         wait: stay until Claude has answered; otherwise return once everything is sent.
+        until: with a target, go no further than the labels of this stage.
 
     Returns:
         The summary. While message batches are open, a state without one: to the caller, None.
@@ -60,14 +62,14 @@ def process(run: str, wait: bool = True) -> Summary | None:
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
     progress.on_advance = _ProgressArtifact(opened.run_id)
     with sole_process(opened.run_id, opened.store.root):
-        summary = _process(opened, wait, progress)
+        summary = _process(opened, wait, until, progress)
     if summary:
         return summary
     # By this name `flows.watchdog` knows that the run is to be looked at again; the caller gets None for it.
     return Completed(name=AWAITING_CLAUDE, message="everything is sent; nothing is held")  # type: ignore[return-value]
 
 
-def _process(run: Run, wait: bool, progress: ProgressReporter) -> Summary | None:
+def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressReporter) -> Summary | None:
     engines = early_engines.get() or _ask_for_engines(run)
     try:
         plan = plan_documents(run, progress)
@@ -80,8 +82,10 @@ def _process(run: Run, wait: bool, progress: ProgressReporter) -> Summary | None
         publish_scored(run, plan, progress)
     stop = None
     if run.job.escalation:
-        ask = escalate_doubtful if run.facts.rule else settle_quality
-        escalated = ask(run, plan, progress, wait)
+        if run.facts.rule:
+            escalated = escalate_doubtful(run, plan, progress, wait)
+        else:
+            escalated = settle_quality(run, plan, progress, wait, until)
         if not escalated.is_done:
             return None
         stop = escalated.stop
@@ -117,10 +121,12 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
 
 
 @task(cache_policy=NO_CACHE)
-def settle_quality(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool) -> Escalated:
+def settle_quality(
+    run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool, until: RuleStage | None
+) -> Escalated:
     """Ask what the target or the budget wants asked, and decide over the whole run."""
     with open_provider(run, plan, progress) as provider:
-        return quality.settle_quality(run, plan, provider, progress, wait=wait)
+        return quality.settle_quality(run, plan, provider, progress, wait=wait, until=until)
 
 
 @task(cache_policy=NO_CACHE)

@@ -27,6 +27,7 @@ from pipelines.job import Quality
 
 Steps = Callable[[Labels], Generator[Ask, None, Settled | Reached]]
 
+_ORDER: tuple[Stage, ...] = ("pilot", "certify", "escalate")
 _WHAT_FOR: dict[Stage, str] = {
     "pilot": "to learn where the engine errs",
     "certify": "drawn at random, to certify what may stand",
@@ -35,9 +36,15 @@ _WHAT_FOR: dict[Stage, str] = {
 
 
 def settle_quality(
-    run: Run, plan: PlanSummary, provider: BatchProvider, progress: ProgressReporter, *, wait: bool
+    run: Run,
+    plan: PlanSummary,
+    provider: BatchProvider,
+    progress: ProgressReporter,
+    *,
+    wait: bool,
+    until: Stage | None = None,
 ) -> Escalated:
-    """Ask, decide and publish what Claude answered, as far as it goes without waiting.
+    """Ask, decide and publish what Claude answered, as far as it goes without waiting, and no further than ``until``.
 
     Raises: see `Escalation.ask`.
     """
@@ -46,7 +53,7 @@ def settle_quality(
     record = read_record(run)
     if record is None:
         population = read_population(run, plan)
-        outcome = _Asking(run, population, escalation, progress, wait).outcome()
+        outcome = _Asking(run, population, escalation, progress, wait, until).outcome()
         if outcome is None:
             return Escalated(is_done=False)
         record = commit_decisions(run, plan, population, escalation.ledger, outcome)
@@ -60,22 +67,30 @@ class _Asking:
     """The asking of one run, in one process."""
 
     def __init__(
-        self, run: Run, population: Population, escalation: Escalation, progress: ProgressReporter, wait: bool
+        self,
+        run: Run,
+        population: Population,
+        escalation: Escalation,
+        progress: ProgressReporter,
+        wait: bool,
+        until: Stage | None,
     ) -> None:
         self._run, self._population, self._escalation = run, population, escalation
-        self._progress, self._wait = progress, wait
+        self._progress, self._wait, self._until = progress, wait, until
         self._promise = promise_of(run)
         self._assurance = self._promise.assurance if self._promise else DEFAULT_ASSURANCE
         self._steps = self._choose_steps()
 
     def outcome(self) -> Outcome | None:
-        """None where answers are still to come and nobody waits."""
+        """None where answers are still to come and nobody waits, or no more are wanted now."""
         while True:
             labels = self._labels()
             asks, end = _walk(self._steps(labels), labels)
             if end is not None:
                 return self._audited(asks, end)
             ask = asks[-1]
+            if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
+                return None
             self._progress.say(f"round {ask.round}   {len(ask.items):,} items {_WHAT_FOR[ask.stage]}")
             escalated = self._escalation.ask(self._population.asked(ask.items), wait=self._wait)
             if not escalated.is_done:

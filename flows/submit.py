@@ -16,6 +16,7 @@ from flows.progress import ProgressReporter
 from flows.run import Run, open_run, prepare_run
 from flows.run_lock import wait_for_sole_process
 from flows.series import Series
+from pipelines.cascade.rule.history import Stage
 from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
@@ -78,9 +79,19 @@ def submit_job(
         JobError: with every problem of the job; nothing has run.
         ServiceError: something outside failed; what is committed is kept.
     """
+    return process_run(begin_job(path, overrides, run_id), path, wait, progress)
+
+
+def begin_job(path: Path, overrides: dict[str, Any], run_id: str | None = None) -> Run:
+    """Check a job and commit its run; nothing has run.
+
+    Raises:
+        JobError: with every problem of the job.
+        StoreError: the output cannot be written.
+    """
     quiet_third_parties()
     job = load_job(path, overrides)
-    return _process_run(prepare_run(job, check_surroundings(job), run_id), path, wait, progress)
+    return prepare_run(job, check_surroundings(job), run_id)
 
 
 def submit_since_last(path: Path, overrides: dict[str, Any], wait: bool, progress: ProgressReporter) -> Outcome | None:
@@ -106,7 +117,7 @@ def submit_since_last(path: Path, overrides: dict[str, Any], wait: bool, progres
             progress.say(f"another process has just begun run {claimed.run.run_id}; it is left to that one")
             return None
         run = claimed.run
-    return _process_run(run, path, wait, progress)
+    return process_run(run, path, wait, progress)
 
 
 def resume_run(run: str, wait: bool, progress: ProgressReporter) -> Outcome:
@@ -118,10 +129,13 @@ def resume_run(run: str, wait: bool, progress: ProgressReporter) -> Outcome:
         ServiceError: something outside failed; what is committed is kept.
     """
     quiet_third_parties()
-    return _process_run(open_run(run), None, wait, progress)
+    return process_run(open_run(run), None, wait, progress)
 
 
-def _process_run(run: Run, path: Path | None, wait: bool, progress: ProgressReporter) -> Outcome:
+def process_run(
+    run: Run, path: Path | None, wait: bool, progress: ProgressReporter, until: Stage | None = None
+) -> Outcome:
+    """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     from flows.stages import read_summary, start_engines_if_needed
@@ -134,7 +148,7 @@ def _process_run(run: Run, path: Path | None, wait: bool, progress: ProgressRepo
 
         reporter.set(progress)
         early_engines.set(engines)
-        summary = process(run.store.root, wait=wait)
+        summary = process(run.store.root, wait=wait, until=until)
     return Outcome(path, run.run_id, run.store.root, False, summary)
 
 

@@ -32,6 +32,7 @@ from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.deploy import Deployed
+    from flows.estimate import Estimates
     from flows.inspect import RunStatus
     from flows.submit import Outcome
     from workers.catalogue import CatalogueEntry
@@ -135,6 +136,33 @@ class Terminal:
             return
         for line in deployed.as_lines():
             self._say(line)
+
+    def show_estimates(self, job_path: Path, estimates: Estimates) -> None:
+        """What targets would cost."""
+        if self._as_json:
+            self._print_json(estimates.as_json())
+            return
+        table = Table("target", "Claude is asked about", "share", "Claude USD")
+        for each in estimates.by_target:
+            share = each.asked / estimates.items if estimates.items else 0.0
+            table.add_row(
+                f"{each.promise.target:.10g}",
+                f"{each.asked:,} items ({each.least:,} to {each.most:,})",
+                percent(share),
+                usd(estimates.cost_usd(each.asked)),
+            )
+        table.add_row("all", f"{estimates.items:,} items", "100.0%", usd(estimates.cost_usd(estimates.items)))
+        self.console.print(table)
+        self._say(
+            f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
+            f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
+        )
+        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run")
+
+    def show_bought(self, job_path: Path, run_id: str) -> None:
+        """That the labels are there."""
+        self._say(f"labels    of run {run_id} are bought; nothing is decided yet")
+        self._say(f"next      {_COMMAND} submit {job_path}   certifies, and asks what the target needs")
 
     def show_status(self, status: RunStatus) -> None:
         """How far a run is."""

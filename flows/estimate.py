@@ -1,0 +1,114 @@
+"""What a job would cost at several targets, from a pilot: the only labels that are bought for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from flows.population import read_population
+from flows.progress import ProgressReporter
+from flows.quality_decisions import promise_of
+from flows.run import Run
+from flows.stages import PlanSummary
+from flows.submit import begin_job, process_run
+from pipelines.cascade.rule.estimate import Estimate, estimate_asked
+from pipelines.cascade.rule.history import Stage
+from pipelines.cascade.rule.scored import UNASKED
+from pipelines.cascade.rule.target import Target
+from pipelines.costs.accounting import to_money
+from pipelines.errors import JobError
+from pipelines.escalation.journal import Journal
+from pipelines.escalation.ledger import Ledger
+from pipelines.store import layout
+
+SHOWN_TARGETS = (0.90, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """For a run, by rising target; costs are US dollars of Claude."""
+
+    run_id: str
+    items: int
+    labelled: int
+    mean_cost_usd: Decimal | None  # of one item, as the labels bought so far cost
+    spent_usd: Decimal | None
+    by_target: tuple[Estimate, ...]
+
+    def cost_usd(self, items: int) -> Decimal | None:
+        """Of asking so many items."""
+        return None if self.mean_cost_usd is None else to_money(self.mean_cost_usd * items)
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "run_id": self.run_id,
+            "items": self.items,
+            "labelled": self.labelled,
+            "spent_usd": self.spent_usd,
+            "all_claude_usd": self.cost_usd(self.items),
+            "targets": [
+                {
+                    "target": each.promise.target,
+                    "assurance": each.promise.assurance,
+                    "asked": each.asked,
+                    "least": each.least,
+                    "most": each.most,
+                    "cost_usd": self.cost_usd(each.asked),
+                }
+                for each in self.by_target
+            ],
+        }
+
+
+def estimate_job(path: Path, overrides: dict[str, Any], progress: ProgressReporter) -> Estimates:
+    """Score the documents, buy the pilot's labels, and play the rest. `pipeline submit` goes on with the same run.
+
+    Raises:
+        JobError: with every problem of the job, or it has no target.
+        ServiceError: something outside failed; what is committed is kept.
+    """
+    run = buy_labels(path, overrides, "pilot", progress)
+    plan = PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
+    population, ledger = read_population(run, plan), replay(run)
+    labels = population.labels(ledger, tuple(run.job.labels))
+    promise = promise_of(run)
+    assert promise is not None, "checked before the run was begun"
+    targets = sorted({*SHOWN_TARGETS, promise.target})
+    labelled, spent = int((labels != UNASKED).sum()), ledger.committed_usd
+    return Estimates(
+        run_id=run.run_id,
+        items=len(population.scored),
+        labelled=labelled,
+        mean_cost_usd=spent / labelled if spent is not None and labelled else None,
+        spent_usd=spent,
+        by_target=tuple(
+            estimate_asked(population.scored, Target(target, promise.assurance), labels) for target in targets
+        ),
+    )
+
+
+def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: ProgressReporter) -> Run:
+    """Bring the job's run as far as the labels of a stage, and no further.
+
+    Raises: see `estimate_job`.
+    """
+    run = begin_job(path, overrides)
+    if run.job.dial != "target":
+        raise JobError(["quality: give a target; only for a target are labels bought ahead of the rest"])
+    process_run(run, path, wait=True, progress=progress, until=until)
+    return run
+
+
+def replay(run: Run) -> Ledger:
+    """Where every item stands, by the journal alone."""
+    assert run.job.escalation is not None
+    journal, ledger = Journal(run.store), Ledger(len(run.job.escalation.all_tiers))
+    for chunk in range(journal.chunks()):
+        ledger.begin(journal.state(chunk))
+        answers = journal.answers(chunk)
+        if answers is not None:
+            ledger.settle(chunk, answers)
+    return ledger

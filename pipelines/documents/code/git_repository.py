@@ -1,0 +1,177 @@
+"""A git repository: opening it, finding revisions, reading blobs; and the tree of one revision as shown text.
+
+The repository is data and may be hostile: it is read by libgit2, which starts no programs and runs no hooks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pygit2
+from pygit2.enums import RepositoryOpenFlag, RevSpecFlag
+
+from pipelines.documents.code.changes import show_file
+from pipelines.documents.code.records import LeftOut
+from pipelines.documents.code.rules import (
+    MAX_FOLDERS_DEEP,
+    Why,
+    check_path,
+    left_out_by_content,
+    left_out_by_mode,
+    left_out_by_path,
+    left_out_by_size,
+    left_out_folder,
+    printable,
+)
+from pipelines.documents.lines import Unreadable
+from pipelines.documents.records import Document
+from pipelines.errors import JobError
+
+MISSING_OBJECTS = "needs objects that are missing or damaged (partial clone?); fetch them, or run git fsck"
+# Of parsed commits and trees. libgit2's default, 256 MB, holds ten times that in memory for a history of small commits,
+# and a walk meets each only once.
+_CACHE_BYTES = 2 * 1024 * 1024
+
+
+def read_tree(location: str, revision: str, max_document_bytes: int) -> Iterator[Document | LeftOut]:
+    """Streams the files of the tree of one revision as shown text, and what is left out.
+
+    Raises:
+        JobError: no repository, or no such revision.
+    """
+    repository, root = open_repository(location)
+    oldest, commit = revision_range(repository, location, revision)
+    if oldest is not None:
+        raise JobError([f"input: {revision!r} is a range, a tree has one revision; give a branch, a tag or a commit"])
+    yield from _Files(repository, f"{root}@{commit.id}", max_document_bytes).read(commit.tree, "", 0)
+
+
+def open_repository(location: str) -> tuple[pygit2.Repository, str]:
+    """Open the repository in a folder; the folder's full path comes second.
+
+    Raises:
+        JobError: there is none, or it has no commits.
+    """
+    # Git refuses repositories of other users because it runs their hooks and programs; nothing is run here, and a
+    # mounted repository often belongs to somebody else.
+    pygit2.settings.owner_validation = False
+    pygit2.settings.cache_max_size(_CACHE_BYTES)
+    root = os.path.abspath(os.path.expanduser(location))
+    try:
+        repository = pygit2.Repository(root, RepositoryOpenFlag.NO_SEARCH)
+    except (pygit2.GitError, ValueError) as error:
+        raise JobError([f"input: no git repository at {location!r} ({error}); name its folder"]) from error
+    if repository.is_empty:
+        raise JobError([f"input: the repository {location!r} has no commits; commit something, or name another"])
+    return repository, root
+
+
+def revision_range(
+    repository: pygit2.Repository, location: str, revisions: str
+) -> tuple[pygit2.Commit | None, pygit2.Commit]:
+    """The commit that ends the range on the old side, if any, and the newest one.
+
+    Raises:
+        JobError: there are no such revisions.
+    """
+    try:
+        spec = repository.revparse(revisions)
+        if spec.flags & RevSpecFlag.MERGE_BASE:
+            raise JobError([f"input: {revisions!r} is a symmetric range; give A..B"])
+        if spec.flags & RevSpecFlag.RANGE:
+            return spec.from_object.peel(pygit2.Commit), spec.to_object.peel(pygit2.Commit)
+        return None, spec.from_object.peel(pygit2.Commit)
+    except (pygit2.GitError, KeyError, ValueError) as error:
+        raise JobError(
+            [f"input: no revision {revisions!r} in {location!r}; give a branch, a tag, a commit, or a range A..B"]
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of a tree to documents."""
+
+    repository: pygit2.Repository
+    tree_uri: str
+    max_document_bytes: int
+
+    def read(self, tree: pygit2.Tree, folder: str, depth: int) -> Iterator[Document | LeftOut]:
+        for entry in tree:
+            assert entry.raw_name is not None  # it is, of objects that were not met in a tree
+            raw = folder.encode("utf-8") + entry.raw_name
+            try:
+                path = path_of(raw)
+                if isinstance(entry, pygit2.Tree):
+                    yield from self._read_folder(entry, path, depth + 1)
+                else:
+                    yield self._read_file(entry, path)
+            except Unreadable as reason:
+                yield self._failed(raw, str(reason))
+            except (pygit2.GitError, KeyError):
+                yield self._failed(raw, MISSING_OBJECTS)
+
+    def _read_folder(self, tree: pygit2.Tree, path: str, depth: int) -> Iterator[Document | LeftOut]:
+        why = left_out_folder(path)
+        if why is not None:
+            yield why.at(f"{path}/", self.tree_uri)
+            return
+        if depth > MAX_FOLDERS_DEEP:
+            raise Unreadable(f"is more than {MAX_FOLDERS_DEEP} folders deep; leave it out of the tree")
+        yield from self.read(tree, f"{path}/", depth)
+
+    def _read_file(self, entry: pygit2.Object, path: str) -> Document | LeftOut:
+        why = left_out_by_mode([f"{entry.filemode:06o}"]) or left_out_by_path(path)
+        if why is None and blob_size(self.repository, entry.id) == 0:
+            why = left_out_by_size(0)
+        data = why or blob_data(self.repository, entry.id)
+        if isinstance(data, Why):
+            return data.at(path, self.tree_uri)
+        document = Document(path, f"{self.tree_uri}:{path}", 0, None)
+        return show_file(document, path, data, self.tree_uri, self.max_document_bytes)
+
+    def _failed(self, raw: bytes, reason: str) -> Document:
+        path = printable(decoded(raw))
+        return Document(path, f"{self.tree_uri}:{path}", 0, None, failure=f"{path}: {reason}")
+
+
+def blob_size(repository: pygit2.Repository, blob: pygit2.Oid) -> int:
+    """The size of a blob, without loading it.
+
+    Raises:
+        pygit2.GitError: it is missing or damaged.
+    """
+    return repository.odb.read_header(blob)[1]
+
+
+def blob_data(repository: pygit2.Repository, blob: pygit2.Oid) -> bytes | Why:
+    """The bytes of a blob, or why its file is left out: what is too large is not loaded.
+
+    Raises:
+        Unreadable: it is missing or damaged.
+    """
+    try:
+        why = left_out_by_size(blob_size(repository, blob))
+        if why is not None:
+            return b"" if why.reason == "empty" else why
+        data = repository[blob].peel(pygit2.Blob).data
+    except (pygit2.GitError, KeyError) as error:
+        raise Unreadable(MISSING_OBJECTS) from error
+    return left_out_by_content(data) or data
+
+
+def path_of(raw: bytes) -> str:
+    """A path as git stores it.
+
+    Raises:
+        Unreadable: it leads out of the tree, or is not printable UTF-8.
+    """
+    path = decoded(raw)
+    check_path(path)
+    return path
+
+
+def decoded(raw: bytes) -> str:
+    """A path that nobody has checked yet; bytes that are not UTF-8 are lone surrogates."""
+    return raw.decode("utf-8", "surrogateescape")

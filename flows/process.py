@@ -28,6 +28,7 @@ from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import PlanSummary
 from pipelines.cascade.rule.history import Stage as RuleStage
+from pipelines.job import Quality
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
@@ -143,6 +144,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         stopped_by=stop.value if stop else None,
         engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
         rule=read_record(run),
+        raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
     )
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
     create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")

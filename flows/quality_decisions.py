@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flows.escalate import Stop
 from flows.population import Population, ScoredShard, read_scored_shard
+from flows.quality_history import compare_with_last
 from flows.run import Run
 from flows.stages import PlanSummary
 from pipelines.cascade.audit import Audit
@@ -22,7 +23,7 @@ from pipelines.cascade.rule.doubt import BoolArray
 from pipelines.cascade.rule.history import Ask
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, Target
-from pipelines.cascade.statement import state_reached, state_stopped, state_target
+from pipelines.cascade.statement import state_drift, state_reached, state_stopped, state_target
 from pipelines.escalation.ledger import Ledger
 from pipelines.job import Quality
 from pipelines.store import layout
@@ -62,7 +63,7 @@ def commit_decisions(
         first = int(population.shard_ends[shard])
         parts.append(_decide_shard(shard, items, own, surest_needed, fitted.temperature))
     run.store.create(layout.DECISIONS, to_arrow(pa.concat_tables(parts)))
-    record = _record(run, outcome, fitted)
+    record = _record(run, population, outcome, fitted)
     run.store.create(layout.RULE, record.model_dump_json(indent=2).encode())
     return record
 
@@ -109,21 +110,24 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: O
     return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed)
 
 
-def _record(run: Run, outcome: Outcome, fitted: FittedTemperature) -> RuleRecord:
+def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTemperature) -> RuleRecord:
     escalation = run.job.escalation
     assert escalation is not None
     promise = promise_of(run)
+    compared = compare_with_last(run, population, outcome.end if isinstance(outcome.end, Settled) else None)
+    statement = [_statement(promise, outcome), *([state_drift(*compared)] if compared else [])]
     return RuleRecord(
         dial=run.job.dial,
         target=promise.target if promise else None,
         assurance=promise.assurance if promise else DEFAULT_ASSURANCE,
         agreement_lower=_agreement_lower(promise, outcome),
-        statement=_statement(promise, outcome),
+        statement="\n".join(statement),
         stopped_by=outcome.stop.value if outcome.stop else None,
         certificate=as_json(outcome.end) if isinstance(outcome.end, Settled) else None,
         reached=as_json(outcome.end) if isinstance(outcome.end, Reached) else None,
         audit=as_json(outcome.audit),
         calibration=as_json(fitted) or {},
+        drift={"since": compared[0], **asdict(compared[1])} if compared else None,
         fingerprints=Fingerprints(
             model=run.record.model,
             model_revision=run.record.model_revision,

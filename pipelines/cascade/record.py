@@ -42,6 +42,7 @@ class RuleRecord(BaseModel):
     reached: dict[str, Any] | None
     audit: dict[str, Any] | None
     calibration: dict[str, Any]
+    drift: dict[str, Any] | None  # from the last run of this job that the same engine saw, and which that was
     fingerprints: Fingerprints
 
 

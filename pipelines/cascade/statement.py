@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.cascade.audit import Audit
+from pipelines.cascade.audit import Audit, Drift
 from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.target import Settled, Target
 
@@ -68,6 +68,15 @@ def state_reached(assurance: float, reached: Reached) -> str:
         f"{reached.sample:,} drawn at random to certify; the {kept:,} others keep the engine's answer."
     )
     return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
+
+
+def state_drift(since: str, drift: Drift) -> str:
+    """Against an earlier run; differences of one in a hundred or less are chance in all but very large runs."""
+    agreement = "" if drift.agreement is None else f"; agreement of the samples {100 * drift.agreement:+.1f} points"
+    return (
+        f"Drift since run {since}: {_percent(round(drift.label_mix, 3))} of the answers differ in their mix, "
+        f"confidence by at most {_percent(round(drift.confidence, 3))} at any level{agreement}."
+    )
 
 
 def _audited(promise: Target, audit: Audit | None) -> list[str]:

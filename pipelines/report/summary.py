@@ -142,6 +142,7 @@ class Tally:
         stopped_by: str | None,
         engine_held_seconds: float,
         rule: RuleRecord | None = None,
+        raw_threshold: float | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -176,7 +177,7 @@ class Tally:
             stopped_by=stopped_by,
             engine_held_seconds=engine_held_seconds,
             quality=rule,
-            warnings=_warnings(gpu_cost, api_cost),
+            warnings=[*_quality_warnings(raw_threshold), *_cost_warnings(gpu_cost, api_cost)],
         )
 
 
@@ -192,7 +193,16 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _warnings(gpu_cost: Decimal | None, api_cost: Decimal | None) -> list[str]:
+def _quality_warnings(raw_threshold: float | None) -> list[str]:
+    if raw_threshold is None:
+        return []
+    return [
+        f"quality.raw_threshold {raw_threshold:.10g} promises nothing: engines are often sure of what is wrong. "
+        "quality.target keeps a share of agreement with Claude"
+    ]
+
+
+def _cost_warnings(gpu_cost: Decimal | None, api_cost: Decimal | None) -> list[str]:
     warnings = []
     if gpu_cost is None:
         warnings.append("engine cost is unknown: set compute.device_hour_usd in the job")

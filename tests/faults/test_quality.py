@@ -175,3 +175,25 @@ def test_where_nothing_may_be_sent_nothing_is_decided(case: Prepare) -> None:
     assert settled(run) == Escalated(is_done=True)
     assert routes(run.rows()) == {"withheld": 30}
     assert run.creates() == 0
+
+
+def test_a_later_run_of_the_job_is_compared_with_the_last(case: Prepare) -> None:
+    first = case(ITEMS, is_informed=True, quality=TARGET)
+    assert settled(first) == Escalated(is_done=True)
+    assert record_of(first)["drift"] is None
+    profiles = list((first.folder / "_quality" / "faults").iterdir())
+    assert len(profiles) == 1
+    earlier = json.loads(profiles[0].read_text())
+    assert sum(earlier["label_counts"]) == ITEMS
+    # An earlier run whose documents were all of one kind.
+    changed = earlier | {"run_id": "before", "label_counts": [ITEMS, 0, 0], "agreement": 1.0}
+    second = case(ITEMS, is_informed=True, quality=TARGET, folder="second")
+    (second.folder / "_quality" / "faults").mkdir(parents=True)
+    (second.folder / "_quality" / "faults" / "20200101T000000-before.json").write_text(json.dumps(changed))
+    assert settled(second) == Escalated(is_done=True)
+    drift = record_of(second)["drift"]
+    assert drift["since"] == "before"
+    assert 0.5 < drift["label_mix"] < 0.8
+    assert drift["confidence"] == 0
+    assert drift["agreement"] < 0
+    assert "Drift since run before: " in record_of(second)["statement"]

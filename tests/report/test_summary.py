@@ -50,6 +50,22 @@ def summary(*rows: dict[str, Any]) -> Summary:
     return close(summarize(parts(*rows)), len(rows))
 
 
+def test_a_raw_threshold_is_warned_of() -> None:
+    closed = summarize(parts()).summary(
+        run_id="run_1",
+        results="out/results",
+        planned_items=0,
+        provider=None,
+        stopped_by=None,
+        engine_held_seconds=0.0,
+        raw_threshold=0.9,
+    )
+    assert closed.warnings == [
+        "quality.raw_threshold 0.9 promises nothing: engines are often sure of what is wrong. "
+        "quality.target keeps a share of agreement with Claude"
+    ]
+
+
 def test_items_and_money_by_route_add_up() -> None:
     engine, claude = Decimal("0.000000000001"), Decimal("0.000123456789")
     closed = summary(

@@ -1,0 +1,55 @@
+"""Estimates: what the rule is likely to ask, played on what a pilot allows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.cascade.rule.estimate import estimate_asked
+from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNASKED, Scored
+from pipelines.cascade.rule.target import Target, next_step
+
+ITEMS = 1_500
+
+
+def population() -> tuple[Scored, np.ndarray[tuple[int], np.dtype[np.int8]]]:
+    """Items whose confidence is true, and what Claude would say of each."""
+    random = np.random.default_rng(5)
+    confidence = random.uniform(0.5, 1.0, ITEMS)
+    verdicts = np.where(random.random(ITEMS) < confidence, AGREES, DIFFERS).astype(np.int8)
+    return Scored(confidence, np.zeros(ITEMS, np.int64), seed=3), verdicts
+
+
+def asked_by(scored: Scored, promise: Target, verdicts: np.ndarray[tuple[int], np.dtype[np.int8]]) -> int:
+    labels = np.full(ITEMS, UNASKED, np.int8)
+    while not hasattr(step := next_step(scored, promise, labels), "is_accepted"):
+        labels[step.items] = verdicts[step.items]
+    return int((~step.is_accepted).sum())
+
+
+def test_what_is_asked_in_the_end_lies_in_the_range_that_a_pilot_gave() -> None:
+    scored, verdicts = population()
+    labels = np.full(ITEMS, UNASKED, np.int8)
+    for target in (0.85, 0.9, 0.95):
+        promise = Target(target, 0.9)
+        pilot = next_step(scored, promise, np.full(ITEMS, UNASKED, np.int8)).items  # type: ignore[union-attr]
+        labels[pilot] = verdicts[pilot]
+        estimate = estimate_asked(scored, promise, labels)
+        assert estimate.least <= estimate.asked <= estimate.most
+        assert 0.7 * estimate.least <= asked_by(scored, promise, verdicts) <= 1.3 * estimate.most
+
+
+def test_a_higher_target_asks_more_and_a_perfect_one_everything() -> None:
+    scored, verdicts = population()
+    labels = np.full(ITEMS, UNASKED, np.int8)
+    labels[:60] = verdicts[:60]
+    asked = [estimate_asked(scored, Target(target, 0.9), labels).asked for target in (0.8, 0.9, 1.0)]
+    assert asked == sorted(asked)
+    assert asked[-1] == ITEMS
+
+
+def test_the_same_labels_give_the_same_estimate() -> None:
+    scored, verdicts = population()
+    labels = np.full(ITEMS, UNASKED, np.int8)
+    labels[:60] = verdicts[:60]
+    first, second = (estimate_asked(scored, Target(0.9, 0.9), labels) for _ in range(2))
+    assert first == second

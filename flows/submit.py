@@ -191,6 +191,7 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False) -> list[SourceFi
         lambda: _check_gold(job),
         lambda: _check_key(job),
         lambda: _check_budget(job),
+        lambda: _check_rounds(job),
     )
     return sources
 
@@ -206,6 +207,7 @@ def check_deployable(job: Job) -> None:
         lambda: _check_model(job),
         lambda: _check_gold(job),
         lambda: _check_budget(job),
+        lambda: _check_rounds(job),
     )
 
 
@@ -269,4 +271,16 @@ def _check_budget(job: Job) -> None:
     if unpriced:
         raise JobError(
             [f"budget_usd: {seller}'s price of '{name}' is unknown, so no budget can be kept" for name in unpriced]
+        )
+
+
+def _check_rounds(job: Job) -> None:
+    """The rounds of a target are small: a provider that takes no small batches would leave them unanswered."""
+    least = settings().bedrock_minimum_records
+    if job.dial in ("target", "budget") and job.escalation and job.escalation.provider == "bedrock" and least > 1:
+        raise JobError(
+            [
+                "quality: a target or a budget alone asks Claude in rounds of 30 items and fewer, and bedrock takes no "
+                f"batch of less than {least}; give a raw_threshold, or another escalation.provider"
+            ]
         )

@@ -50,3 +50,15 @@ def test_a_budget_over_models_without_a_price_is_refused_for_each(tmp_path: Path
 )
 def test_without_a_budget_or_with_prices_nothing_is_wrong(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert len(check_surroundings(job_of(tmp_path, **changes))) == 1
+
+
+@pytest.mark.parametrize("quality", [{"target": 0.9}, None])
+def test_rounds_too_small_for_the_provider_are_refused(tmp_path: Path, quality: Any) -> None:
+    escalation = {"provider": "bedrock", "model": "claude-of-tomorrow-9"}
+    job = job_of(tmp_path, escalation=escalation, quality=quality, budget_usd="1")
+    with pytest.raises(JobError) as caught:
+        check_surroundings(job)
+    assert caught.value.problems[-1] == (
+        "quality: a target or a budget alone asks Claude in rounds of 30 items and fewer, and bedrock takes no batch of "
+        "less than 100; give a raw_threshold, or another escalation.provider"
+    )

@@ -81,5 +81,6 @@ class PipelineCommand:
 def write_job(path: Path, **changes: Any) -> Path:
     """The sample job with some fields changed; dotted names are not needed, whole sections are replaced."""
     job = yaml.safe_load(TICKETS_JOB.read_text()) | changes
-    path.write_text(yaml.safe_dump({name: value for name, value in job.items() if value is not None}))
+    kept = {name: value for name, value in job.items() if value is not None}
+    path.write_text(yaml.safe_dump(kept, sort_keys=False))  # the order of the labels is part of the prompt
     return path

@@ -59,6 +59,6 @@ def test_rounds_too_small_for_the_provider_are_refused(tmp_path: Path, quality: 
     with pytest.raises(JobError) as caught:
         check_surroundings(job)
     assert caught.value.problems[-1] == (
-        "quality: a target or a budget alone asks Claude in rounds of 30 items and fewer, and bedrock takes no batch of "
-        "less than 100; give a raw_threshold, or another escalation.provider"
+        "quality: a target or a budget alone asks Claude in rounds of 30 items and fewer, and bedrock takes no batch "
+        "of less than 100; give a raw_threshold, or another escalation.provider"
     )

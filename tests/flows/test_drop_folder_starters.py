@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -73,12 +74,16 @@ def test_a_run_that_fails_here_is_to_be_tried_again_with_the_reason(run: Run) ->
 
 
 def test_a_run_that_another_process_has_in_hand_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = Event()
-    monkeypatch.setattr("flows.drop_folder.starters.time.sleep", lambda seconds: waits.set())
-    waiter = Thread(target=StartHere()._wait_for_others, args=(run,))
+    is_begun = Event()
+
+    def begin(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        is_begun.set()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("flows.drop_folder.starters.subprocess.run", begin)
+    starter = Thread(target=StartHere().start, args=(run, "claim"))
     with sole_process(run.run_id, run.store.root):
-        waiter.start()
-        assert waits.wait(30)
-        assert waiter.is_alive()
-    waiter.join(30)
-    assert not waiter.is_alive()
+        starter.start()
+        assert not is_begun.wait(0.5)
+    assert is_begun.wait(30)
+    starter.join(30)

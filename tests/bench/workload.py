@@ -88,6 +88,7 @@ def write_job(path: Path, documents: Path, output: Path, model: str, engine: dic
         "output": str(output),
         "model": {"source": source, "engine": arguments},
         "escalation": "off",
+        "quality": "off",
         "evaluation": None,
     }
     output.mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,11 @@ class PipelineCommand:
 
 
 def write_job(path: Path, **changes: Any) -> Path:
-    """The sample job with some fields changed; dotted names are not needed, whole sections are replaced."""
-    job = yaml.safe_load(TICKETS_JOB.read_text()) | changes
+    """The sample job with a raw threshold, which decides about few documents as well as many, and fields changed.
+
+    Dotted names are not needed, whole sections are replaced.
+    """
+    job = yaml.safe_load(TICKETS_JOB.read_text()) | {"quality": {"raw_threshold": 0.9}} | changes
     kept = {name: value for name, value in job.items() if value is not None}
     path.write_text(yaml.safe_dump(kept, sort_keys=False))  # the order of the labels is part of the prompt
     return path

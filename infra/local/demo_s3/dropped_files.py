@@ -50,7 +50,8 @@ def files_to_drop(input_uri: str, output_uri: str) -> list[DroppedFile]:
 def _job(**changes: Any) -> str:
     if not _JOB.is_file():
         raise DemoError(f"there is no sample job '{_JOB}'; run the demo in a checkout of the repository")
-    job = yaml.safe_load(_JOB.read_text(encoding="utf-8")) | changes
+    # A target needs more documents than a file of this demo has.
+    job = yaml.safe_load(_JOB.read_text(encoding="utf-8")) | {"quality": {"raw_threshold": 0.9}} | changes
     return yaml.safe_dump({name: value for name, value in job.items() if value is not None}, sort_keys=False)
 
 

@@ -81,7 +81,7 @@ class Store:
                     f"cannot write '{self.uri(key)}': {len(data):,} bytes, where S3 takes {_MAX_S3_OBJECT_BYTES:,} in "
                     "one request; parts should be far smaller: please report this"
                 )
-            obstore.put(self._objects, key, data, mode="create")
+            s3.repeating_creates()(obstore.put, self._objects, key, data, mode="create")
             return
         staged = f"{_STAGING}/{uuid.uuid4().hex}"
         obstore.put(self._objects, staged, data)

@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from pipelines.errors import StoreError
 from pipelines.settings import settings
@@ -111,6 +113,19 @@ def is_missing_bucket(error: Exception) -> bool:
 def is_access_denied(error: Exception) -> bool:
     """Whether a permission is missing, as against credentials that are wrong or have expired."""
     return _code(error) == "AccessDenied"
+
+
+def repeating_creates() -> Retrying:
+    """For creates, which obstore gives up at once when a connection is reset: it cannot know whether they were done.
+
+    Where what is there is compared afterwards, they may be repeated like anything else, and for as long.
+    """
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, BaseError) and is_outage(error)),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(_RETRIES["retry_timeout"]),
+        reraise=True,
+    )
 
 
 def is_refused(error: Exception) -> bool:

@@ -1,10 +1,15 @@
 """A server that answers every S3 request from a script: for answers that the emulators never give."""
 
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+# Instead of an answer: the connection is reset, as by a server that is killed.
+RESET = (0, "")
 
 
 class ScriptedServer:
@@ -22,6 +27,9 @@ class ScriptedServer:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 script.requests.append(f"{self.command} {self.path}")
                 status, body = script._answers.pop(0) if len(script._answers) > 1 else script._answers[0]
+                if (status, body) == RESET:
+                    self._reset()
+                    return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("ETag", '"1"')
@@ -29,6 +37,11 @@ class ScriptedServer:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body.encode())
+
+            def _reset(self) -> None:
+                self.close_connection = True
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                socket.close(self.connection.detach())  # by the server's own way, it would be closed in an orderly way
 
             do_GET = do_PUT = do_HEAD = do_CONNECT = answer
 

@@ -11,7 +11,7 @@ import pytest
 from infra.local.s3 import Emulator, FaultProxy, Faults
 from pipelines.errors import StoreError
 from pipelines.store.objects import Store
-from tests.infra.s3_scripted_server import ScriptedServer, refusal
+from tests.infra.s3_scripted_server import RESET, ScriptedServer, refusal
 from tests.s3_fixtures import Bucket, be_impatient, use
 
 Disturb = Callable[[Faults], FaultProxy]
@@ -138,3 +138,12 @@ def test_a_conflict_without_an_object_is_tried_again(s3: Bucket, monkeypatch: py
         use({"AWS_ENDPOINT_URL": server.endpoint}, monkeypatch)
         assert Store(s3.uri).create("part", b"1") is True
     assert server.requests == [f"PUT /{s3.name}/part", f"GET /{s3.name}/part", f"PUT /{s3.name}/part"]
+
+
+def test_a_create_whose_connection_is_reset_is_repeated(s3: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """obstore itself does not, and a server that is killed resets its connections."""
+    taken = refusal(412, "PreconditionFailed")
+    with ScriptedServer(RESET, RESET, taken, (200, "1")).serving() as server:
+        use({"AWS_ENDPOINT_URL": server.endpoint}, monkeypatch)
+        assert Store(s3.uri).create("part", b"1") is True
+    assert server.requests == [*[f"PUT /{s3.name}/part"] * 3, f"GET /{s3.name}/part"]

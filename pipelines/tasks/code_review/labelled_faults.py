@@ -6,12 +6,14 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipelines.errors import JobError
 from pipelines.tasks.code_review.categories import Severity, categories
+from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
 
 _MAX_PROBLEMS = 5
 
@@ -34,6 +36,19 @@ class LabelledFaults:
 
     faults: tuple[Fault, ...]
     documents: frozenset[str] | None
+
+    def verdict_of(self, document_id: str) -> str | None:
+        """Whether a document is known to be faulty or clean; None where it was not labelled.
+
+        Where the labels name paths alone, a document is the file at that path, and those not named are clean.
+        """
+        if self.documents is not None and document_id not in self.documents:
+            return None
+        return VERDICT_FAULTY if document_id in self._faulty else VERDICT_CLEAN
+
+    @cached_property
+    def _faulty(self) -> frozenset[str]:
+        return frozenset(fault.path if self.documents is None else fault.document_id or "" for fault in self.faults)
 
 
 class _Row(BaseModel):

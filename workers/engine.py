@@ -44,14 +44,14 @@ class ShardUsage:
     device_nanoseconds: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardScores(ShardUsage):
     """``label_logprobs`` has the shape [items, labels]."""
 
     label_logprobs: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardTexts(ShardUsage):
     """What was written for each prompt."""
 

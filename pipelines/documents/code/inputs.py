@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from pipelines.documents.code.diffs import show_diff
 from pipelines.documents.code.folder import read_folder
@@ -18,6 +19,7 @@ from pipelines.documents.readers import DIFF_READERS, read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources import list_sources, read_ahead
 from pipelines.job import Review
+from pipelines.tasks.code_review.labelled_faults import LabelledFaults
 
 
 def list_code(location: str, review: Review) -> list[SourceFile]:
@@ -61,6 +63,15 @@ def read_code(
         for source in read_ahead(sources):
             for document in read_documents(source, columns, max_document_bytes, DIFF_READERS):
                 yield from show_diff(document)
+
+
+def with_verdicts(found: Iterable[Document | LeftOut], labelled: LabelledFaults) -> Iterator[Document | LeftOut]:
+    """The documents, each with the verdict that is known of it; for measuring only."""
+    for each in found:
+        if isinstance(each, Document):
+            yield replace(each, gold_label=labelled.verdict_of(each.document_id))
+        else:
+            yield each
 
 
 def _stored_bytes(root: str) -> int:

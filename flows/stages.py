@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +35,7 @@ from pipelines.errors import JobError
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.report.summary import Summary
-from pipelines.results import DecidedShard, answer_rows, decide_shard, empty_results
+from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, decide_shard, empty_results
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
@@ -239,20 +239,35 @@ def doubtful_ids(run: Run, shard: int) -> list[str]:
     return ids
 
 
-def publish_chunk(run: Run, state: ChunkState, settled: list[str], ledger: Ledger, model_suffix: str) -> None:
-    """Publish the rows of the items that a message batch settled."""
+def publish_chunk(
+    run: Run, state: ChunkState, answers: pa.Table, settled: list[str], ledger: Ledger, model_suffix: str
+) -> None:
+    """Publish the rows of the items that a message batch settled; ``answers`` are all of the batch's."""
     key = layout.escalated_results(state.chunk)
     if settled and not run.store.exists(key):
-        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix)
+        verified = _verified(answers) if run.job.review else {}
+        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, verified)
         run.store.create(key, to_parquet(rows))
 
 
-def _answered(run: Run, shards: Iterable[int], item_ids: list[str], ledger: Ledger, model_suffix: str) -> pa.Table:
+def _verified(answers: pa.Table) -> dict[str, dict[str, Any]]:
+    reviewed = answers.filter(pc.is_valid(answers["findings"])).select(["item_id", *REVIEWED_COLUMNS])
+    return {row["item_id"]: row for row in reviewed.to_pylist()}
+
+
+def _answered(
+    run: Run,
+    shards: Iterable[int],
+    item_ids: list[str],
+    ledger: Ledger,
+    model_suffix: str,
+    verified: Mapping[str, Mapping[str, Any]],
+) -> pa.Table:
     wanted = pa.array(item_ids, pa.string())
     tables = [decided(run, shard).doubtful for shard in shards]
     doubtful = pa.concat_tables([table.filter(pc.is_in(table["item_id"], value_set=wanted)) for table in tables])
     standings = [ledger.standing(item_id) for item_id in doubtful["item_id"].to_numpy().tolist()]
-    return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix)
+    return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix, verified)
 
 
 def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:

@@ -38,6 +38,7 @@ class Predicted:
     logprobs: FloatArray
     failures: Sequence[str | None]
     findings: Sequence[list[dict[str, Any]] | None]
+    dropped_findings: Sequence[int | None]
 
     @property
     def is_readable(self) -> NDArray[np.bool_]:
@@ -57,11 +58,11 @@ def read_predictions(table: pa.Table, labels: Sequence[str], calibration: Calibr
         return _read_reviews(table, tuple(labels), calibration)
     count = len(table)
     logprobs = pc.list_flatten(table["label_logprobs"]).to_numpy().astype(np.float64).reshape(count, len(labels))
-    return Predicted(read_scores(logprobs, calibration), logprobs, [None] * count, [None] * count)
+    return Predicted(read_scores(logprobs, calibration), logprobs, *[[None] * count] * 3)
 
 
 def _read_reviews(table: pa.Table, labels: tuple[str, ...], calibration: Calibration | None) -> Predicted:
-    rows = table.select(["failure", "findings", "clean_claims"]).to_pylist()
+    rows = table.select(["failure", "findings", "clean_claims", "dropped_findings"]).to_pylist()
     raw = [_certainty(row, 1.0) for row in rows]
     answer = np.array([labels.index(_verdict(row)) for row in rows], np.int64)
     raw_prob = np.array(raw, np.float64)
@@ -72,7 +73,13 @@ def _read_reviews(table: pa.Table, labels: tuple[str, ...], calibration: Calibra
     confidence = None if temperature is None else np.array([_certainty(row, temperature) for row in rows], np.float64)
     mass = np.array([_mass(row) for row in rows], np.float64)
     findings = [None if row["failure"] else [_told(each, temperature) for each in row["findings"]] for row in rows]
-    return Predicted(Scores(answer, raw_prob, mass, confidence), logprobs, [row["failure"] for row in rows], findings)
+    return Predicted(
+        scores=Scores(answer, raw_prob, mass, confidence),
+        logprobs=logprobs,
+        failures=[row["failure"] for row in rows],
+        findings=findings,
+        dropped_findings=[row["dropped_findings"] for row in rows],
+    )
 
 
 def _verdict(row: dict[str, Any]) -> str:

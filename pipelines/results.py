@@ -25,6 +25,7 @@ from pipelines.predictions import Predicted, read_predictions
 from pipelines.store.schemas import PREDICTIONS, RESULTS
 
 ROUTES = ("accepted", "escalated", "review", "withheld", "failed")
+REVIEWED_COLUMNS = ("findings", "dropped_findings")
 _FREE = to_money(Decimal(0))
 
 
@@ -125,6 +126,7 @@ def decide_shard(
         "run_id": [facts.run_id] * len(plan),
         "engine_answer": spread.values(answers),
         "findings": spread.values(predicted.findings if predicted else None),
+        "dropped_findings": spread.values(predicted.dropped_findings if predicted else None),
         "answer": [answer if ok else None for answer, ok in zip(spread.values(answers), is_accepted, strict=True)],
         "confidence": spread.values(confidence),
         "raw_prob": spread.values(scores.raw_prob if scores else None),
@@ -154,7 +156,7 @@ def answer_rows(
     standings: Sequence[Standing],
     settled_at: datetime,
     model_suffix: str = "",
-    findings: Mapping[str, list[dict[str, Any]]] | None = None,
+    verified: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pa.Table:
     """Final rows of escalated items.
 
@@ -163,9 +165,8 @@ def answer_rows(
         standings: how each item ended, in the same order; cost and tokens of all requests made about it.
         settled_at: for all of them.
         model_suffix: appended to the model's name, e.g. to mark a simulation.
-        findings: Claude's verified lists by item; an item without one keeps the engine's.
+        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's.
     """
-    verified = findings or {}
     totals = [
         None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
         for engine, standing in zip(doubtful["gpu_cost_usd"].to_pylist(), standings, strict=True)
@@ -174,7 +175,6 @@ def answer_rows(
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": [standing.label for standing in standings],
-        "findings": [verified.get(row["item_id"], row["findings"]) for row in _with_findings(doubtful)],
         "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
         "route": ["review" if standing.label is None else "escalated" for standing in standings],
         "reason": [standing.reason or note for standing, note in zip(standings, notes, strict=True)],
@@ -188,6 +188,9 @@ def answer_rows(
         "cost_usd": totals,
         "settled_at": [settled_at] * len(standings),
     }
+    engine_reviews = doubtful.select(["item_id", *REVIEWED_COLUMNS]).to_pylist()
+    reviews = [(verified or {}).get(row["item_id"], row) for row in engine_reviews]
+    columns |= {name: [review[name] for review in reviews] for name in REVIEWED_COLUMNS}
     return _table(columns, len(standings))
 
 
@@ -196,10 +199,6 @@ def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | 
         return []
     pairs = zip(predicted.scores.answer.tolist(), predicted.failures, strict=True)
     return [None if failure else facts.labels[index] for index, failure in pairs]
-
-
-def _with_findings(doubtful: pa.Table) -> list[dict[str, Any]]:
-    return doubtful.select(["item_id", "findings"]).to_pylist()
 
 
 @dataclass(frozen=True)

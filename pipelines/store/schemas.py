@@ -103,6 +103,7 @@ COLLECTED = _schema(
     pa.field("ending", pa.string(), nullable=False),  # pipelines.escalation.endings.Ending
     pa.field("label", pa.string()),
     pa.field("findings", pa.list_(FINDING)),  # of a code review that Claude has answered
+    pa.field("dropped_findings", pa.int64()),  # they named what was not reviewed
     pa.field("reason", pa.string()),  # why there is no label, or why it does not stand
     pa.field("model", pa.string()),
     pa.field("input_tokens", pa.int64()),
@@ -151,6 +152,7 @@ RESULTS = _schema(
     pa.field("scored_at", _UTC_TIME),
     pa.field("settled_at", _UTC_TIME, nullable=False),
     pa.field("gold_label", pa.string()),
+    pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,11 +45,18 @@ class LabelledFaults:
         """
         if self.documents is not None and document_id not in self.documents:
             return None
-        return VERDICT_FAULTY if document_id in self._faulty else VERDICT_CLEAN
+        return VERDICT_FAULTY if self.of_document(document_id) else VERDICT_CLEAN
+
+    def of_document(self, document_id: str) -> tuple[Fault, ...]:
+        """The known faults of a document."""
+        return tuple(self._by_document.get(document_id, ()))
 
     @cached_property
-    def _faulty(self) -> frozenset[str]:
-        return frozenset(fault.path if self.documents is None else fault.document_id or "" for fault in self.faults)
+    def _by_document(self) -> dict[str, list[Fault]]:
+        faults: dict[str, list[Fault]] = defaultdict(list)
+        for fault in self.faults:
+            faults[fault.document_id or fault.path].append(fault)
+        return faults
 
 
 class _Row(BaseModel):

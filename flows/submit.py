@@ -56,6 +56,7 @@ class Outcome:
     root: str
     was_complete: bool
     summary: Summary | None
+    notes: tuple[str, ...] = ()  # on the findings of a code review
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
@@ -138,10 +139,15 @@ def process_run(
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
+    from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
 
+    def notes() -> tuple[str, ...]:
+        review = read_review(run.store)
+        return tuple(review.as_lines()) if review else ()
+
     if summary := read_summary(run):
-        return Outcome(path, run.run_id, run.store.root, True, summary)
+        return Outcome(path, run.run_id, run.store.root, True, summary, notes())
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
         from flows.process import early_engines, process, reporter
@@ -149,7 +155,7 @@ def process_run(
         reporter.set(progress)
         early_engines.set(engines)
         summary = process(run.store.root, wait=wait, until=until)
-    return Outcome(path, run.run_id, run.store.root, False, summary)
+    return Outcome(path, run.run_id, run.store.root, False, summary, notes())
 
 
 def cancel_run(run: str, progress: ProgressReporter) -> Outcome:

@@ -204,7 +204,8 @@ def _result_rows(store: Store) -> pa.Table:
 
 def _finding_rows(run: Run, plan: PlanSummary, rows: pa.Table) -> Iterator[FindingRow]:
     """Oldest item first, so that of a finding in several commits the newest stands; a walk begins with the newest."""
-    found = {row["item_id"]: row for row in rows.filter(pc.list_value_length(rows["findings"]) > 0).to_pylist()}
+    has_findings = pc.greater(pc.list_value_length(rows["findings"]), 0)
+    found = {row["item_id"]: row for row in rows.filter(has_findings).to_pylist()}
     is_newest_first = run.job.reviews.revisions is not None
     for shard in reversed(range(plan.shards)) if is_newest_first else range(plan.shards):
         part = from_arrow(run.store.read(layout.plan_part(shard)), columns=["item_id", "document_id", "text"])

@@ -245,7 +245,9 @@ class ReviewEngine(_Engine):
             structured_outputs=StructuredOutputsParams(json=dict(schema)),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        super().__init__(weights, engine_args, codes, devices)
+        # With white space wherever it likes, a model that is at a loss would write that to the end.
+        structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
+        super().__init__(weights, structured | dict(engine_args), codes, devices)
 
     def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
         """Queue whole prompts for an answer each. The future fails if the engine does."""

@@ -5,6 +5,7 @@ In: result rows and the plan, as committed. Out: `review/` in the run's store. R
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -204,7 +205,7 @@ def _result_rows(store: Store) -> pa.Table:
 
 def _finding_rows(run: Run, plan: PlanSummary, rows: pa.Table) -> Iterator[FindingRow]:
     """Oldest item first, so that of a finding in several commits the newest stands; a walk begins with the newest."""
-    has_findings = pc.greater(pc.list_value_length(rows["findings"]), 0)
+    has_findings = pc.greater(pc.list_value_length(rows["findings"]), pa.scalar(0))
     found = {row["item_id"]: row for row in rows.filter(has_findings).to_pylist()}
     is_newest_first = run.job.reviews.revisions is not None
     for shard in reversed(range(plan.shards)) if is_newest_first else range(plan.shards):
@@ -235,12 +236,11 @@ def _of_item(job: Job, item: dict[str, Any], row: dict[str, Any]) -> Iterator[Fi
 
 def _record(run: Run, plan: PlanSummary, rows: pa.Table, findings: pa.Table, selection: Selection) -> ReviewRecord:
     unreviewed = rows.filter(pc.is_null(rows["findings"]))
-    counted = unreviewed["route"].value_counts().to_pylist()
     shares = _verification(run, plan)
     return ReviewRecord(
         planned_items=plan.items,
         reviewed_items=len(rows) - len(unreviewed),
-        unreviewed={each["values"]: each["counts"] for each in counted},
+        unreviewed=dict(sorted(Counter(unreviewed["route"].to_numpy().tolist()).items())),
         left_out=plan.left_out,
         findings=len(findings),
         reported=len(selection.published),

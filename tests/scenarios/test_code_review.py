@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def write_review(home: Path, **changes: Any) -> Path:
         "task": "code_review",
         "input": str(home / "diffs"),
         "output": str(home / "results"),
-        # Knows nothing of code: its reviews come to no end, so that Claude is asked about all of them.
+        # Knows nothing of code: it finds nothing, and is so unsure of it that Claude is asked about every item.
         "model": "starter",
         "review": {"max_output_tokens": 64},
         "quality": {"raw_threshold": 0.9},
@@ -152,6 +153,16 @@ def test_what_is_left_out_is_counted_and_listed(reviewed: Any) -> None:
     markdown = (Path(reviewed["root"]) / "review" / "summary.md").read_text()
     assert "- 4 of 4 items reviewed" in markdown
     assert "| lock | 1 |" in markdown
+
+
+def test_the_command_says_what_was_found_and_how_much_verification_took(
+    reviewed: Any, pipeline: PipelineCommand, home: Path
+) -> None:
+    shown = pipeline.run("submit", write_review(home), "--run-id", "first").stdout
+    assert "findings  2 reported of 2; 0 more named no shown line" in shown
+    assert re.search(
+        r"verified  in \d+\.\d% of the engines' time, 9\d\.\d% of its prompts' tokens from the prefix", shown
+    )
 
 
 def test_findings_are_measured_against_known_faults(reviewed: Any, pipeline: PipelineCommand, home: Path) -> None:

@@ -35,37 +35,35 @@ _QUEUED_REQUESTS = 512
 
 
 @dataclass(frozen=True)
-class ShardUsage:
-    """What the prompts of one shard took, in their order; arrays of shape [items]."""
+class ShardScores:
+    """Arrays of one shard, in the order of its prompts; shapes [items] and, for ``label_logprobs``, [items, labels]."""
 
+    label_logprobs: NDArray[np.float32]
     input_tokens: NDArray[np.int64]
     cached_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
     device_nanoseconds: NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardScores(ShardUsage):
-    """``label_logprobs`` has the shape [items, labels]."""
-
-    label_logprobs: NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardTexts(ShardUsage):
-    """What was written for each prompt."""
+@dataclass(frozen=True)
+class ShardTexts:
+    """What was written for each prompt of a shard, and arrays of shape [items]."""
 
     texts: list[str]
+    input_tokens: NDArray[np.int64]
+    cached_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    device_nanoseconds: NDArray[np.int64]
 
 
 @dataclass
 class _Shard:
-    """Requests of one kind; ``keep`` puts what is wanted of a row's completion into ``usage``."""
+    """Requests of one kind; ``keep`` puts what is wanted of a row's completion into ``result``."""
 
     prompt: Callable[[int], list[int]]
     params: Any
     keep: Callable[[int, Any], None]
-    usage: ShardUsage
+    result: ShardScores | ShardTexts
     future: Future[Any]
     items: int
     remaining: int
@@ -109,7 +107,7 @@ class _Engine:
 
     def _label(self, prompt: Callable[[int], list[int]], count: int) -> Future[ShardScores]:
         """Queue requests for one token: the log-probabilities of the codes at its place."""
-        scores = ShardScores(*_zeros(count), label_logprobs=np.empty((count, self._codes), np.float32))
+        scores = ShardScores(np.empty((count, self._codes), np.float32), *_zeros(count))
 
         def keep(row: int, completion: Any) -> None:
             # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
@@ -119,7 +117,7 @@ class _Engine:
 
     def _queue(self, shard: _Shard) -> Future[Any]:
         if not shard.items:
-            shard.future.set_result(shard.usage)
+            shard.future.set_result(shard.result)
             return shard.future
         with self._lock:
             if self._has_failed:
@@ -175,9 +173,9 @@ class _Engine:
 
     def _take(self, output: Any, shard: _Shard, row: int, window: _Window) -> None:
         shard.keep(row, output.outputs[0])
-        shard.usage.input_tokens[row] = len(output.prompt_token_ids)
-        shard.usage.cached_tokens[row] = output.num_cached_tokens or 0
-        shard.usage.output_tokens[row] = len(output.outputs[0].token_ids)
+        shard.result.input_tokens[row] = len(output.prompt_token_ids)
+        shard.result.cached_tokens[row] = output.num_cached_tokens or 0
+        shard.result.output_tokens[row] = len(output.outputs[0].token_ids)
         worked = len(output.prompt_token_ids) - (output.num_cached_tokens or 0) + len(output.outputs[0].token_ids)
         window.finished.append((shard, row, worked))
 
@@ -186,10 +184,10 @@ class _Engine:
         weights = np.array([worked for _, _, worked in window.finished], dtype=np.int64)
         shares = share_nanoseconds(window.nanoseconds * self._devices, weights)
         for (shard, row, _), nanoseconds in zip(window.finished, shares, strict=True):
-            shard.usage.device_nanoseconds[row] = nanoseconds
+            shard.result.device_nanoseconds[row] = nanoseconds
             shard.remaining -= 1
             if not shard.remaining:
-                shard.future.set_result(shard.usage)
+                shard.future.set_result(shard.result)
 
 
 class LabelEngine(_Engine):
@@ -251,7 +249,7 @@ class ReviewEngine(_Engine):
 
     def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
         """Queue whole prompts for an answer each. The future fails if the engine does."""
-        texts = ShardTexts(*_zeros(len(prompts)), texts=[""] * len(prompts))
+        texts = ShardTexts([""] * len(prompts), *_zeros(len(prompts)))
 
         def keep(row: int, completion: Any) -> None:
             texts.texts[row] = completion.text

@@ -21,7 +21,7 @@ from pipelines.tasks.code_review.answers import parse_answer
 from pipelines.tasks.code_review.findings import Finding, merge_findings
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLEAN_CLAIM, finding_claim
-from workers.engine import ReviewEngine, ShardUsage
+from workers.engine import ReviewEngine, ShardScores, ShardTexts
 from workers.tokens import TextTokenizer, TokenFrame
 
 
@@ -151,9 +151,9 @@ def _take_answer(piece: _Piece, text: str) -> None:
     piece.is_clean = answer.failure is None and not answer.findings
 
 
-def _count(usage: ShardUsage, pieces: Sequence[_Piece], *, is_verification: bool = False) -> None:
+def _count(result: ShardScores | ShardTexts, pieces: Sequence[_Piece], *, is_verification: bool = False) -> None:
     names = ("input_tokens", "cached_tokens", "output_tokens", "device_nanoseconds")
-    columns = np.stack([getattr(usage, name) for name in names], axis=1).tolist()
+    columns = np.stack([getattr(result, name) for name in names], axis=1).tolist()
     for piece, (prompt, cached, output, nanoseconds) in zip(pieces, columns, strict=True):
         counts = dict(zip(names, (prompt, cached, output, nanoseconds), strict=True))
         if is_verification:

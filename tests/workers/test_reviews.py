@@ -37,13 +37,13 @@ class ScriptedEngine:
     def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
         self.written += prompts
         texts = [self._answers.pop(0) for _ in prompts]
-        return _done(ShardTexts(*_usage(prompts, 100), texts=texts))
+        return _done(ShardTexts(texts, *_usage(prompts, 100)))
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
         self.claims += prompts
         true = np.array([self._true_logprobs(self._decode(prompt)) for prompt in prompts], np.float32)
         false = np.log1p(-np.exp(true))
-        return _done(ShardScores(*_usage(prompts, 1), label_logprobs=np.stack([true, false], axis=1).reshape(-1, 2)))
+        return _done(ShardScores(np.stack([true, false], axis=1).reshape(-1, 2), *_usage(prompts, 1)))
 
 
 def _usage(prompts: Sequence[list[int]], output: int) -> list[Any]:

@@ -110,12 +110,33 @@ def status(run: _RunArgument, as_json: _JsonOption = False) -> None:
 
 
 @app.command()
-def results(run: _RunArgument, as_json: _JsonOption = False) -> None:
+def results(
+    run: _RunArgument,
+    sarif: Annotated[bool, typer.Option("--sarif", help="Print a code review's findings as SARIF 2.1.0.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="SARIF|RUN", help="With --sarif: only findings that this one does not have.")
+    ] = None,
+    faults: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Measure a code review's findings against these known faults.")
+    ] = None,
+    as_json: _JsonOption = False,
+) -> None:
     """Say where the result rows are, and show some; --json prints every row as a JSON line."""
     from flows.inspect import result_rows
     from flows.terminal import Terminal
 
+    if baseline and not sarif:
+        raise typer.BadParameter("goes with --sarif", param_hint="--baseline")
     with Terminal(as_json=as_json, keep_output=True) as terminal:
+        if sarif or faults:
+            from flows.review_publication import run_evaluation, run_sarif
+
+            if sarif:
+                encoded, warnings = run_sarif(run, baseline)
+                terminal.show_document(encoded.decode(), warnings)
+            if faults:
+                terminal.show_document(run_evaluation(run, faults), [])
+            return
         terminal.show_results(*result_rows(run))
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from flows.escalation_requests import ChunkBuilder
 from flows.progress import ProgressReporter
+from flows.request_texts import answer_readers
 from flows.run import Run
 from flows.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.stages import Asked, PlanSummary, doubtful_ids, publish_chunk, publish_unsent
@@ -77,7 +78,7 @@ class Escalation:
         self._reader = Reader(
             run_id=run.run_id,
             provider=provider,
-            labels=tuple(run.job.labels),
+            readers=lambda draft: answer_readers(run, draft),
             prices=price_book(),
             passed_on=tuple(frozenset(tier.pass_on) for tier in self._tiers),
         )
@@ -150,7 +151,7 @@ class Escalation:
             if answers is None:
                 self._open[chunk] = state
             else:
-                self._publish(state, self._ledger.settle(chunk, answers))
+                self._publish(state, answers, self._ledger.settle(chunk, answers))
                 self._delete(state)
 
     def _send(self) -> Stop | None:
@@ -261,7 +262,7 @@ class Escalation:
         assert answers is not None
         settled = self._ledger.settle(state.chunk, answers)
         self._may_send_more = True
-        self._publish(state, settled)
+        self._publish(state, answers, settled)
         self._progress.advance(len(settled))
 
     def _tell(self, batch_id: str, answers: pa.Table) -> None:
@@ -279,8 +280,8 @@ class Escalation:
             self._provider.delete(state.submitted.batch_id)
             self._journal.delete(state.chunk, datetime.now(UTC))
 
-    def _publish(self, state: ChunkState, settled: list[str]) -> None:
-        publish_chunk(self._run, state, settled, self._ledger, self._model_suffix)
+    def _publish(self, state: ChunkState, answers: pa.Table, settled: list[str]) -> None:
+        publish_chunk(self._run, state, answers, settled, self._ledger, self._model_suffix)
 
 
 _WHAT_NEXT = {

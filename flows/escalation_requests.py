@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from flows.request_texts import request_texts
 from flows.run import Run
 from flows.stages import Asked, PlanSummary
 from pipelines.costs.price_book import price_book
@@ -22,9 +21,6 @@ from pipelines.escalation.journal import ChunkDraft, ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.provider import BatchProvider, Request
 from pipelines.escalation.requests import RequestTemplate, custom_id_of
-from pipelines.store import layout
-from pipelines.store.schemas import from_arrow
-from pipelines.tasks.classification import answer_schema, claude_system_prompt
 
 # The API takes 256 MB; others have had trouble at the very edge.
 _MAX_CHUNK_BYTES = 256_000_000 * 95 // 100
@@ -48,13 +44,12 @@ class ChunkBuilder:
         self._run, self._plan, self._ledger = run, plan, ledger
         self._budget_usd = run.job.budget_usd
         self._chunk_items = run.job.escalation.chunk_items
-        system_prompt = claude_system_prompt(run.question.labels, run.job.instructions)
         self._templates = [
             RequestTemplate(
                 model=tier.model,
                 max_output_tokens=tier.max_output_tokens,
-                system_prompt=system_prompt,
-                schema=answer_schema(run.question.labels),
+                system_prompt=run.question.claude_system_prompt,
+                schema=run.question.claude_answer_schema,
                 inference_geo=run.job.escalation.inference_geo,
             )
             for tier in run.job.escalation.all_tiers
@@ -101,7 +96,7 @@ class ChunkBuilder:
         """The requests of a chunk that was begun before, from the plan."""
         texts: dict[str, str] = {}
         for shard in state.draft.shards:
-            texts.update(self._texts(shard, pa.array(state.draft.item_ids)))
+            texts.update(request_texts(self._run, shard, pa.array(state.draft.item_ids)))
         return self.requests(state.chunk, state.draft, [texts[item_id] for item_id in state.draft.item_ids])
 
     def _candidates(self, tier: int) -> Iterator[_Candidate]:
@@ -113,13 +108,8 @@ class ChunkBuilder:
                 if (step := self._ledger.next_step(item_id)) and step.tier == tier
             ]
             if wanted:
-                texts = self._texts(shard, pa.array(wanted))
+                texts = request_texts(self._run, shard, pa.array(wanted))
                 yield from (_Candidate(item_id, shard, texts[item_id]) for item_id in wanted)
-
-    def _texts(self, shard: int, item_ids: pa.Array[Any]) -> dict[str, str]:
-        plan = from_arrow(self._run.store.read(layout.plan_part(shard)), columns=["item_id", "text"])
-        plan = plan.filter(pc.is_in(plan["item_id"], value_set=item_ids))
-        return {str(row["item_id"]): str(row["text"]) for row in plan.to_pylist()}
 
     def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The most that asking the first tier once about each item can cost; the budget's check has a price for it."""

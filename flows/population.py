@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from flows.run import Run
 from flows.stages import Asked, PlanSummary
-from pipelines.cascade.confidence import Scores, read_scores
+from pipelines.cascade.confidence import Scores
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNANSWERED, UNASKED, Labels, Scored
 from pipelines.escalation.ledger import Ledger
+from pipelines.predictions import read_predictions
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 
@@ -103,13 +104,13 @@ def read_scored_shard(run: Run, shard: int) -> ScoredShard:
     """The scored items of one shard."""
     plan = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "text", "failure", "withheld"])
     plan = plan.filter(pc.is_null(plan["failure"]))
-    predictions = from_arrow(run.store.read(layout.predictions_part(shard)), ["label_logprobs"])
-    logprobs = pc.list_flatten(predictions["label_logprobs"]).to_numpy().astype(np.float64)
-    logprobs = logprobs.reshape(len(predictions), len(run.job.labels))
+    columns = None if run.job.review else ["label_logprobs"]
+    predictions = from_arrow(run.store.read(layout.predictions_part(shard)), columns)
+    predicted = read_predictions(predictions, tuple(run.job.labels), None)
     return ScoredShard(
         item_ids=plan["item_id"].combine_chunks(),
         text_bytes=pc.binary_length(plan["text"]).to_numpy().astype(np.int64),
-        logprobs=logprobs,
-        scores=read_scores(logprobs, None),
+        logprobs=predicted.logprobs,
+        scores=predicted.scores,
         may_be_sent=pc.is_null(plan["withheld"]).to_numpy(zero_copy_only=False),
     )

@@ -24,6 +24,7 @@ from flows.escalate import Escalated, Escalation, Stop
 from flows.progress import ProgressReporter, Stage
 from flows.providers import open_provider
 from flows.quality_decisions import read_record
+from flows.review_publication import publish_review
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import PlanSummary
@@ -146,6 +147,8 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         rule=read_record(run),
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
     )
+    if run.job.review:
+        publish_review(run, plan)
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
     create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")
     run.store.create(layout.COMPLETE, json.dumps({"completed_at": datetime.now(UTC).isoformat()}).encode())

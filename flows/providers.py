@@ -8,7 +8,14 @@ from contextlib import contextmanager
 
 from flows.progress import ProgressReporter
 from flows.run import Run
-from flows.simulation import NOTICE, POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
+from flows.simulation import (
+    NOTICE,
+    POLL_SECONDS,
+    SETTLE_SECONDS,
+    running_service,
+    write_answer_key,
+    write_review_answer_key,
+)
 from flows.stages import PlanSummary
 from pipelines.errors import JobError, ProviderError
 from pipelines.escalation.patience import PatientProvider
@@ -28,7 +35,10 @@ def open_provider(run: Run, plan: PlanSummary, progress: ProgressReporter) -> It
     if escalation.provider == "simulation":
         progress.say(NOTICE)
         folder = settings().state_dir / "simulation" / run.run_id
-        write_answer_key(run.store, plan.shards, folder / "answer_key.jsonl")
+        if run.job.review:
+            write_review_answer_key(run, plan.shards, folder / "answer_key.jsonl")
+        else:
+            write_answer_key(run.store, plan.shards, folder / "answer_key.jsonl")
         with running_service(folder, folder / "answer_key.jsonl", escalation.simulated_error_rate) as url:
             from workers.claude import ClaudeBatches, connect
 

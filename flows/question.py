@@ -5,11 +5,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job import Job
-from pipelines.tasks.classification import Label, PromptFrame, assign_codes, claude_system_prompt, local_prompt
+from pipelines.tasks.classification import (
+    Label,
+    PromptFrame,
+    answer_schema,
+    assign_codes,
+    claude_system_prompt,
+    local_prompt,
+)
 from workers.catalogue import ResolvedModel
 from workers.engine import MAX_LABELS
 from workers.tokens import ModelTokenizer, TokenFrame, context_length
@@ -28,9 +36,18 @@ class Question:
     def fingerprint(self) -> str:
         """Hash of what is asked, whoever is asked first."""
         if self.model is None:
-            text = claude_system_prompt(self.labels, self.job.instructions)
-            return hashlib.sha256(text.encode()).hexdigest()[:16]
+            return hashlib.sha256(self.claude_system_prompt.encode()).hexdigest()[:16]
         return self.prompt.fingerprint
+
+    @property
+    def claude_system_prompt(self) -> str:
+        """What Claude is told before the document."""
+        return claude_system_prompt(self.labels, self.job.instructions)
+
+    @property
+    def claude_answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of what Claude answers."""
+        return answer_schema(self.labels)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of documents for the engine; none where there is no engine."""

@@ -21,8 +21,10 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.decisions import CommittedDecisions
 from flows.question import Question
+from flows.review_question import question_of
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
+from pipelines.documents.code.inputs import is_pinned, list_code
 from pipelines.documents.records import SourceFile
 from pipelines.documents.since_last import sources_of, sources_table
 from pipelines.documents.sources import list_sources
@@ -129,11 +131,11 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
         JobError: the model is not there, or ``run_id`` belongs to another job.
         StoreError: the output cannot be written.
     """
-    question = Question(job, resolve_model(job.model) if job.model else None)
+    question = question_of(job, resolve_model(job.model) if job.model else None)
     record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
     store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
-    if is_frozen:
+    if is_frozen or (job.review and is_pinned(job.review)):
         store.create(layout.INPUT, to_arrow(sources_table(sources)))
     store.create(layout.JOB, _job_yaml(job))
     store.create(layout.RUN, record.model_dump_json(indent=2).encode())
@@ -154,7 +156,7 @@ def open_run(run: str) -> Run:
     job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
     record = RunRecord.model_validate_json(store.read(layout.RUN))
     if job.model is None:
-        return Run(job, record, store, Question(job, None))
+        return Run(job, record, store, question_of(job, None))
     model = resolve_model(job.model)
     if model.revision != record.model_revision:
         raise JobError(
@@ -163,7 +165,7 @@ def open_run(run: str) -> Run:
                 f"which is now {model.revision}; start a new run with another --run-id"
             ]
         )
-    return Run(job, record, store, Question(job, model))
+    return Run(job, record, store, question_of(job, model))
 
 
 def open_store(run: str) -> Store:
@@ -194,10 +196,21 @@ def run_sources(run: Run) -> list[SourceFile]:
     frozen = run.store.read_if_exists(layout.INPUT)
     if frozen is not None:
         return sources_of(from_arrow(frozen))
-    sources = list_sources(run.job.input)
+    sources = list_input(run.job)
     if input_fingerprint(sources) != run.record.input_fingerprint:
         raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
     return sources
+
+
+def list_input(job: Job) -> list[SourceFile]:
+    """The files of a job's input as they are now.
+
+    Raises:
+        NoInputError: nothing is there.
+        JobError: it cannot be listed.
+        StoreError: S3 cannot be reached.
+    """
+    return list_code(job.input, job.review) if job.review else list_sources(job.input)
 
 
 def input_fingerprint(sources: list[SourceFile]) -> str:

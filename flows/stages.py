@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +19,13 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from flows.progress import ProgressReporter
+from flows.review_question import ReviewQuestion
 from flows.run import Run, run_sources
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.documents.code.inputs import read_code, with_verdicts
+from pipelines.documents.code.left_out import LeftOutList
+from pipelines.documents.code.pieces import WHOLE_DOCUMENTS, cut_into_pieces
+from pipelines.documents.code.records import LeftOut
 from pipelines.documents.gold import read_gold_file, with_gold
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
@@ -30,10 +35,11 @@ from pipelines.errors import JobError
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.report.summary import Summary
-from pipelines.results import DecidedShard, answer_rows, decide_shard, empty_results
+from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, decide_shard, empty_results
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
+from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.catalogue import catalogue
 from workers.pool import EnginePool, cluster_device, start_ray
 from workers.scorer import ScorerConfig
@@ -57,6 +63,7 @@ class PlanSummary(BaseModel):
     failed_items: int
     gold_items: int
     document_tokens: int
+    left_out: dict[str, int] = {}  # of a code review: how many files or commits, by reason
 
 
 def read_summary(run: Run) -> Summary | None:
@@ -76,11 +83,10 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     if committed:
         return PlanSummary.model_validate_json(committed)
     sources = run_sources(run)
-    limits = PlanLimits(run.question.document_tokens, shard_tokens_for(sources))
+    left_out = LeftOutList()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
-        documents, encode = _documents(run, sources), run.question.encode
-        for table in plan_shards(documents, encode, limits, _withhold(run)):
+        for table in _shards(run, sources, left_out):
             if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
                 # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
                 raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
@@ -88,14 +94,34 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count
             counts["gold_items"] += len(table) - table["gold_label"].null_count
-            counts["document_tokens"] += pc.sum(pc.list_value_length(table["tokens"])).as_py() or 0
+            counts["document_tokens"] += _document_tokens(table)
             progress.advance(len(table))
-    summary = PlanSummary.model_validate(counts)
+    if run.job.review:
+        run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
+    summary = PlanSummary(**counts, left_out=left_out.counts())
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
 
 
-def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document]:
+def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
+    """The plan's parts; what a code review leaves out is noted on the way."""
+    encode, shard_tokens = run.question.encode, shard_tokens_for(sources)
+    documents = left_out.take(_documents(run, sources))
+    if not run.job.review:
+        limits = PlanLimits(run.question.document_tokens, shard_tokens)
+        return plan_shards(documents, encode, limits, _withhold(run))
+    tables = plan_shards(documents, encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), _withhold(run))
+    return (cut_into_pieces(table, encode, run.question.document_tokens) for table in tables)
+
+
+def _document_tokens(table: pa.Table) -> int:
+    lists = table["tokens"]
+    if "pieces" in table.column_names:
+        lists = pc.struct_field(pc.list_flatten(table["pieces"]), "tokens")
+    return pc.sum(pc.list_value_length(lists)).as_py() or 0
+
+
+def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftOut]:
     job = run.job
     policy = _policy(run)
     columns = Columns(
@@ -104,9 +130,13 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document]:
         gold=job.evaluation.gold_column if job.evaluation else None,
         attributes=policy.columns if policy else frozenset(),
     )
-    documents = itertools.chain.from_iterable(
-        read_documents(source, columns, job.limits.max_document_bytes) for source in read_ahead(sources)
-    )
+    limit = job.limits.max_document_bytes
+    if job.review:
+        code = read_code(job.input, sources, job.review, columns, limit)
+        if job.evaluation and job.evaluation.faults_file:
+            return with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
+        return code
+    documents = itertools.chain.from_iterable(read_documents(source, columns, limit) for source in read_ahead(sources))
     if job.evaluation and job.evaluation.gold_file:
         return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
     return documents
@@ -146,6 +176,7 @@ def start_engines(run: Run) -> EnginePool:
         environment=defaults.environment,
         frame=run.question.frame,
         devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
+        review=run.question.review_settings if isinstance(run.question, ReviewQuestion) else None,
     )
     return EnginePool(config, run.job.compute.engines, settings().device)
 
@@ -208,20 +239,35 @@ def doubtful_ids(run: Run, shard: int) -> list[str]:
     return ids
 
 
-def publish_chunk(run: Run, state: ChunkState, settled: list[str], ledger: Ledger, model_suffix: str) -> None:
-    """Publish the rows of the items that a message batch settled."""
+def publish_chunk(
+    run: Run, state: ChunkState, answers: pa.Table, settled: list[str], ledger: Ledger, model_suffix: str
+) -> None:
+    """Publish the rows of the items that a message batch settled; ``answers`` are all of the batch's."""
     key = layout.escalated_results(state.chunk)
     if settled and not run.store.exists(key):
-        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix)
+        verified = _verified(answers) if run.job.review else {}
+        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, verified)
         run.store.create(key, to_parquet(rows))
 
 
-def _answered(run: Run, shards: Iterable[int], item_ids: list[str], ledger: Ledger, model_suffix: str) -> pa.Table:
+def _verified(answers: pa.Table) -> dict[str, dict[str, Any]]:
+    reviewed = answers.filter(pc.is_valid(answers["findings"])).select(["item_id", *REVIEWED_COLUMNS])
+    return {row["item_id"]: row for row in reviewed.to_pylist()}
+
+
+def _answered(
+    run: Run,
+    shards: Iterable[int],
+    item_ids: list[str],
+    ledger: Ledger,
+    model_suffix: str,
+    verified: Mapping[str, Mapping[str, Any]],
+) -> pa.Table:
     wanted = pa.array(item_ids, pa.string())
     tables = [decided(run, shard).doubtful for shard in shards]
     doubtful = pa.concat_tables([table.filter(pc.is_in(table["item_id"], value_set=wanted)) for table in tables])
     standings = [ledger.standing(item_id) for item_id in doubtful["item_id"].to_numpy().tolist()]
-    return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix)
+    return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix, verified)
 
 
 def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:

@@ -13,14 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.progress import ProgressReporter
-from flows.run import Run, open_run, prepare_run
+from flows.run import Run, list_input, open_run, prepare_run
 from flows.run_lock import wait_for_sole_process
 from flows.series import Series
 from pipelines.cascade.rule.history import Stage
 from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
-from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError, NoInputError
 from pipelines.escalation.journal import Journal
 from pipelines.job import Job
@@ -28,6 +27,7 @@ from pipelines.job_file import load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
 from pipelines.store import layout
+from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.catalogue import find_entry
 
 MISSING_KEY = (
@@ -56,6 +56,7 @@ class Outcome:
     root: str
     was_complete: bool
     summary: Summary | None
+    notes: tuple[str, ...] = ()  # on the findings of a code review
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
@@ -138,10 +139,15 @@ def process_run(
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
+    from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
 
+    def notes() -> tuple[str, ...]:
+        review = read_review(run.store)
+        return tuple(review.as_lines()) if review else ()
+
     if summary := read_summary(run):
-        return Outcome(path, run.run_id, run.store.root, True, summary)
+        return Outcome(path, run.run_id, run.store.root, True, summary, notes())
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
         from flows.process import early_engines, process, reporter
@@ -149,7 +155,7 @@ def process_run(
         reporter.set(progress)
         early_engines.set(engines)
         summary = process(run.store.root, wait=wait, until=until)
-    return Outcome(path, run.run_id, run.store.root, False, summary)
+    return Outcome(path, run.run_id, run.store.root, False, summary, notes())
 
 
 def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
@@ -185,7 +191,7 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False) -> list[SourceFi
     """
     sources: list[SourceFile] = []
     _run_checks(
-        lambda: sources.extend(_list_input(job.input, may_be_empty)),
+        lambda: sources.extend(_list_input(job, may_be_empty)),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         lambda: _check_gold(job),
@@ -222,10 +228,11 @@ def _run_checks(*checks: Callable[[], object]) -> None:
         raise JobError(problems)
 
 
-def _list_input(location: str, may_be_empty: bool) -> list[SourceFile]:
+def _list_input(job: Job, may_be_empty: bool) -> list[SourceFile]:
     try:
-        return list_sources(location)
+        return list_input(job)
     except NoInputError:
+        location = job.input
         is_mistyped = "://" not in location and not has_magic(location) and not Path(location).expanduser().exists()
         if may_be_empty and not is_mistyped:
             return []
@@ -254,6 +261,8 @@ def _check_model(job: Job) -> None:
 def _check_gold(job: Job) -> None:
     if job.evaluation and job.evaluation.gold_file:
         read_gold_file(job.evaluation.gold_file, job.labels)
+    if job.evaluation and job.evaluation.faults_file:
+        read_labelled_faults(job.evaluation.faults_file)
 
 
 def _check_key(job: Job) -> None:

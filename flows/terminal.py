@@ -121,6 +121,8 @@ class Terminal:
         if outcome.was_complete:
             self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
         self._show_summary(outcome.summary)
+        for note in outcome.notes:
+            self._say(note)
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
 
@@ -201,6 +203,12 @@ class Terminal:
         self._say(f"{total:,} rows in {root}")
         code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
         self._say(f'read them with   python -c "{code}"')
+
+    def show_document(self, content: str, warnings: list[str]) -> None:
+        """Something for other programs, on standard output alone."""
+        self._out.write(content if content.endswith("\n") else f"{content}\n")
+        for warning in warnings:
+            self._complain(f"warning   {warning}")
 
     def show_cost(self, summary: Summary) -> None:
         """Cost by route."""

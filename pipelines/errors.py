@@ -4,6 +4,7 @@
     ├── JobError                 the job or the command is wrong: nothing has run; exit code 2
     │   └── NoInputError         no file is there to read
     ├── RunNotFoundError         no run of that name: exit code 2
+    ├── CoverageError            not everything was reviewed: what would pass for the whole is not published
     ├── ServiceError             something outside is failing; what is committed stays, resume goes on
     │   ├── StoreError           the results store refuses or cannot be reached
     │   ├── EngineError          the scoring engine does not start or keeps dying
@@ -38,6 +39,10 @@ class NoInputError(JobError):
 
 class RunNotFoundError(SluiceError):
     """No run under the given id or URI."""
+
+
+class CoverageError(SluiceError):
+    """Some items of a code review have no review, and SARIF would say that their faults are mended."""
 
 
 class ServiceError(SluiceError):

@@ -25,6 +25,10 @@ from pydantic import (
 
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
+from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
+from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
+
+REVIEW_LABELS: dict[str, str | None] = {VERDICT_FAULTY: None, VERDICT_CLEAN: None}
 
 
 class _Section(BaseModel):
@@ -39,6 +43,38 @@ class ModelSource(_Section):
     engine: dict[str, Any] = Field(
         default_factory=dict, description="vLLM engine arguments, over the device's defaults"
     )
+
+
+class Review(_Section):
+    """Of a code review: what its documents are, and what is reported of them.
+
+    Without ``revisions`` and ``tree`` the input is diffs: .diff and .patch files, or rows with a diff each.
+    """
+
+    revisions: str | None = Field(
+        None,
+        min_length=1,
+        description="`input` is a git repository: review these commits, A..B or one for all before it",
+    )
+    unit: Literal["commit", "file"] = Field("commit", description="with revisions: what is one document")
+    tree: bool = Field(False, description="`input` is a source tree: review its files, as they are")
+    revision: str | None = Field(
+        None, min_length=1, description="with tree: `input` is a git repository, review its files as of this revision"
+    )
+    threshold: float = Field(0.5, ge=0, le=1, description="findings less sure than this are kept and not reported")
+    max_output_tokens: int | None = Field(
+        None, ge=64, description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Review:
+        if self.revisions and self.tree:
+            raise ValueError("give either revisions, for commits, or tree, for whole files")
+        if self.revision and not self.tree:
+            raise ValueError("revision goes with tree; for commits, give revisions")
+        if self.unit == "file" and not self.revisions:
+            raise ValueError("unit goes with revisions")
+        return self
 
 
 class Columns(_Section):
@@ -161,10 +197,13 @@ class Evaluation(_Section):
 
     gold_column: str | None = Field(None, description="column of the input rows that holds the true label")
     gold_file: str | None = Field(None, description="CSV with the columns id,label")
+    faults_file: str | None = Field(
+        None, description="of a code review: CSV or JSON Lines of known faults (document_id, path, line, category)"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Evaluation:
-        if (self.gold_column is None) == (self.gold_file is None):
+        if [self.gold_column, self.gold_file, self.faults_file].count(None) != 2:
             raise ValueError("give exactly one of gold_column and gold_file")
         return self
 
@@ -201,15 +240,18 @@ class Job(_Section):
     """Everything a run needs to know."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="lower case, digits and dashes")
-    task: Literal["classification"]
+    task: Literal["classification", "code_review"]
     input: str = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
     output: str = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
     model: Annotated[str | ModelSource | None, _OFF_MODEL] = Field(
         description="a name from `pipeline models`, {source: ..., engine: {...}}, or `off`: all goes to Claude"
     )
-    labels: dict[str, str | None] = Field(description="label: what it means (or null)")
+    labels: dict[str, str | None] = Field(
+        description="label: what it means (or null); left out of a code review, whose answers are faulty and clean"
+    )
     instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
     columns: Columns = Columns()
+    review: Review | None = Field(None, description="of a code review; left out where the input is diffs")
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     budget_usd: Decimal | None = Field(
         None,
@@ -226,6 +268,30 @@ class Job(_Section):
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
     limits: Limits = Limits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_task_has_it(cls, content: object) -> object:
+        """What a review need not say: its labels, its instructions, its section."""
+        if not isinstance(content, dict) or content.get("task") != "code_review":
+            return content
+        own = {"labels": REVIEW_LABELS, "instructions": REVIEW_INSTRUCTIONS, "review": {}}
+        return content | {name: value for name, value in own.items() if content.get(name) is None}
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Job:
+        faults_file = self.evaluation.faults_file if self.evaluation else None
+        if self.task == "code_review" and self.labels != REVIEW_LABELS:
+            raise ValueError("labels: a code review answers faulty or clean; leave labels out")
+        if self.task == "classification" and (self.review or faults_file):
+            raise ValueError("review and evaluation.faults_file go with task: code_review")
+        return self
+
+    @property
+    def reviews(self) -> Review:
+        """The section of a code review."""
+        assert self.review is not None
+        return self.review
 
     @field_validator("quality")
     @classmethod
@@ -294,6 +360,11 @@ class Job(_Section):
     @model_validator(mode="after")
     def _simulation_needs_gold(self) -> Job:
         if self.escalation and self.escalation.provider == "simulation" and self.evaluation is None:
+            if self.task == "code_review":
+                raise ValueError(
+                    "escalation.provider `simulation` answers from known faults: give evaluation.faults_file, or set "
+                    "escalation to `off` or its provider to `anthropic`"
+                )
             raise ValueError(
                 "escalation.provider `simulation` answers from gold labels: give evaluation.gold_column or "
                 "evaluation.gold_file, or set escalation to `off` or its provider to `anthropic`"
@@ -309,4 +380,10 @@ def _refuse_unprintable(text: str) -> None:
 
 def job_schema() -> str:
     """JSON Schema of the job file, for editors: the text of job.schema.json."""
-    return json.dumps(Job.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    schema = Job.model_json_schema()
+    schema["required"].remove("labels")
+    schema |= {
+        "if": {"properties": {"task": {"const": "classification"}}},
+        "then": {"required": ["labels"]},
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -67,8 +67,10 @@ def parse_job(text: str, source: str, overrides: dict[str, Any] | None = None) -
 def with_absolute_places(job: Job) -> Job:
     """The job as it reads from any folder: a worker or a listener goes on from elsewhere."""
     places: dict[str, Any] = {"input": _absolute(job.input), "output": _absolute(job.output)}
-    if job.evaluation and job.evaluation.gold_file:
-        places["evaluation"] = job.evaluation.model_copy(update={"gold_file": _absolute(job.evaluation.gold_file)})
+    if job.evaluation:
+        given = job.evaluation.model_dump(include={"gold_file", "faults_file"}, exclude_none=True)
+        moved = {name: _absolute(place) for name, place in given.items()}
+        places["evaluation"] = job.evaluation.model_copy(update=moved)
     if isinstance(job.model, ModelSource) and Path(job.model.source).is_dir():
         places["model"] = job.model.model_copy(update={"source": _absolute(job.model.source)})
     return job.model_copy(update=places)

@@ -5,7 +5,7 @@ Functions over tables: no store, no clock, no client. Everything here can be com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,14 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import Calibration, read_scores
+from pipelines.cascade.confidence import Calibration
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
+from pipelines.predictions import Predicted, read_predictions
 from pipelines.store.schemas import PREDICTIONS, RESULTS
 
 ROUTES = ("accepted", "escalated", "review", "withheld", "failed")
+REVIEWED_COLUMNS = ("findings", "dropped_findings")
 _FREE = to_money(Decimal(0))
 
 
@@ -80,8 +82,8 @@ def decide_shard(
     Args:
         facts: of the run.
         plan: schema `PLAN`; its ``text`` and ``tokens`` columns are not needed.
-        predictions: schema `PREDICTIONS`, one row per item that did not fail, in the plan's order; None where there is
-            no engine, and every item is doubtful.
+        predictions: schema `PREDICTIONS` or `REVIEWS`, one row per item that did not fail, in the plan's order; None
+            where there is no engine, and every item is doubtful.
         settled_at: for the rows that are final now.
         decisions: where there is no rule; before they are made, nothing is accepted.
 
@@ -95,20 +97,22 @@ def decide_shard(
     if plan.filter(pa.array(is_scored))["item_id"].to_pylist() != predictions["item_id"].to_pylist():
         raise InvariantError(f"predictions do not match the plan of run {facts.run_id}; start a run with another id")
     count = len(predictions)
-    logprobs = pc.list_flatten(predictions["label_logprobs"]).to_numpy().astype(np.float64)
-    scores = read_scores(logprobs.reshape(count, len(facts.labels)), facts.calibration) if count else None
+    predicted = read_predictions(predictions, facts.labels, facts.calibration) if count else None
+    scores = predicted.scores if predicted else None
+    is_readable = predicted.is_readable if predicted else np.zeros(0, np.bool_)
     accepts = np.zeros(count, np.bool_)
     confidence = scores.confidence if scores else None
     if decisions:
         accepts, confidence = decisions.is_accepted, decisions.confidence
     elif facts.rule and scores:
         accepts = facts.rule.accepts(scores)
-    answers = [facts.labels[index] for index in scores.answer] if scores else []
+    answers = _engine_answers(facts, predicted)
 
     spread = _Spread(is_scored)
     is_accepted = np.zeros(len(plan), np.bool_)
-    is_accepted[is_scored] = accepts
-    routes = _routes(facts, plan, is_accepted)
+    is_accepted[is_scored] = accepts & is_readable
+    unreadable = spread.values(predicted.failures if predicted else None)
+    routes = _routes(facts, plan, is_accepted, unreadable)
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
@@ -121,6 +125,8 @@ def decide_shard(
         "task": [facts.task] * len(plan),
         "run_id": [facts.run_id] * len(plan),
         "engine_answer": spread.values(answers),
+        "findings": spread.values(predicted.findings if predicted else None),
+        "dropped_findings": spread.values(predicted.dropped_findings if predicted else None),
         "answer": [answer if ok else None for answer, ok in zip(spread.values(answers), is_accepted, strict=True)],
         "confidence": spread.values(confidence),
         "raw_prob": spread.values(scores.raw_prob if scores else None),
@@ -140,11 +146,17 @@ def decide_shard(
         "settled_at": [settled_at] * len(plan),
     }
     is_doubtful = np.array([facts.is_escalating and route == "review" for route, _ in routes], np.bool_)
+    # What was to stand over the whole run and cannot be read: nobody was asked about it, so a person is.
+    is_doubtful[np.flatnonzero(is_scored)[accepts & ~is_readable]] = False
     return DecidedShard(_table(columns, len(plan)), is_doubtful)
 
 
 def answer_rows(
-    doubtful: pa.Table, standings: Sequence[Standing], settled_at: datetime, model_suffix: str = ""
+    doubtful: pa.Table,
+    standings: Sequence[Standing],
+    settled_at: datetime,
+    model_suffix: str = "",
+    verified: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pa.Table:
     """Final rows of escalated items.
 
@@ -153,6 +165,7 @@ def answer_rows(
         standings: how each item ended, in the same order; cost and tokens of all requests made about it.
         settled_at: for all of them.
         model_suffix: appended to the model's name, e.g. to mark a simulation.
+        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's.
     """
     totals = [
         None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
@@ -175,7 +188,17 @@ def answer_rows(
         "cost_usd": totals,
         "settled_at": [settled_at] * len(standings),
     }
+    engine_reviews = doubtful.select(["item_id", *REVIEWED_COLUMNS]).to_pylist()
+    reviews = [(verified or {}).get(row["item_id"], row) for row in engine_reviews]
+    columns |= {name: [review[name] for review in reviews] for name in REVIEWED_COLUMNS}
     return _table(columns, len(standings))
+
+
+def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | None]:
+    if predicted is None:
+        return []
+    pairs = zip(predicted.scores.answer.tolist(), predicted.failures, strict=True)
+    return [None if failure else facts.labels[index] for index, failure in pairs]
 
 
 @dataclass(frozen=True)
@@ -195,25 +218,28 @@ class _Spread:
         return result
 
 
-def _routes(facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_]) -> list[tuple[str, str | None]]:
+def _routes(
+    facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_], unreadable: Sequence[str | None]
+) -> list[tuple[str, str | None]]:
     """Route and reason of each item as far as the engine and the policy decide them.
 
     `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
     """
     held = f"probability under {facts.rule.raw_threshold} and escalation is off" if facts.rule else "not decided"
     routes: list[tuple[str, str | None]] = []
-    rows = zip(*(plan[name].to_pylist() for name in ("failure", "withheld", "note")), is_accepted.tolist(), strict=True)
-    for failure, withheld, note, accepted in rows:
+    columns = [plan[name].to_pylist() for name in ("failure", "withheld", "note")]
+    for failure, withheld, note, accepted, no_answer in zip(*columns, is_accepted.tolist(), unreadable, strict=True):
         if failure is not None:
             routes.append(("failed", failure))
         elif accepted:
             routes.append(("accepted", note))
         elif not facts.is_escalating:
-            routes.append(("review", f"{held}; {note}" if note else held))
+            why = no_answer or held
+            routes.append(("review", f"{why}; {note}" if note else why))
         elif withheld is not None:
             routes.append(("withheld", withheld))
         else:
-            routes.append(("review", note))
+            routes.append(("review", no_answer or note))
     return routes
 
 

@@ -77,7 +77,7 @@ compte: {engines: 2}
     assert str(caught.value) == (
         f"5 problems in {path}\n"
         "  line 1: name: string should match pattern '^[a-z0-9][a-z0-9-]{0,47}$'\n"
-        "  line 2: task: input should be 'classification'\n"
+        "  line 2: task: input should be 'classification' or 'code_review'\n"
         "  line 10: quality.raw_threshold: input should be less than or equal to 1\n"
         "  line 13: escalation.chunk_items: input should be greater than or equal to 1\n"
         "  line 14: compte: no such field; see pipelines/job.schema.json for the names"

@@ -1,4 +1,4 @@
-"""vLLM, fed without pause: prompts of token ids in, log-probabilities of the label codes out.
+"""vLLM, fed without pause: prompts of token ids in; log-probabilities of the label codes, or JSON, out.
 
 The only importer of vLLM. One thread owns the engine and does nothing but add requests and step; shards come in
 from other threads and leave as futures. Knows nothing of Ray, stores or tasks.
@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +45,27 @@ class ShardScores:
     device_nanoseconds: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class ShardTexts:
+    """What was written for each prompt of a shard, and arrays of shape [items]."""
+
+    texts: list[str]
+    input_tokens: NDArray[np.int64]
+    cached_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    device_nanoseconds: NDArray[np.int64]
+
+
 @dataclass
 class _Shard:
-    documents: Sequence[NDArray[np.int32]]
-    scores: ShardScores
-    future: Future[ShardScores]
+    """Requests of one kind; ``keep`` puts what is wanted of a row's completion into ``result``."""
+
+    prompt: Callable[[int], list[int]]
+    params: Any
+    keep: Callable[[int, Any], None]
+    result: ShardScores | ShardTexts
+    future: Future[Any]
+    items: int
     remaining: int
 
 
@@ -61,35 +77,27 @@ class _Window:
     finished: list[tuple[_Shard, int, int]] = field(default_factory=list)
 
 
-class LabelEngine:
-    """One running engine that scores shards for one prompt frame."""
+class _Engine:
+    """One running engine, and the thread that owns it."""
 
-    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: int = 1) -> None:
-        """Load the model and start stepping.
-
-        Args:
-            weights: folder or Hugging Face id.
-            engine_args: vLLM engine arguments.
-            frame: tokens around every document.
-            devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
-        """
+    def __init__(self, weights: str, engine_args: Mapping[str, Any], codes: Sequence[int], devices: int) -> None:
         # Imported late: the environment that vLLM reads at import is set by the caller just before.
         from vllm import LLM, SamplingParams
         from vllm.inputs.engine import tokens_input
         from vllm.sampling_params import RequestOutputKind
 
         self._tokens_input = tokens_input
-        # max_num_batched_tokens etc. are left to vLLM; text never enters the engine, so no tokenizer is loaded.
-        self._engine = LLM(weights, skip_tokenizer_init=True, **engine_args).llm_engine
-        self._params = SamplingParams(
+        # max_num_batched_tokens etc. are left to vLLM.
+        self._engine = LLM(weights, **engine_args).llm_engine
+        self._label_params = SamplingParams(
             max_tokens=1,
             temperature=0,
-            logprob_token_ids=list(frame.codes),
+            logprob_token_ids=list(codes),
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        self._frame = frame
+        self._codes = len(codes)
         self._devices = devices
         self._inbox: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -97,13 +105,19 @@ class LabelEngine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def score(self, documents: Sequence[NDArray[np.int32]]) -> Future[ShardScores]:
-        """Queue a shard: token ids of each document. The future fails if the engine does."""
-        count, labels = len(documents), len(self._frame.codes)
-        zeros = [np.zeros(count, np.int64) for _ in range(4)]
-        shard = _Shard(documents, ShardScores(np.empty((count, labels), np.float32), *zeros), Future(), count)
-        if not count:
-            shard.future.set_result(shard.scores)
+    def _label(self, prompt: Callable[[int], list[int]], count: int) -> Future[ShardScores]:
+        """Queue requests for one token: the log-probabilities of the codes at its place."""
+        scores = ShardScores(np.empty((count, self._codes), np.float32), *_zeros(count))
+
+        def keep(row: int, completion: Any) -> None:
+            # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
+            scores.label_logprobs[row] = completion.logprobs.logprobs[1:]
+
+        return self._queue(_Shard(prompt, self._label_params, keep, scores, Future(), count, count))
+
+    def _queue(self, shard: _Shard) -> Future[Any]:
+        if not shard.items:
+            shard.future.set_result(shard.result)
             return shard.future
         with self._lock:
             if self._has_failed:
@@ -141,11 +155,11 @@ class LabelEngine:
                 if shard is None:
                     return
                 open_shards.append(shard)
-                waiting.extend((shard, row) for row in range(len(shard.documents)))
+                waiting.extend((shard, row) for row in range(shard.items))
             while waiting and len(running) < _QUEUED_REQUESTS:
                 shard, row = waiting.popleft()
                 request_id = str(next(ids))
-                self._engine.add_request(request_id, self._prompt(shard, row), self._params)
+                self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params)
                 running[request_id] = (shard, row)
             started = time.perf_counter_ns()
             outputs = self._engine.step()
@@ -157,16 +171,11 @@ class LabelEngine:
                 open_shards[:] = [shard for shard in open_shards if shard.remaining]
                 window = _Window()
 
-    def _prompt(self, shard: _Shard, row: int) -> Any:
-        return self._tokens_input([*self._frame.prefix, *shard.documents[row].tolist(), *self._frame.suffix])
-
     def _take(self, output: Any, shard: _Shard, row: int, window: _Window) -> None:
-        logprobs = output.outputs[0].logprobs
-        # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
-        shard.scores.label_logprobs[row] = logprobs.logprobs[1:]
-        shard.scores.input_tokens[row] = len(output.prompt_token_ids)
-        shard.scores.cached_tokens[row] = output.num_cached_tokens or 0
-        shard.scores.output_tokens[row] = len(output.outputs[0].token_ids)
+        shard.keep(row, output.outputs[0])
+        shard.result.input_tokens[row] = len(output.prompt_token_ids)
+        shard.result.cached_tokens[row] = output.num_cached_tokens or 0
+        shard.result.output_tokens[row] = len(output.outputs[0].token_ids)
         worked = len(output.prompt_token_ids) - (output.num_cached_tokens or 0) + len(output.outputs[0].token_ids)
         window.finished.append((shard, row, worked))
 
@@ -175,7 +184,83 @@ class LabelEngine:
         weights = np.array([worked for _, _, worked in window.finished], dtype=np.int64)
         shares = share_nanoseconds(window.nanoseconds * self._devices, weights)
         for (shard, row, _), nanoseconds in zip(window.finished, shares, strict=True):
-            shard.scores.device_nanoseconds[row] = nanoseconds
+            shard.result.device_nanoseconds[row] = nanoseconds
             shard.remaining -= 1
             if not shard.remaining:
-                shard.future.set_result(shard.scores)
+                shard.future.set_result(shard.result)
+
+
+class LabelEngine(_Engine):
+    """Scores shards of documents for one prompt frame."""
+
+    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: int = 1) -> None:
+        """Load the model and start stepping.
+
+        Args:
+            weights: folder or Hugging Face id.
+            engine_args: vLLM engine arguments.
+            frame: tokens around every document.
+            devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
+        """
+        # Text never enters the engine, so no tokenizer is loaded.
+        super().__init__(weights, {"skip_tokenizer_init": True, **engine_args}, frame.codes, devices)
+        self._frame = frame
+
+    def score(self, documents: Sequence[NDArray[np.int32]]) -> Future[ShardScores]:
+        """Queue a shard: token ids of each document. The future fails if the engine does."""
+        prefix, suffix = self._frame.prefix, self._frame.suffix
+        return self._label(lambda row: [*prefix, *documents[row].tolist(), *suffix], len(documents))
+
+
+class ReviewEngine(_Engine):
+    """Writes answers that obey one JSON Schema, and scores claims: one token each."""
+
+    def __init__(
+        self,
+        weights: str,
+        engine_args: Mapping[str, Any],
+        codes: Sequence[int],
+        schema: Mapping[str, Any],
+        max_output_tokens: int,
+        devices: int = 1,
+    ) -> None:
+        """Load the model and its tokenizer, which the grammar needs, and start stepping.
+
+        Args:
+            weights: folder or Hugging Face id.
+            engine_args: vLLM engine arguments.
+            codes: token ids of the answers to a claim.
+            schema: of what is written.
+            max_output_tokens: where what is written is cut.
+            devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        self._text_params = SamplingParams(
+            max_tokens=max_output_tokens,
+            temperature=0,
+            structured_outputs=StructuredOutputsParams(json=dict(schema)),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        # With white space wherever it likes, a model that is at a loss would write that to the end.
+        structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
+        super().__init__(weights, structured | dict(engine_args), codes, devices)
+
+    def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
+        """Queue whole prompts for an answer each. The future fails if the engine does."""
+        texts = ShardTexts([""] * len(prompts), *_zeros(len(prompts)))
+
+        def keep(row: int, completion: Any) -> None:
+            texts.texts[row] = completion.text
+
+        shard = _Shard(prompts.__getitem__, self._text_params, keep, texts, Future(), len(prompts), len(prompts))
+        return self._queue(shard)
+
+    def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
+        """Queue whole prompts for a claim each. The future fails if the engine does."""
+        return self._label(prompts.__getitem__, len(prompts))
+
+
+def _zeros(count: int) -> list[NDArray[np.int64]]:
+    return [np.zeros(count, np.int64) for _ in range(4)]

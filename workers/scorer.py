@@ -7,7 +7,7 @@ last one's predictions are written. Work may run twice (Ray, a second `submit`);
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,9 @@ import ray
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
-from workers.engine import LabelEngine, ShardScores
+from pipelines.tasks.code_review.answers import engine_answer_schema
+from workers.engine import LabelEngine, ReviewEngine, ShardScores
+from workers.reviews import Reviewer, ReviewSettings
 from workers.tokens import TokenFrame
 
 SHARDS_IN_FLIGHT = 2
@@ -35,6 +37,7 @@ class ScorerConfig:
     environment: Mapping[str, str]
     frame: TokenFrame
     devices_per_engine: int
+    review: ReviewSettings | None = None  # None: documents are classified
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Scorer:
         arguments = dict(config.engine_args)
         if not os.path.isdir(config.weights):  # a Hugging Face id: the very commit that the run recorded
             arguments["revision"] = config.revision
-        self._engine = LabelEngine(config.weights, arguments, config.frame, config.devices_per_engine)
+        self._predict = _classify(config, arguments) if config.review is None else _review(config, arguments)
 
     def ready(self) -> bool:
         """Returns once the engine has started."""
@@ -63,12 +66,40 @@ class Scorer:
 
     def score(self, shard: int) -> ShardReport:
         """Score one shard and commit its predictions."""
-        plan = from_arrow(self._store.read(layout.plan_part(shard)), columns=["item_id", "tokens"])
-        plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
-        documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
-        table = prediction_table(plan["item_id"], self._engine.score(documents).result())
+        table = self._predict(self._store.read(layout.plan_part(shard)))
         self._store.create(layout.predictions_part(shard), to_arrow(table))
         return ShardReport(shard, table.num_rows, os.getpid())
+
+
+def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:
+    engine = LabelEngine(config.weights, arguments, config.frame, config.devices_per_engine)
+
+    def predict(plan_part: bytes) -> pa.Table:
+        plan = from_arrow(plan_part, columns=["item_id", "tokens"])
+        plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
+        documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
+        return prediction_table(plan["item_id"], engine.score(documents).result())
+
+    return predict
+
+
+def _review(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:
+    assert config.review is not None
+    engine = ReviewEngine(
+        config.weights,
+        arguments,
+        config.frame.codes,
+        engine_answer_schema(),
+        config.review.max_output_tokens,
+        config.devices_per_engine,
+    )
+    reviewer = Reviewer(engine, config.review)
+
+    def predict(plan_part: bytes) -> pa.Table:
+        plan = from_arrow(plan_part, columns=["item_id", "text", "pieces"])
+        return reviewer.review(plan.filter(pa.compute.is_valid(plan["text"])))
+
+    return predict
 
 
 def prediction_table(item_ids: pa.ChunkedArray[Any], scores: ShardScores) -> pa.Table:

@@ -28,16 +28,11 @@ class TokenFrame:
         return len(self.prefix) + len(self.suffix)
 
 
-class ModelTokenizer:
-    """The tokenizer of one model."""
+class TextTokenizer:
+    """Text to token ids alone, wherever the model's files are not: made from the text of its tokenizer.json."""
 
-    def __init__(self, model: ResolvedModel) -> None:
-        path = model.files / "tokenizer.json"
-        if not path.is_file():
-            raise JobError([f"model: '{model.name}' has no tokenizer.json in {model.files}; it is needed"])
-        self._files = model.files
-        self._frame = Tokenizer.from_file(str(path))
-        self._text = Tokenizer.from_str(_all_added_tokens_special(path.read_text(encoding="utf-8")))
+    def __init__(self, tokenizer_json: str) -> None:
+        self._text = Tokenizer.from_str(_all_added_tokens_special(tokenizer_json))
         self._text.encode_special_tokens = True
         self._text.no_truncation()
         self._text.no_padding()
@@ -49,6 +44,19 @@ class ModelTokenizer:
     def is_single_token(self, code: str) -> bool:
         """Whether the engine can answer with this code in one token."""
         return len(self._text.encode(code, add_special_tokens=False).ids) == 1
+
+
+class ModelTokenizer(TextTokenizer):
+    """The tokenizer of one model, with its chat template."""
+
+    def __init__(self, model: ResolvedModel) -> None:
+        path = model.files / "tokenizer.json"
+        if not path.is_file():
+            raise JobError([f"model: '{model.name}' has no tokenizer.json in {model.files}; it is needed"])
+        self._files = model.files
+        self._frame = Tokenizer.from_file(str(path))
+        self.json = path.read_text(encoding="utf-8")
+        super().__init__(self.json)
 
     def encode_frame(self, frame: PromptFrame) -> TokenFrame:
         """Render the chat template around the frame, thinking off, ready for the answer's first token."""

@@ -7,9 +7,10 @@ a store that stops answering is no document's fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
+from pipelines.documents.code.patch_reader import read_patches
 from pipelines.documents.file_readers import read_html, read_mail, read_text
 from pipelines.documents.lines import Unreadable, failed
 from pipelines.documents.parquet_reader import read_parquet
@@ -32,17 +33,29 @@ READERS: dict[str, Reader] = {
     ".htm": read_html,
     ".eml": read_mail,
 }
+DIFF_READERS: dict[str, Reader] = {
+    ".diff": read_patches,
+    ".patch": read_patches,
+    ".mbox": read_patches,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".parquet": read_parquet,
+}
 
 
-def read_documents(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_documents(
+    source: SourceFile, columns: Columns, max_document_bytes: int, readers: Mapping[str, Reader] = READERS
+) -> Iterator[Document]:
     """Streams the documents of one file, in file order, in memory bounded by ``max_document_bytes``.
 
     For JSONL and CSV the limit holds for the line or row as stored, elsewhere for the document's text or file.
     """
     suffix = _suffix(source.path)
-    reader = READERS.get(suffix)
+    reader = readers.get(suffix)
     if reader is None:
-        yield failed(source, None, f"unsupported file type {suffix!r}; supported: {', '.join(READERS)} (.gz, .zst)")
+        yield failed(source, None, f"unsupported file type {suffix!r}; supported: {', '.join(readers)} (.gz, .zst)")
         return
     is_empty = True
     try:

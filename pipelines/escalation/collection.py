@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,16 @@ import pyarrow as pa
 
 from pipelines.costs.accounting import to_money
 from pipelines.costs.price_book import PriceBook
-from pipelines.escalation.endings import IN_A_SMALLER_BATCH, MISSING, TOO_LARGE_ALONE, Ending, Verdict, judge
+from pipelines.escalation.endings import (
+    IN_A_SMALLER_BATCH,
+    MISSING,
+    TOO_LARGE_ALONE,
+    Ending,
+    ReadAnswer,
+    Verdict,
+    judge,
+    label_reader,
+)
 from pipelines.escalation.journal import ChunkDraft, Intent, Submitted
 from pipelines.escalation.provider import BatchProvider, ItemResult
 from pipelines.escalation.requests import custom_id_of
@@ -21,6 +30,8 @@ from pipelines.store.schemas import COLLECTED
 # A connection cut at a line end gives fewer rows and no error, so reading again is part of reading. Reading costs
 # nothing; taking a row for lost that was only cut off makes us ask, and pay, again.
 _READS = 10
+# Of requests that failed: there is nothing to read.
+_NO_ANSWER = label_reader(())
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,8 @@ class Reader:
 
     run_id: str
     provider: BatchProvider
-    labels: Sequence[str]
+    # How the answer about each item of a batch is read.
+    readers: Callable[[ChunkDraft], Callable[[str], ReadAnswer]]
     prices: PriceBook
     # Labels that, given by a tier, send the item on to the next tier all the same: one set per tier.
     passed_on: Sequence[frozenset[str]] = ()
@@ -57,8 +69,9 @@ class Reader:
             if found.keys() == wanted.keys() and len(seen) == seen.total():
                 break
         fault = _common_fault(list(found.values()), len(wanted))
+        reader_of = self.readers(intent.draft)
         rows = [
-            self._row(item_id, found.get(custom_id), intent, submitted.submitted_at, now, fault)
+            self._row(item_id, found.get(custom_id), reader_of, intent, submitted.submitted_at, now, fault)
             for custom_id, item_id in wanted.items()
         ]
         return Collected(
@@ -82,12 +95,13 @@ class Reader:
         self,
         item_id: str,
         result: ItemResult | None,
+        reader_of: Callable[[str], ReadAnswer],
         intent: Intent,
         submitted_at: datetime,
         now: datetime,
         fault: str | None,
     ) -> dict[str, object]:
-        verdict = self._judge(result, intent.draft.tier)
+        verdict = self._judge(result, reader_of(item_id), intent.draft.tier)
         if fault and result and result.kind == "errored":
             verdict = Verdict(Ending.ACCOUNT, reason=fault)
         model = (result and result.model) or intent.draft.model
@@ -107,10 +121,10 @@ class Reader:
             "api_cost_usd": None if cost is None else to_money(cost),
         }
 
-    def _judge(self, result: ItemResult | None, tier: int) -> Verdict:
+    def _judge(self, result: ItemResult | None, read: ReadAnswer, tier: int) -> Verdict:
         if result is None:
             return MISSING
-        verdict = judge(result, self.labels)
+        verdict = judge(result, read)
         passed_on = self.passed_on[tier] if tier < len(self.passed_on) else frozenset()
         if verdict.ending is Ending.ANSWERED and verdict.label in passed_on:
             return Verdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', a pass_on label")
@@ -129,6 +143,8 @@ def _unbilled(item_id: str, verdict: Verdict, model: str, now: datetime) -> dict
         "item_id": item_id,
         "ending": verdict.ending.value,
         "label": verdict.label,
+        "findings": verdict.given and verdict.given.findings,
+        "dropped_findings": verdict.given and verdict.given.dropped_findings,
         "reason": verdict.reason,
         "model": model,
         "api_cost_usd": to_money(Decimal(0)),
@@ -143,10 +159,10 @@ def _common_fault(results: Sequence[ItemResult], items: int) -> str | None:
     """
     errored = [result for result in results if result.kind == "errored"]
     for result in errored:
-        if judge(result, ()).ending is Ending.ACCOUNT:
+        if judge(result, _NO_ANSWER).ending is Ending.ACCOUNT:
             return f"{result.error_type}: {result.error_message}"
     faults = {(result.error_type, result.error_message) for result in errored}
     is_whole_batch = len(errored) == items > 1 and len(faults) == 1
-    if is_whole_batch and judge(errored[0], ()).ending is Ending.NEXT_TIER:
+    if is_whole_batch and judge(errored[0], _NO_ANSWER).ending is Ending.NEXT_TIER:
         return f"{errored[0].error_type}: {errored[0].error_message}"
     return None

@@ -2,9 +2,9 @@
 
 | how the request ended | what becomes of the item |
 |---|---|
-| a label of the job, in any case | answered |
+| a label of the job, in any case; of a code review a list of findings | answered |
 | refusal, cut off at max_tokens | next tier at once: the same model would do the same again; without one, review |
-| not JSON, or no label of the job | again on this tier; then next tier; then review |
+| not JSON, or neither of these | again on this tier; then next tier; then review |
 | errored: api, overloaded, timeout, rate limit | again on this tier; then next tier; then review |
 | expired after 24 h, canceled by somebody else, row missing | again on this tier; then next tier; then review |
 | errored: credit, spend limit, key, permission | nothing is decided: escalation pauses, the item stays open |
@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pipelines.escalation.provider import ItemResult
 from pipelines.tasks.classification import parse_label
@@ -43,12 +44,30 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that can be used. Of a code review the label is the verdict; ``findings`` are rows of `COLLECTED`'s."""
+
+    label: str
+    findings: tuple[dict[str, Any], ...] | None = None
+    dropped_findings: int | None = None
+
+
+# The text of an answer to what it gives, or to the reason why it cannot be used.
+ReadAnswer = Callable[[str | None], Given | str]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """An ending, with the label or the reason why there is none."""
+    """An ending, with what was given or the reason why nothing was."""
 
     ending: Ending
-    label: str | None = None
+    given: Given | None = None
     reason: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The label, where there is one."""
+        return self.given.label if self.given else None
 
 
 IN_A_SMALLER_BATCH = Verdict(Ending.SMALLER_BATCH, reason="its batch was too large for the provider")
@@ -56,7 +75,7 @@ TOO_LARGE_ALONE = Verdict(Ending.NEXT_TIER, reason="the provider refused the req
 MISSING = Verdict(Ending.AGAIN, reason="the provider gave no row for it")
 
 
-def judge(result: ItemResult, labels: Sequence[str]) -> Verdict:
+def judge(result: ItemResult, read: ReadAnswer) -> Verdict:
     """Apply the table above to one result row."""
     if result.kind == "errored":
         return _judge_error(result.error_type or "unknown_error", result.error_message or "")
@@ -67,10 +86,20 @@ def judge(result: ItemResult, labels: Sequence[str]) -> Verdict:
         return Verdict(Ending.NEXT_TIER, reason="Claude refused to answer")
     if result.stop_reason == "max_tokens":
         return Verdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
-    label = read_label(result.text, labels)
-    if label is None:
-        return Verdict(Ending.AGAIN, reason="Claude's answer is none of the job's labels")
-    return Verdict(Ending.ANSWERED, label=label)
+    given = read(result.text)
+    if isinstance(given, str):
+        return Verdict(Ending.AGAIN, reason=given)
+    return Verdict(Ending.ANSWERED, given)
+
+
+def label_reader(labels: Sequence[str]) -> ReadAnswer:
+    """Reads answers that are one of the job's labels."""
+
+    def read(text: str | None) -> Given | str:
+        label = read_label(text, labels)
+        return "Claude's answer is none of the job's labels" if label is None else Given(label)
+
+    return read
 
 
 def read_label(text: str | None, labels: Sequence[str]) -> str | None:

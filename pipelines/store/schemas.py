@@ -32,6 +32,21 @@ PLAN = _schema(
     pa.field("note", pa.string()),  # e.g. that the text was cut; becomes the row's `reason`
 )
 
+# The plan of a code review: of every item, what the engine is asked about, one after the other.
+REVIEW_PLAN = PLAN.append(
+    pa.field(
+        "pieces",
+        pa.list_(
+            pa.struct(
+                [
+                    pa.field("text", pa.string()),  # null where the item is one piece: it is the item's
+                    pa.field("tokens", pa.list_(pa.int32())),
+                ]
+            )
+        ),
+    )
+)
+
 PREDICTIONS = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     # Log-probability of every label's code over the whole vocabulary, in the order of the job's labels.
@@ -40,6 +55,39 @@ PREDICTIONS = _schema(
     pa.field("cached_tokens", pa.int64(), nullable=False),
     pa.field("output_tokens", pa.int64(), nullable=False),
     pa.field("device_nanoseconds", pa.int64(), nullable=False),  # this item's share of busy engine time
+    pa.field("scored_at", _UTC_TIME, nullable=False),
+)
+
+_FINDING_FIELDS: list[pa.Field[Any]] = [
+    pa.field("path", pa.string()),
+    pa.field("line", pa.int64()),
+    pa.field("end_line", pa.int64()),
+    pa.field("severity", pa.string()),
+    pa.field("category", pa.string()),
+    pa.field("message", pa.string()),
+    pa.field("suggestion", pa.string()),
+]
+FINDING = pa.struct(_FINDING_FIELDS)
+# Log-probability of the codes of "true" and "false"; null where the claim could not be put.
+_CLAIM_FIELDS: list[pa.Field[Any]] = [
+    pa.field("true_logprob", pa.float32()),
+    pa.field("false_logprob", pa.float32()),
+]
+
+# The predictions of a code review. Token counts and times are of all requests about the item.
+REVIEWS = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("failure", pa.string()),  # why there is no review
+    pa.field("findings", pa.list_(pa.struct([*_FINDING_FIELDS, *_CLAIM_FIELDS])), nullable=False),
+    pa.field("clean_claims", pa.list_(pa.struct(_CLAIM_FIELDS)), nullable=False),  # of pieces without findings
+    pa.field("dropped_findings", pa.int64(), nullable=False),  # they named what was not reviewed
+    pa.field("input_tokens", pa.int64(), nullable=False),
+    pa.field("cached_tokens", pa.int64(), nullable=False),
+    pa.field("output_tokens", pa.int64(), nullable=False),
+    pa.field("device_nanoseconds", pa.int64(), nullable=False),
+    pa.field("verification_input_tokens", pa.int64(), nullable=False),
+    pa.field("verification_cached_tokens", pa.int64(), nullable=False),
+    pa.field("verification_nanoseconds", pa.int64(), nullable=False),
     pa.field("scored_at", _UTC_TIME, nullable=False),
 )
 
@@ -54,6 +102,8 @@ COLLECTED = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("ending", pa.string(), nullable=False),  # pipelines.escalation.endings.Ending
     pa.field("label", pa.string()),
+    pa.field("findings", pa.list_(FINDING)),  # of a code review that Claude has answered
+    pa.field("dropped_findings", pa.int64()),  # they named what was not reviewed
     pa.field("reason", pa.string()),  # why there is no label, or why it does not stand
     pa.field("model", pa.string()),
     pa.field("input_tokens", pa.int64()),
@@ -65,18 +115,6 @@ COLLECTED = _schema(
     pa.field("settled_at", _UTC_TIME, nullable=False),
 )
 
-_FINDING = pa.struct(
-    [
-        pa.field("path", pa.string()),
-        pa.field("line", pa.int64()),
-        pa.field("end_line", pa.int64()),
-        pa.field("severity", pa.string()),
-        pa.field("category", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("suggestion", pa.string()),
-    ]
-)
-
 RESULTS = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("document_id", pa.string(), nullable=False),
@@ -84,7 +122,13 @@ RESULTS = _schema(
     pa.field("document_offset", pa.int64(), nullable=False),
     pa.field("task", pa.string(), nullable=False),
     pa.field("answer", pa.string()),
-    pa.field("findings", pa.list_(_FINDING)),
+    pa.field(
+        "findings",
+        # Claude's verified list, or all that the engine reported: then with the probability that each is true.
+        pa.list_(
+            pa.struct([*_FINDING_FIELDS, pa.field("raw_prob", pa.float64()), pa.field("confidence", pa.float64())])
+        ),
+    ),
     pa.field("confidence", pa.float64()),
     pa.field("raw_prob", pa.float64()),
     pa.field("label_mass", pa.float64()),
@@ -108,6 +152,7 @@ RESULTS = _schema(
     pa.field("scored_at", _UTC_TIME),
     pa.field("settled_at", _UTC_TIME, nullable=False),
     pa.field("gold_label", pa.string()),
+    pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.costs.price_book import TokenUsage, price_book
 from pipelines.escalation.collection import Collected, Reader
+from pipelines.escalation.endings import label_reader
 from pipelines.escalation.journal import Intent, Submitted
 from pipelines.escalation.provider import ItemResult
 from pipelines.escalation.requests import custom_id_of
@@ -18,6 +19,7 @@ from pipelines.store.schemas import COLLECTED
 from tests.escalation.fakes import Clock, FakeProvider, draft_of
 
 RUN = "run_tickets_1"
+READ = label_reader(["billing", "outage"])
 NOW = datetime(2026, 11, 22, 13, tzinfo=UTC)
 SENT = Submitted(batch_id="msgbatch_7", submitted_at=NOW - timedelta(hours=1))
 ITEMS = ("itm_3", "itm_1", "itm_2")
@@ -57,7 +59,7 @@ ALL = [answer(item_id) for item_id in ITEMS]
 
 
 def read(provider: Results, sent: Submitted = SENT, intent: Intent = INTENT, **changes: Any) -> Collected:
-    reader = Reader(RUN, provider, ["billing", "outage"], price_book(), **changes)
+    reader = Reader(RUN, provider, lambda _draft: lambda _item_id: READ, price_book(), **changes)
     collected = reader.collect(intent, sent, NOW)
     assert collected.answers.schema.equals(COLLECTED)
     return collected

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.escalation.endings import MISSING, Ending, Verdict, is_account_message, judge
+from pipelines.escalation.endings import MISSING, Ending, Given, Verdict, is_account_message, judge, label_reader
 from pipelines.escalation.provider import ItemResult
 
 LABELS = ["billing", "Outage"]
@@ -25,7 +25,7 @@ def errored(kind: str | None, message: str | None = "words") -> ItemResult:
 
 
 def answered(label: str) -> Verdict:
-    return Verdict(Ending.ANSWERED, label=label)
+    return Verdict(Ending.ANSWERED, Given(label))
 
 
 def failed(kind: str) -> Verdict:
@@ -101,7 +101,7 @@ BALANCE = "Your credit balance is too low to access the Anthropic API."
     ],
 )
 def test_every_line_of_the_table(result: ItemResult, verdict: Verdict) -> None:
-    assert judge(result, LABELS) == verdict
+    assert judge(result, label_reader(LABELS)) == verdict
 
 
 def test_a_missing_row_is_asked_again() -> None:
@@ -133,7 +133,7 @@ ANSWERS = st.one_of(
 
 @given(ANSWERS, st.sampled_from(["end_turn", "refusal", "max_tokens", "pause_turn", "something new"]))
 def test_a_verdict_has_a_label_or_a_reason_and_reasons_never_quote(text: str, stop_reason: str) -> None:
-    verdict = judge(succeeded(text, stop_reason), LABELS)
+    verdict = judge(succeeded(text, stop_reason), label_reader(LABELS))
     assert (verdict.label is None) != (verdict.reason is None)
     assert (verdict.ending is Ending.ANSWERED) == (verdict.label is not None)
     assert SECRET not in (verdict.reason or "")

@@ -48,6 +48,17 @@ def read_tree(location: str, revision: str, max_document_bytes: int) -> Iterator
     yield from _Files(repository, f"{root}@{commit.id}", max_document_bytes).read(commit.tree, "", 0)
 
 
+def pin_revisions(location: str, revisions: str) -> tuple[str, str]:
+    """Full path of a repository, and the revisions by their commits' ids: those that names stand for now.
+
+    Raises:
+        JobError: no repository, or no such revisions.
+    """
+    repository, root = open_repository(location)
+    oldest, newest = revision_range(repository, location, revisions)
+    return root, f"{newest.id}" if oldest is None else f"{oldest.id}..{newest.id}"
+
+
 def open_repository(location: str) -> tuple[pygit2.Repository, str]:
     """Open the repository in a folder; the folder's full path comes second.
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipelines.errors import JobError
 from pipelines.tasks.code_review.categories import Severity, categories
+from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
 
 _MAX_PROBLEMS = 5
 
@@ -34,6 +37,26 @@ class LabelledFaults:
 
     faults: tuple[Fault, ...]
     documents: frozenset[str] | None
+
+    def verdict_of(self, document_id: str) -> str | None:
+        """Whether a document is known to be faulty or clean; None where it was not labelled.
+
+        Where the labels name paths alone, a document is the file at that path, and those not named are clean.
+        """
+        if self.documents is not None and document_id not in self.documents:
+            return None
+        return VERDICT_FAULTY if self.of_document(document_id) else VERDICT_CLEAN
+
+    def of_document(self, document_id: str) -> tuple[Fault, ...]:
+        """The known faults of a document."""
+        return tuple(self._by_document.get(document_id, ()))
+
+    @cached_property
+    def _by_document(self) -> dict[str, list[Fault]]:
+        faults: dict[str, list[Fault]] = defaultdict(list)
+        for fault in self.faults:
+            faults[fault.document_id or fault.path].append(fault)
+        return faults
 
 
 class _Row(BaseModel):

@@ -1,0 +1,44 @@
+"""The list of what a code review left out by rule: kept with the run, and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.documents.code.records import LeftOut
+from pipelines.documents.records import Document
+
+_COLUMNS: list[pa.Field[Any]] = [
+    pa.field("document_uri", pa.string(), nullable=False),
+    pa.field("path", pa.string(), nullable=False),  # empty: all of it
+    pa.field("reason", pa.string(), nullable=False),
+    pa.field("detail", pa.string(), nullable=False),
+]
+LEFT_OUT = pa.schema(_COLUMNS)
+
+
+class LeftOutList:
+    """Gathers the records as they come by among the documents."""
+
+    def __init__(self) -> None:
+        self._records: list[LeftOut] = []
+
+    def take(self, found: Iterable[Document | LeftOut]) -> Iterator[Document]:
+        """The documents alone; what is left out is noted as they are read."""
+        for each in found:
+            if isinstance(each, Document):
+                yield each
+            else:
+                self._records.append(each)
+
+    def counts(self) -> dict[str, int]:
+        """How many, by reason."""
+        return dict(sorted(Counter(record.reason for record in self._records).items()))
+
+    def table(self) -> pa.Table:
+        """All of them, schema `LEFT_OUT`."""
+        return pa.Table.from_pylist([asdict(record) for record in self._records], schema=LEFT_OUT)

@@ -1,0 +1,123 @@
+"""Result rows of a code review: the verdict, the findings behind it, and what becomes of a review nobody can read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.cascade.decisions import Rule
+from pipelines.documents.code.records import Change, CodeFile, CodeLine, Hunk
+from pipelines.documents.code.shown import LineMap
+from pipelines.escalation.endings import Given
+from pipelines.escalation.ledger import Standing
+from pipelines.escalation.review_answers import review_reader
+from pipelines.results import Decisions, RunFacts, answer_rows, decide_shard
+from pipelines.store.schemas import PLAN, REVIEWS
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+FACTS = RunFacts(
+    run_id="run",
+    task="code_review",
+    labels=("faulty", "clean"),
+    model="starter",
+    model_revision="1",
+    device_hour_usd=Decimal(1),
+    calibration=None,
+    rule=Rule(raw_threshold=0.9),
+    is_escalating=True,
+)
+FOUND = {
+    "path": "a.py",
+    "line": 1,
+    "end_line": 1,
+    "severity": "high",
+    "category": "sql-injection",
+    "message": "m",
+    "suggestion": None,
+}
+CUT = "the review is not JSON"
+
+
+def claim(true_prob: float) -> dict[str, float]:
+    return {"true_logprob": math.log(true_prob), "false_logprob": math.log(1 - true_prob)}
+
+
+def plan(count: int) -> pa.Table:
+    rows = [
+        {"item_id": f"itm_{number}", "document_id": str(number), "document_uri": "u", "document_offset": 0, "text": "t"}
+        for number in range(count)
+    ]
+    return pa.Table.from_pylist(rows, schema=PLAN)
+
+
+def reviews(*rows: dict[str, Any]) -> pa.Table:
+    counts = {name: 1 for name in REVIEWS.names if name.endswith(("_tokens", "_nanoseconds"))}
+    filled = [
+        {"item_id": f"itm_{number}", "findings": [], "clean_claims": [], "dropped_findings": 0, "scored_at": NOW}
+        | counts
+        | row
+        for number, row in enumerate(rows)
+    ]
+    return pa.Table.from_pylist(filled, schema=REVIEWS)
+
+
+SURE = {"findings": [FOUND | claim(0.95)], "dropped_findings": 2}
+UNSURE = {"clean_claims": [claim(0.6)]}
+UNREADABLE = {"failure": CUT, "findings": [FOUND | claim(0.95)]}
+
+
+def test_a_sure_review_stands_with_its_findings_and_an_unsure_one_waits_for_claude() -> None:
+    decided = decide_shard(FACTS, plan(3), reviews(SURE, UNSURE, UNREADABLE), NOW)
+    sure, unsure, unreadable = decided.rows.to_pylist()
+    assert decided.is_doubtful.tolist() == [False, True, True]
+    assert (sure["route"], sure["answer"], sure["dropped_findings"]) == ("accepted", "faulty", 2)
+    assert sure["raw_prob"] == pytest.approx(0.95)
+    (found,) = sure["findings"]
+    assert found["raw_prob"] == pytest.approx(0.95)
+    assert found["confidence"] is None, "nothing is calibrated"
+    assert (unsure["engine_answer"], unsure["findings"]) == ("clean", [])
+    assert (unreadable["engine_answer"], unreadable["findings"], unreadable["reason"]) == (None, None, CUT)
+
+
+def test_a_review_that_cannot_be_read_never_stands() -> None:
+    facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
+    readable, unreadable = decide_shard(facts, plan(2), reviews(UNSURE, UNREADABLE), NOW).rows.to_pylist()
+    assert readable["route"] == "accepted"
+    assert (unreadable["route"], unreadable["answer"], unreadable["reason"]) == ("review", None, CUT)
+
+
+def test_one_that_was_to_stand_over_the_whole_run_is_held_for_people() -> None:
+    decisions = Decisions(is_accepted=np.array([True, True]), confidence=None)
+    decided = decide_shard(replace(FACTS, rule=None), plan(2), reviews(UNSURE, UNREADABLE), NOW, decisions)
+    assert decided.rows["route"].to_pylist() == ["accepted", "review"]
+    assert not decided.is_doubtful.any(), "nobody was asked about it, so nobody's answer is waited for"
+
+
+def test_claudes_list_takes_the_place_of_the_engines() -> None:
+    doubtful = decide_shard(FACTS, plan(2), reviews(UNSURE, UNREADABLE), NOW).doubtful
+    answered = Standing(is_settled=True, label="faulty", model="claude", cost_usd=Decimal(1))
+    unanswered = Standing(is_settled=True, reason="refused", model="claude", cost_usd=Decimal(1))
+    verified = {"itm_0": {"findings": [FOUND | {"line": 7}], "dropped_findings": 1}}
+    given, held = answer_rows(doubtful, [answered, unanswered], NOW, verified=verified).to_pylist()
+    assert (given["route"], given["answer"], given["dropped_findings"]) == ("escalated", "faulty", 1)
+    assert [(found["line"], found["raw_prob"]) for found in given["findings"]] == [(7, None)]
+    assert (held["route"], held["answer"], held["findings"]) == ("review", None, None)
+
+
+def test_claudes_answer_is_checked_against_what_was_sent() -> None:
+    lines = LineMap(Change((), (CodeFile("a.py", "added", (Hunk("", (CodeLine(1, "+", "x"),)),)),)))
+    read = review_reader(lines)
+    answer = FOUND | {"suggestion": ""}
+    rows = str([answer, answer | {"line": 9}, answer | {"path": "../b.py"}]).replace("'", '"')
+    given = read(f'{{"findings": {rows}}}')
+    assert isinstance(given, Given)
+    assert (given.label, given.findings, given.dropped_findings) == ("faulty", (FOUND,), 2)
+    assert read('{"findings": []}') == Given("clean", (), 0)
+    assert read('{"label": "clean"}') == read(None) == "Claude's answer is no list of findings"

@@ -1,0 +1,1 @@
+"""How the review model is made: tokens, training examples, network, fitting."""

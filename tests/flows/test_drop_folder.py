@@ -243,9 +243,13 @@ def test_a_stop_leaves_a_wait_at_once_and_work_to_its_end() -> None:
         stop.sleep(250)
         assert stop.is_asked
         assert stop.waiting(lambda: "message") is None, "nothing new is waited for"
-    with OrderlyStop() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.is_asked, "and the work goes on"
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with OrderlyStop() as stop:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(250)
+            assert stop.is_asked, "and the work goes on"
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(250)
+    finally:
+        signal.signal(signal.SIGINT, before)

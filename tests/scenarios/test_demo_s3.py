@@ -64,7 +64,7 @@ def test_dropped_files_become_rows_on_s3_and_nothing_is_left_running(tmp_path: P
     assert re.fullmatch(r"\d+ accepted, \d+ escalated", tickets[1])
     assert re.fullmatch(r"\d+ accepted, \d+ review", helpdesk[1]), "by its own job, nothing leaves the house"
 
-    folder = re.search(r"^Data and logs are in (\S+) until the end", shown)
+    folder = re.search(r"^Data and logs are in (\S+) until the end", shown, flags=re.MULTILINE)
     assert folder
     assert processes_of(folder[1]) == []
     assert not Path(folder[1]).exists()

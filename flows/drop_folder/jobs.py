@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flows.drop_folder.files import DroppedFile, job_files
 from flows.drop_folder.inbox import Inbox
-from flows.question import Question
+from flows.review_question import question_of
 from flows.submit import check_surroundings
 from pipelines.errors import JobError
 from pipelines.job import Job
@@ -72,7 +72,7 @@ class JobFinder:
             problem = f"output: '{job.output}' lies in the drop folder, so that each run would start others"
             raise _named(where, [f"{problem}; choose another place"])
         try:
-            Question(job, resolve_model(job.model) if job.model else None).document_tokens  # noqa: B018
+            question_of(job, resolve_model(job.model) if job.model else None).document_tokens  # noqa: B018  # refuses what leaves no room
         except JobError as error:
             raise _named(where, error.problems) from None
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from flows.quality_prior import read_prior
 from flows.run import Run
 from flows.stages import Asked, PlanSummary
 from pipelines.cascade.confidence import Scores
@@ -71,6 +72,16 @@ class Population:
         labels[places] = np.where(given < 0, UNANSWERED, verdicts)
         return labels
 
+    def paid_usd(self, ledger: Ledger) -> NDArray[np.float64]:
+        """What Claude has cost for each item that is settled, NaN where unknown: shape [items]."""
+        paid = np.full(len(self.scored), np.nan)
+        settled = list(ledger.settled_labels())
+        if settled:
+            places = pc.index_in(pa.array(settled), value_set=self.item_ids).to_numpy(zero_copy_only=False)
+            costs = [ledger.standing(item_id).cost_usd for item_id in settled]
+            paid[places] = [np.nan if cost is None else float(cost) for cost in costs]
+        return paid
+
 
 def read_population(run: Run, plan: PlanSummary) -> Population:
     """Read it from what is committed; some 80 bytes an item are held."""
@@ -91,6 +102,7 @@ def read_population(run: Run, plan: PlanSummary) -> Population:
         confidence=np.concatenate([np.zeros(0), *confidence]),
         answer=np.concatenate([np.zeros(0, np.int64), *answers]),
         seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
+        earlier=read_prior(run).seen,
     )
     return Population(
         shard_ends=np.cumsum(ends),

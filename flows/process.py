@@ -137,6 +137,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
     tally = summarize(read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts)
     held = [json.loads(run.store.read(key)) for key in run.store.list(layout.SCORING)]
+    rule = read_record(run)
     summary = tally.summary(
         run_id=run.run_id,
         results=run.store.uri(layout.RESULTS),
@@ -144,8 +145,9 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         provider=run.job.escalation.provider if run.job.escalation else None,
         stopped_by=stop.value if stop else None,
         engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
-        rule=read_record(run),
+        rule=rule,
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
+        is_calibration_refused=rule is None and run.question.is_calibration_refused,
     )
     if run.job.review:
         publish_review(run, plan)

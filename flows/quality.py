@@ -2,9 +2,9 @@
 
     population ──> steps of the rule ──> ask ──> labels ──> steps … ──> decisions
 
-What to ask next is worked out anew from the committed predictions and the journal, so a run that was killed goes on
-with the very items that it would have asked. The decisions are one object, created once; from then on every row of the
-run follows from them.
+What to ask next is worked out anew from the committed predictions, the prior and the journal, so a run that was killed
+goes on with the very items that it would have asked. The decisions are one object, created once; from then on every
+row of the run follows from them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from flows.escalate import Escalated, Escalation, Stop
 from flows.population import Population, read_population
 from flows.progress import ProgressReporter
 from flows.quality_decisions import DEFAULT_ASSURANCE, Outcome, commit_decisions, promise_of, read_record
+from flows.quality_prior import commit_prior
 from flows.run import Run
 from flows.stages import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
@@ -46,12 +47,13 @@ def settle_quality(
 ) -> Escalated:
     """Ask, decide and publish what Claude answered, as far as it goes without waiting, and no further than ``until``.
 
-    Raises: see `Escalation.ask`.
+    Raises: see `Escalation.ask` and `commit_prior`.
     """
     escalation = Escalation(run, plan, provider, progress)
     escalation.replay()
     record = read_record(run)
     if record is None:
+        commit_prior(run)
         population = read_population(run, plan)
         outcome = _Asking(run, population, escalation, progress, wait, until).outcome()
         if outcome is None:
@@ -106,7 +108,7 @@ class _Asking:
         assert budget_usd is not None, "a job without a target or a threshold has a budget"
         cost_usd = self._escalation.worst_costs_usd(self._population.text_bytes)
         spending = Spending(cost_usd, float(budget_usd), self._assurance)
-        return lambda labels: budget_steps(scored, spending, labels)
+        return lambda labels: budget_steps(scored, spending, labels, self._population.paid_usd(self._escalation.ledger))
 
     def _labels(self) -> Labels:
         return self._population.labels(self._escalation.ledger, tuple(self._run.job.labels))

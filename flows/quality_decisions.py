@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from flows.escalate import Stop
 from flows.population import Population, ScoredShard, read_scored_shard
-from flows.quality_history import compare_with_last
+from flows.quality_history import compare_with_last, fingerprints_of
+from flows.quality_prior import read_prior
 from flows.run import Run
 from flows.stages import PlanSummary
 from pipelines.cascade.audit import Audit
 from pipelines.cascade.calibration import FittedTemperature, calibrated_confidence, fit_temperature
-from pipelines.cascade.record import Fingerprints, RuleRecord, as_json
+from pipelines.cascade.record import RuleRecord, as_json
 from pipelines.cascade.rule.budget import Reached
-from pipelines.cascade.rule.doubt import BoolArray
+from pipelines.cascade.rule.doubt import BoolArray, IntArray
+from pipelines.cascade.rule.earlier import count_labels
 from pipelines.cascade.rule.history import Ask
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, Target
-from pipelines.cascade.statement import state_drift, state_reached, state_stopped, state_target
+from pipelines.cascade.statement import state_drift, state_prior, state_reached, state_stopped, state_target
 from pipelines.escalation.ledger import Ledger
 from pipelines.job import Quality
 from pipelines.store import layout
@@ -92,8 +94,7 @@ def _decide_shard(
 
 def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> FittedTemperature:
     """From the pilot and the certifying sample: labels that were not bought because an item is doubtful."""
-    batches = [ask.items for ask in outcome.asks if ask.stage != "escalate"]
-    bought = np.sort(np.concatenate([np.zeros(0, np.int64), *batches]))
+    bought = np.sort(_without_regard_to_doubt(outcome))
     bought = bought[(outcome.labels[bought] != UNANSWERED) & (outcome.labels[bought] != UNASKED)]
     codes = {name: code for code, name in enumerate(run.job.labels)}
     given = ledger.settled_labels()
@@ -110,12 +111,17 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: O
     return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed)
 
 
+def _without_regard_to_doubt(outcome: Outcome) -> IntArray:
+    batches = [ask.items for ask in outcome.asks if ask.stage != "escalate"]
+    return np.concatenate([np.zeros(0, np.int64), *batches])
+
+
 def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTemperature) -> RuleRecord:
-    escalation = run.job.escalation
-    assert escalation is not None
-    promise = promise_of(run)
-    compared = compare_with_last(run, population, outcome.end if isinstance(outcome.end, Settled) else None)
-    statement = [_statement(promise, outcome), *([state_drift(*compared)] if compared else [])]
+    promise, prior, scored = promise_of(run), read_prior(run), population.scored
+    learnt = count_labels(scored, outcome.labels, _without_regard_to_doubt(outcome))
+    compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
+    statement = [_statement(promise, outcome), *state_prior(prior.run_id, prior.labels, prior.reason)]
+    statement += [state_drift(*compared)] if compared else []
     return RuleRecord(
         dial=run.job.dial,
         target=promise.target if promise else None,
@@ -128,14 +134,8 @@ def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTe
         audit=as_json(outcome.audit),
         calibration=as_json(fitted) or {},
         drift={"since": compared[0], **asdict(compared[1])} if compared else None,
-        fingerprints=Fingerprints(
-            model=run.record.model,
-            model_revision=run.record.model_revision,
-            prompt=run.record.prompt_fingerprint,
-            labels=tuple(run.job.labels),
-            asked=tuple(tier.model for tier in escalation.all_tiers),
-            versions=run.record.versions,
-        ),
+        prior={"run_id": prior.run_id, "labels": prior.labels, "reason": prior.reason},
+        fingerprints=fingerprints_of(run),
     )
 
 

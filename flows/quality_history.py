@@ -3,21 +3,30 @@
     <output>/_quality/<job>/<started at>-<run id>.json
 
 A promise is certified anew by every run, so drift breaks none; it says why a run asked more, or less, than the last.
+What the labels of a run said is kept too, for the next run to begin with.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterator
 
-from flows.population import Population
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from flows.run import Run
 from pipelines.cascade.audit import Drift, measure_drift
+from pipelines.cascade.record import Fingerprints
+from pipelines.cascade.rule.doubt import Seen
+from pipelines.cascade.rule.scored import Scored
 from pipelines.cascade.rule.target import Settled
+from pipelines.errors import JobError
 from pipelines.store import layout
 from pipelines.store.objects import Store
 
 _QUANTILES = 201
+_LOOK_BACK = 50  # runs; a job that had as many of another kind begins anew
+
+Places = tuple[tuple[float, int, int, int], ...]  # rank, answer, labels, wrong ones of these; see `Seen`
 
 
 class Profile(BaseModel):
@@ -32,6 +41,9 @@ class Profile(BaseModel):
     label_counts: tuple[int, ...]
     confidence_quantiles: tuple[float, ...]
     agreement: float | None  # of the certifying sample
+    # Profiles from before these were kept have neither.
+    fingerprints: Fingerprints | None = None
+    places: Places = ()
 
     def is_comparable(self, other: Profile) -> bool:
         """Whether both were seen by the same engine, asked the same question."""
@@ -39,21 +51,62 @@ class Profile(BaseModel):
         return mine == theirs and bool(sum(self.label_counts)) and bool(sum(other.label_counts))
 
 
-def compare_with_last(run: Run, population: Population, settled: Settled | None) -> tuple[str, Drift] | None:
-    """Keep the run's profile; how far it is from the last comparable one before it, and that one's run id."""
-    store, folder = Store(run.job.output), layout.quality_folder(run.job.name)
-    profile = _profile(run, population, settled)
-    key = f"{folder}/{run.record.created_at:%Y%m%dT%H%M%S}-{run.run_id}.json"
-    store.create(key, profile.model_dump_json().encode())
-    for earlier in sorted((other for other in store.list(folder) if other < key), reverse=True):
-        last = Profile.model_validate_json(store.read(earlier))
+def compare_with_last(run: Run, scored: Scored, settled: Settled | None, learnt: Seen) -> tuple[str, Drift] | None:
+    """Keep the run's profile; how far it is from the last comparable one before it, and that one's run id.
+
+    Raises: see `earlier_profiles`.
+    """
+    profile = _profile(run, scored, settled, learnt)
+    Store(run.job.output).create(_key(run), profile.model_dump_json().encode())
+    for last in earlier_profiles(run):
         if profile.is_comparable(last):
             return last.run_id, _drift(last, profile)
     return None
 
 
-def _profile(run: Run, population: Population, settled: Settled | None) -> Profile:
-    scored, facts = population.scored, settled.certificate if settled else None
+def earlier_profiles(run: Run) -> Iterator[Profile]:
+    """Those of the job's runs that began before this one, the newest first.
+
+    Raises:
+        JobError: one of them cannot be read.
+    """
+    store, own = Store(run.job.output), _key(run)
+    folder = layout.quality_folder(run.job.name)
+    for key in sorted((other for other in store.list(folder) if other < own), reverse=True)[:_LOOK_BACK]:
+        try:
+            yield Profile.model_validate_json(store.read(key))
+        except ValidationError as error:
+            problem = f"{store.uri(key)} is not the profile of a run ({error.error_count()} mistakes); remove it"
+            raise JobError([f"output: {problem}"]) from error
+
+
+def fingerprints_of(run: Run) -> Fingerprints:
+    """What the run's rule, its confidence and its labels hold for."""
+    escalation, model = run.job.escalation, run.question.model
+    return Fingerprints(
+        model=run.record.model,
+        model_revision=run.record.model_revision,
+        prompt=run.record.prompt_fingerprint,
+        labels=tuple(run.job.labels),
+        asked=tuple(tier.model for tier in escalation.all_tiers) if escalation else (),
+        engine=dict(model.engine) if model else {},
+        versions=run.record.versions,
+    )
+
+
+def seen_of(places: Places) -> Seen:
+    """As arrays."""
+    rank, answer, labels, wrong = np.array(places, np.float64).reshape(-1, 4).T
+    return Seen(rank, answer.astype(np.int64), labels, wrong)
+
+
+def _key(run: Run) -> str:
+    folder = layout.quality_folder(run.job.name)
+    return f"{folder}/{run.record.created_at:%Y%m%dT%H%M%S}-{run.run_id}.json"
+
+
+def _profile(run: Run, scored: Scored, settled: Settled | None, learnt: Seen) -> Profile:
+    facts = settled.certificate if settled else None
     levels = np.linspace(0, 1, _QUANTILES)
     return Profile(
         run_id=run.run_id,
@@ -63,6 +116,13 @@ def _profile(run: Run, population: Population, settled: Settled | None) -> Profi
         label_counts=tuple(np.bincount(scored.answer, minlength=len(run.job.labels)).tolist()),
         confidence_quantiles=tuple(np.quantile(scored.confidence, levels).tolist()) if len(scored) else (),
         agreement=1 - facts.sample_wrong / facts.sample if facts and facts.sample else None,
+        fingerprints=fingerprints_of(run),
+        places=tuple(
+            (rank, answer, int(labels), int(wrong))
+            for rank, answer, labels, wrong in zip(
+                *(each.tolist() for each in (learnt.rank, learnt.answer, learnt.labels, learnt.wrong)), strict=True
+            )
+        ),
     )
 
 

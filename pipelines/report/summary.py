@@ -143,6 +143,7 @@ class Tally:
         engine_held_seconds: float,
         rule: RuleRecord | None = None,
         raw_threshold: float | None = None,
+        is_calibration_refused: bool = False,
     ) -> Summary:
         """Close the books.
 
@@ -177,7 +178,10 @@ class Tally:
             stopped_by=stopped_by,
             engine_held_seconds=engine_held_seconds,
             quality=rule,
-            warnings=[*_quality_warnings(raw_threshold), *_cost_warnings(gpu_cost, api_cost)],
+            warnings=[
+                *_quality_warnings(raw_threshold, is_calibration_refused),
+                *_cost_warnings(gpu_cost, api_cost),
+            ],
         )
 
 
@@ -193,13 +197,19 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _quality_warnings(raw_threshold: float | None) -> list[str]:
-    if raw_threshold is None:
-        return []
-    return [
-        f"quality.raw_threshold {raw_threshold:.10g} promises nothing: engines are often sure of what is wrong. "
-        "quality.target keeps a share of agreement with Claude"
-    ]
+def _quality_warnings(raw_threshold: float | None, is_calibration_refused: bool) -> list[str]:
+    warnings = []
+    if raw_threshold is not None:
+        warnings.append(
+            f"quality.raw_threshold {raw_threshold:.10g} promises nothing: engines are often sure of what is wrong. "
+            "quality.target keeps a share of agreement with Claude"
+        )
+    if is_calibration_refused:
+        warnings.append(
+            "confidence is empty: the calibration that comes with the model was made for another prompt, other labels "
+            "or another label_order. quality.target calibrates on this run's own labels"
+        )
+    return warnings
 
 
 def _cost_warnings(gpu_cost: Decimal | None, api_cost: Decimal | None) -> list[str]:

@@ -114,7 +114,9 @@ def measure(
     scored: Run, folder: Path, number: int, target: float, provider: BatchProvider, claude: dict[str, str]
 ) -> Measured:
     quality = {"target": target, "assurance": ASSURANCE, "audit_items": 0}
-    run, plan = copy_of(scored, folder, f"target-{round(100 * target)}-{number}", quality=quality)
+    # In a folder of its own, so that no run begins with what another one learnt.
+    run_id = f"target-{round(100 * target)}-{number}"
+    run, plan = copy_of(scored, folder / f"of-{run_id}", run_id, quality=quality)
     settle_quality(run, plan, provider, quiet(), wait=True)
     publish_scored(run, plan, quiet())
     rows, record = answers_of(run), read_record(run)

@@ -109,6 +109,43 @@ def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int) 
     assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
 
 
+def buy(population: Population, seed: int, paid_share: float) -> tuple[Reached, list[Ask], float]:
+    """A run whose items cost a share of their worst case; and what it cost in all."""
+    scored, spending = population.scored(seed), Spending(np.full(400, 0.01), 1.0, ASSURANCE)
+    labels, asks, paid = np.full(400, UNASKED, np.int8), [], np.full(400, np.nan)
+    while isinstance(step := next_purchase(scored, spending, labels, paid), Ask):
+        labels[step.items], paid[step.items] = population.truth[step.items], 0.01 * paid_share
+        asks.append(step)
+    return step, asks, float(np.nansum(paid))
+
+
+def test_what_the_worst_case_held_back_is_spent_once_more() -> None:
+    population = hostile_populations()[8]
+    first, asks, spent = buy(population, 1, paid_share=0.4)
+    assert [ask.stage for ask in asks] == ["pilot", "certify", "escalate", "escalate"]
+    assert (sum(len(ask.items) for ask in asks[:3]), len(asks[3].items)) == (100, 60)
+    assert spent == pytest.approx(0.64)
+    assert len(np.unique(np.concatenate([ask.items for ask in asks]))) == 160 == (~first.is_accepted).sum()
+    assert first.rounds == 4
+
+
+@pytest.mark.parametrize("paid_share", [0.95, np.nan])
+def test_little_or_unknown_money_left_buys_nothing_more(paid_share: float) -> None:
+    _, asks, _ = buy(hostile_populations()[8], 1, paid_share)
+    assert [ask.stage for ask in asks] == ["pilot", "certify", "escalate"]
+
+
+@pytest.mark.parametrize("population", hostile_populations()[:9], ids=lambda population: population.name)
+def test_the_reported_limit_holds_after_a_second_purchase(population: Population) -> None:
+    missed = 0
+    for seed in range(RUNS):
+        reached, _, spent = buy(population, seed, paid_share=0.3)
+        assert spent <= 1.0
+        assert reached.wrong_limit is not None
+        missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
+    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+
+
 def test_prices_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError) as raised:
         Spending(np.array([0.01, 0.0]), 1.0, 0.9)

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.cascade.rule.bounds import most_wrong
 from pipelines.cascade.rule.chain import Chain, can_certify, plan_chain
-from pipelines.cascade.rule.doubt import Doubt
+from pipelines.cascade.rule.doubt import Doubt, Seen
 from tests.cascade.populations import binomial_quantile
 
 POOL, SAMPLE, BUDGET, DELTA = 11, 4, 2, 0.3
@@ -92,7 +92,7 @@ def test_a_credit_made_from_sampled_labels_is_caught() -> None:
 def plan(wrong_share: float, pool: int, budget: int) -> Chain:
     random = np.random.default_rng(3)
     rank = random.random(80)
-    doubt = Doubt.fit(rank, np.zeros(80, np.int64), random.random(80) < wrong_share * rank, 1)
+    doubt = Doubt.fit(Seen.each(rank, np.zeros(80, np.int64), random.random(80) < wrong_share * rank), 1)
     places = (np.arange(pool) + 0.5) / pool
     return plan_chain(doubt, places, np.zeros(pool, np.int64), budget, 0.1, np.random.default_rng(4))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.cascade.rule import doubt as module
-from pipelines.cascade.rule.doubt import Doubt
+from pipelines.cascade.rule.doubt import Doubt, Seen
 
 
 def made_up(items: int, answers: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def made_up(items: int, answers: int, seed: int = 1) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("offset_sd", [0.0, 0.5, 3.0])
 def test_fit_is_the_top_of_the_posterior_and_its_curvature(offset_sd: float) -> None:
     rank, answer, is_wrong = made_up(120, 4)
-    fit = module._fit(rank - 0.5, answer, is_wrong, 4, offset_sd)
+    fit = module._fit(Seen.each(rank, answer, is_wrong), 4, offset_sd)
     one_hot = np.eye(4)[answer] if offset_sd else np.zeros((120, 0))
     design = np.column_stack([np.ones(120), rank - 0.5, one_hot])
     mean = np.r_[-2.0, 5.0, np.zeros(one_hot.shape[1])]
@@ -44,15 +44,15 @@ def test_fit_is_the_top_of_the_posterior_and_its_curvature(offset_sd: float) -> 
 def test_answers_that_behave_alike_share_a_curve_and_others_do_not() -> None:
     random = np.random.default_rng(2)
     rank, answer = random.random(200), random.integers(0, 2, 200)
-    alike = Doubt.fit(rank, answer, random.random(200) < 0.2, 2)
+    alike = Doubt.fit(Seen.each(rank, answer, random.random(200) < 0.2), 2)
     assert np.abs(alike.offsets).max() < 0.3
-    apart = Doubt.fit(rank, answer, random.random(200) < np.where(answer == 1, 0.6, 0.02), 2)
+    apart = Doubt.fit(Seen.each(rank, answer, random.random(200) < np.where(answer == 1, 0.6, 0.02)), 2)
     assert apart.offsets[1] - apart.offsets[0] > 2
 
 
 def test_a_score_that_is_upside_down_is_not_believed_to_be() -> None:
     rank = np.linspace(0.01, 0.99, 60)
-    fit = Doubt.fit(rank, np.zeros(60, np.int64), rank < 0.3, 1)
+    fit = Doubt.fit(Seen.each(rank, np.zeros(60, np.int64), rank < 0.3), 1)
     doubts = fit.probability(rank, np.zeros(60, np.int64))
     assert (np.diff(doubts) > 0).all()
 
@@ -60,13 +60,38 @@ def test_a_score_that_is_upside_down_is_not_believed_to_be() -> None:
 @pytest.mark.parametrize("is_wrong", [True, False])
 def test_labels_of_one_kind_leave_a_curve_between_never_and_always(is_wrong: bool) -> None:
     rank, answer, _ = made_up(30, 500)
-    fit = Doubt.fit(rank, answer, np.full(30, is_wrong), 500)
+    fit = Doubt.fit(Seen.each(rank, answer, np.full(30, is_wrong)), 500)
     doubts = fit.probability(rank, answer)
     assert ((doubts > 0) & (doubts < 1)).all()
 
 
 def test_no_label_at_all_leaves_what_was_believed_before() -> None:
     nothing = np.zeros(0)
-    fit = Doubt.fit(nothing, np.zeros(0, np.int64), nothing > 0, 3)
+    fit = Doubt.fit(Seen.each(nothing, np.zeros(0, np.int64), nothing > 0), 3)
     assert fit.line == pytest.approx([-2.0, 5.0])
     assert fit.offsets == pytest.approx(np.zeros(3))
+
+
+def test_counted_labels_teach_what_they_would_one_by_one() -> None:
+    rank, answer, is_wrong = made_up(40, 3)
+    one_by_one = Seen.each(np.repeat(rank, 3), np.repeat(answer, 3), np.repeat(is_wrong, 3))
+    counted = Seen(rank, answer, np.full(40, 3.0), 3.0 * is_wrong)
+    fits = [Doubt.fit(seen, 3) for seen in (one_by_one, counted)]
+    assert fits[0].line == pytest.approx(fits[1].line)
+    assert fits[0].offsets == pytest.approx(fits[1].offsets)
+    assert fits[0].evidence == pytest.approx(fits[1].evidence)
+
+
+def test_earlier_labels_that_tell_the_same_story_sharpen_the_curve() -> None:
+    earlier, own = Seen.each(*made_up(200, 3, seed=1)), Seen.each(*made_up(30, 3, seed=2))
+    alone, together = Doubt.fit(own, 3), Doubt.fit(own, 3, earlier)
+    assert np.linalg.det(together.line_cov) < np.linalg.det(alone.line_cov) / 4
+    assert np.abs(together.line - [-2, 4]).sum() < np.abs(alone.line - [-2, 4]).sum()
+
+
+def test_earlier_labels_that_tell_another_story_are_forgotten() -> None:
+    rank, answer, is_wrong = made_up(200, 3, seed=1)
+    own = Seen.each(*made_up(30, 3, seed=2))
+    for other_story in (~is_wrong, np.ones(200, np.bool_), np.zeros(200, np.bool_)):
+        together = Doubt.fit(own, 3, Seen.each(rank, answer, other_story))
+        assert together.line.tolist() == Doubt.fit(own, 3).line.tolist()

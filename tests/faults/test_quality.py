@@ -149,6 +149,20 @@ def test_a_budget_alone_is_spent_where_the_engine_errs(case: Prepare) -> None:
     assert record["statement"].startswith("Promised: nothing about quality; the budget decided how many items")
 
 
+def test_what_the_worst_case_held_back_of_a_budget_is_spent_once_more(case: Prepare) -> None:
+    run = case(ITEMS, is_informed=True, quality=None, escalation={"max_output_tokens": 64}, budget_usd="0.10")
+    for point in ("after POST before id", "while polling", "while reading results"):
+        with pytest.raises(BrokenProcessPool):
+            settled(run, point=point)
+    assert settled(run) == Escalated(is_done=True)
+    rows, record = run.rows(), record_of(run)
+    assert record["reached"]["rounds"] == 4
+    assert sum(run.billed().values()) <= Decimal("0.10")
+    assert asked(run) == {row["item_id"] for row in of_route(rows, "escalated")}
+    assert 1 - wrong(rows) / ITEMS >= record["agreement_lower"] > 0.5
+    run.check_costs()
+
+
 def test_a_cancelled_run_holds_what_was_not_answered(case: Prepare) -> None:
     run = case(ITEMS, "--processing-seconds", "0.2", is_informed=True, quality=TARGET)
     assert settled(run, wait=False) == Escalated(is_done=False)
@@ -186,7 +200,7 @@ def test_a_later_run_of_the_job_is_compared_with_the_last(case: Prepare) -> None
     earlier = json.loads(profiles[0].read_text())
     assert sum(earlier["label_counts"]) == ITEMS
     # An earlier run whose documents were all of one kind.
-    changed = earlier | {"run_id": "before", "label_counts": [ITEMS, 0, 0], "agreement": 1.0}
+    changed = earlier | {"run_id": "before", "label_counts": [ITEMS, 0, 0], "agreement": 1.0, "places": []}
     second = case(ITEMS, is_informed=True, quality=TARGET, folder="second")
     (second.folder / "_quality" / "faults").mkdir(parents=True)
     (second.folder / "_quality" / "faults" / "20200101T000000-before.json").write_text(json.dumps(changed))
@@ -197,3 +211,8 @@ def test_a_later_run_of_the_job_is_compared_with_the_last(case: Prepare) -> None
     assert drift["confidence"] == 0
     assert drift["agreement"] < 0
     assert "Drift since run before: " in record_of(second)["statement"]
+    assert record_of(second)["prior"] == {
+        "run_id": None,
+        "labels": 0,
+        "reason": "run before has 0 labels to learn from; 30 are needed",
+    }

@@ -66,6 +66,22 @@ def test_a_raw_threshold_is_warned_of() -> None:
     ]
 
 
+def test_a_calibration_that_is_for_another_prompt_is_told() -> None:
+    closed = summarize(parts()).summary(
+        run_id="run_1",
+        results="out/results",
+        planned_items=0,
+        provider=None,
+        stopped_by=None,
+        engine_held_seconds=0.0,
+        is_calibration_refused=True,
+    )
+    assert closed.warnings == [
+        "confidence is empty: the calibration that comes with the model was made for another prompt, other labels or "
+        "another label_order. quality.target calibrates on this run's own labels"
+    ]
+
+
 def test_items_and_money_by_route_add_up() -> None:
     engine, claude = Decimal("0.000000000001"), Decimal("0.000123456789")
     closed = summary(

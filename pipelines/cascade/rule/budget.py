@@ -1,6 +1,6 @@
 """A budget without a target: ask where the most wrong answers per dollar are, and say what agreement came of it.
 
-    pilot ──> certify ──> escalate
+    pilot ──> certify ──> escalate ──> escalate again, with what the worst case held back
 
 The pilot teaches the curve. A uniform sample of what is left comes next: what is reported rests on it. The money that
 remains goes to the items of highest P(wrong) per dollar. The set that will be kept is fixed before the sample is drawn,
@@ -24,6 +24,7 @@ _PILOT_SHARE = 0.15  # of the budget, at most
 _SAMPLE_SHARE = 0.25  # of what the pilot leaves, at most
 _SAMPLE_MOST = 400  # at which the limit is within two points of the truth
 _LEAST_PILOT = 10  # fewer labels teach no curve; the order of confidence is taken as it is
+_WORTH_A_ROUND = 0.1  # of the budget: for less, nobody waits for another message batch
 _NOBODY = np.zeros(0, np.int64)
 
 
@@ -64,17 +65,20 @@ class Reached:
     rounds: int
 
 
-def next_purchase(scored: Scored, spending: Spending, labels: Labels) -> Ask | Reached:
+def next_purchase(
+    scored: Scored, spending: Spending, labels: Labels, paid_usd: FloatArray | None = None
+) -> Ask | Reached:
     """The next message batch, or the end.
 
     Args:
         scored: the run's items.
         spending: never changed within a run.
         labels: of each item, UNASKED where unknown.
+        paid_usd: what each item with a label has cost, NaN where that is unknown; None: nobody knows.
     """
     if spending.cost_usd.shape != scored.confidence.shape:
         raise ValueError(f"{len(scored)} items need as many prices; there are {spending.cost_usd.size}")
-    return first_unfinished(budget_steps(scored, spending, labels), labels)
+    return first_unfinished(budget_steps(scored, spending, labels, paid_usd), labels)
 
 
 def when_stopped(scored: Scored, promise: Target, labels: Labels) -> Reached:
@@ -93,15 +97,17 @@ def when_stopped(scored: Scored, promise: Target, labels: Labels) -> Reached:
     return _reached(history, pool, asked.get("certify", _NOBODY), promise.assurance)
 
 
-def budget_steps(scored: Scored, spending: Spending, labels: Labels) -> Generator[Ask, None, Reached]:
-    """A run from its start; see `history` for how to walk it."""
+def budget_steps(
+    scored: Scored, spending: Spending, labels: Labels, paid_usd: FloatArray | None = None
+) -> Generator[Ask, None, Reached]:
+    """A run from its start; see `history` for how to walk it, and `next_purchase` for what it is told."""
     history, cost, money = History(scored, labels), spending.cost_usd, spending.budget_usd
     pilot = _pilot(scored, spending)
     if len(pilot):
         yield history.ask("pilot", pilot)
         money -= float(cost[pilot].sum())
     pool = np.flatnonzero(~history.is_known)
-    pool = pool[np.lexsort((-scored.place[pool], -history.doubts(pool) / cost[pool]))]  # worth most first
+    pool = _worth_most_first(history, cost, pool)
     size, price = _sample_size(cost[pool], money)
     chosen = spending.affordable(pool, money - price)
     kept = pool[len(chosen) :]
@@ -113,13 +119,32 @@ def budget_steps(scored: Scored, spending: Spending, labels: Labels) -> Generato
     more = spending.affordable(kept[~history.is_known[kept]], money - float(cost[chosen].sum()))
     if len(chosen) + len(more):
         yield history.ask("escalate", np.r_[chosen, more])
+    again = _second_purchase(history, spending, kept, paid_usd)
+    if len(again):
+        yield history.ask("escalate", again)
     return _reached(history, kept, sample, spending.assurance)
+
+
+def _worth_most_first(history: History, cost: FloatArray, items: IntArray) -> IntArray:
+    """By P(wrong) per dollar."""
+    order: IntArray = np.lexsort((-history.scored.place[items], -history.doubts(items) / cost[items]))
+    return items[order]
+
+
+def _second_purchase(history: History, spending: Spending, kept: IntArray, paid_usd: FloatArray | None) -> IntArray:
+    """What can still be paid for, in the worst case again; all of it lies in the set that the sample is about."""
+    if paid_usd is None or not history.rounds:
+        return _NOBODY
+    money = spending.budget_usd - float(paid_usd[history.is_known].sum())
+    if not money >= _WORTH_A_ROUND * spending.budget_usd:  # nor where the sum is NaN
+        return _NOBODY
+    return spending.affordable(_worth_most_first(history, spending.cost_usd, kept[~history.is_known[kept]]), money)
 
 
 def _pilot(scored: Scored, spending: Spending) -> IntArray:
     if not len(scored):
         return _NOBODY
-    count = min(pilot_size(len(scored)), int(_PILOT_SHARE * spending.budget_usd / float(spending.cost_usd.mean())))
+    count = min(pilot_size(scored), int(_PILOT_SHARE * spending.budget_usd / float(spending.cost_usd.mean())))
     items = pilot_items(scored, count) if count >= _LEAST_PILOT else _NOBODY
     return items if spending.cost_usd[items].sum() <= spending.budget_usd else _NOBODY
 

@@ -25,6 +25,30 @@ _NEWTON_STEPS = 100
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What labels said, place by place: arrays of shape [places]. A count below 1 is a label that weighs less."""
+
+    rank: FloatArray
+    answer: IntArray
+    labels: FloatArray
+    wrong: FloatArray  # of these labels
+
+    @classmethod
+    def each(cls, rank: FloatArray, answer: IntArray, is_wrong: BoolArray) -> Seen:
+        """One label in each place."""
+        return cls(rank, answer, np.ones(len(rank)), is_wrong.astype(np.float64))
+
+    def and_also(self, other: Seen) -> Seen:
+        """The labels of both."""
+        return Seen(
+            np.r_[self.rank, other.rank],
+            np.r_[self.answer, other.answer],
+            np.r_[self.labels, other.labels],
+            np.r_[self.wrong, other.wrong],
+        )
+
+
+@dataclass(frozen=True)
 class Doubt:
     """A fitted curve and how uncertain it is.
 
@@ -39,10 +63,20 @@ class Doubt:
     evidence: float
 
     @classmethod
-    def fit(cls, rank: FloatArray, answer: IntArray, is_wrong: BoolArray, answers: int) -> Doubt:
-        """The curve of most evidence among a few ideas of how far answers differ."""
-        fits = [_fit(rank - 0.5, answer, is_wrong, answers, sd) for sd in (_OFFSET_SDS if answers > 1 else (0.0,))]
-        return max(fits, key=lambda fit: fit.evidence)
+    def fit(cls, seen: Seen, answers: int, earlier: Seen | None = None) -> Doubt:
+        """The curve of most evidence among a few ideas of how far answers differ.
+
+        Args:
+            seen: labels of this run.
+            answers: how many different ones there are.
+            earlier: labels of another run. They count only if this run's are likelier with them than without.
+        """
+        alone = _best_fit(seen, answers)
+        if earlier is None:
+            return alone
+        both = _best_fit(seen.and_also(earlier), answers)
+        with_them = both.evidence - _best_fit(earlier, answers).evidence
+        return both if with_them >= alone.evidence else alone
 
     def probability(self, rank: FloatArray, answer: IntArray) -> FloatArray:
         """P(wrong) of each item."""
@@ -66,15 +100,21 @@ def _sigmoid(log_odds: FloatArray) -> FloatArray:
     return odds
 
 
-def _fit(x: FloatArray, answer: IntArray, is_wrong: BoolArray, answers: int, offset_sd: float) -> Doubt:
+def _best_fit(seen: Seen, answers: int) -> Doubt:
+    fits = [_fit(seen, answers, sd) for sd in (_OFFSET_SDS if answers > 1 else (0.0,))]
+    return max(fits, key=lambda fit: fit.evidence)
+
+
+def _fit(seen: Seen, answers: int, offset_sd: float) -> Doubt:
     """Newton's method to the top of the posterior, and its curvature there (Laplace)."""
+    x, answer, labels, wrong = seen.rank - 0.5, seen.answer, seen.labels, seen.wrong
     mean = np.array([_INTERCEPT, _SLOPE])
     precision = np.array([_INTERCEPT_SD, _SLOPE_SD]) ** -2.0
     line, offsets = mean.copy(), np.zeros(answers)
     design = np.column_stack([np.ones_like(x), x])
     for _ in range(_NEWTON_STEPS):
         p = _sigmoid(design @ line + offsets[answer])
-        weight, rest = p * (1 - p), is_wrong - p
+        weight, rest = labels * p * (1 - p), wrong - labels * p
         curvature = (design * weight[:, None]).T @ design + np.diag(precision)
         gradient = design.T @ rest - precision * (line - mean)
         own, pull = np.ones(answers), np.zeros((answers, 2))
@@ -92,7 +132,8 @@ def _fit(x: FloatArray, answer: IntArray, is_wrong: BoolArray, answers: int, off
         if max(np.abs(step).max(), np.abs(own_step).max(initial=0)) < 1e-9:
             break
     log_odds = design @ line + offsets[answer]
-    evidence = (is_wrong * log_odds - np.logaddexp(0, log_odds)).sum() - 0.5 * (precision * (line - mean) ** 2).sum()
+    evidence = (wrong * log_odds - labels * np.logaddexp(0, log_odds)).sum()
+    evidence -= 0.5 * (precision * (line - mean) ** 2).sum()
     evidence += 0.5 * (np.log(precision).sum() - np.linalg.slogdet(curvature)[1])
     if offset_sd:
         evidence -= 0.5 * ((offsets / offset_sd) ** 2 + np.log(own) + 2 * np.log(offset_sd)).sum()

@@ -14,7 +14,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from pipelines.cascade.rule.doubt import BoolArray, Doubt, FloatArray, IntArray
+from pipelines.cascade.rule.doubt import BoolArray, Doubt, FloatArray, IntArray, Seen
+from pipelines.cascade.rule.earlier import prior_of
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels, Scored
 
 Stage = Literal["pilot", "certify", "escalate"]
@@ -55,10 +56,11 @@ def finished_batches(steps: Generator[Ask, None, End], labels: Labels) -> list[A
     return finished
 
 
-def pilot_size(items: int) -> int:
-    """How many labels the first curve is fitted to."""
-    few = np.clip(_PILOT_SHARE * items, _PILOT_LEAST, _PILOT_MOST)
-    return min(int(max(few, _PILOT_SHARE_OF_MANY * items)), items)
+def pilot_size(scored: Scored) -> int:
+    """How many labels the first curve is fitted to; half of it is enough to check what an earlier run has learnt."""
+    few = np.clip(_PILOT_SHARE * len(scored), _PILOT_LEAST, _PILOT_MOST)
+    size = int(max(few, _PILOT_SHARE_OF_MANY * len(scored)))
+    return min(size if prior_of(scored) is None else size // 2, len(scored))
 
 
 def pilot_items(scored: Scored, count: int) -> IntArray:
@@ -99,12 +101,12 @@ class History:
         return int(self.is_wrong(items).sum())
 
     def curve(self) -> Doubt:
-        """Fitted to all that is known."""
+        """Fitted to all that is known, and to what an earlier run has learnt."""
         if self._fitted is None or self._fitted[0] != self.rounds:
             have = np.flatnonzero(self.is_known)
-            rank, codes = self.scored.rank[have], self.scored.codes[have]
-            fit = Doubt.fit(rank, codes, self.is_wrong(have), int(self.scored.codes.max(initial=0)) + 1)
-            self._fitted = self.rounds, fit
+            seen = Seen.each(self.scored.rank[have], self.scored.codes[have], self.is_wrong(have))
+            answers = int(self.scored.codes.max(initial=0)) + 1
+            self._fitted = self.rounds, Doubt.fit(seen, answers, prior_of(self.scored))
         return self._fitted[1]
 
     def doubts(self, items: IntArray) -> FloatArray:

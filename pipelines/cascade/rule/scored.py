@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.cascade.rule.doubt import FloatArray, IntArray
+from pipelines.cascade.rule.doubt import FloatArray, IntArray, Seen
 
 Labels = NDArray[np.int8]
 
@@ -23,15 +23,17 @@ UNANSWERED: Final = 2
 
 @dataclass(frozen=True)
 class Scored:
-    """Items that may be sent to Claude; every field but ``seed`` is an array with one place for each.
+    """Items that may be sent to Claude; ``confidence`` and ``answer`` are arrays with one place for each.
 
     ``confidence`` may be on any scale on which more is surer; NaN, an item without any, is least sure.
-    ``answer`` is the engine's answer as a number, any numbers. ``seed`` belongs to the run and is never changed.
+    ``answer`` is the engine's answer as a number, any numbers. ``seed`` belongs to the run and is never changed;
+    nor is ``earlier``, what the labels of another run said (see `earlier`), or None.
     """
 
     confidence: FloatArray
     answer: IntArray
     seed: int
+    earlier: Seen | None = None
 
     def __post_init__(self) -> None:
         if self.confidence.ndim != 1 or self.confidence.shape != self.answer.shape:

@@ -86,7 +86,7 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     budget = allowed_wrong(len(scored), promise.target)
     pool, chain = scored.order, no_chain(len(scored), budget)
     if can_certify(len(scored), budget, delta):
-        yield history.ask("pilot", pilot_items(scored, pilot_size(len(scored))))
+        yield history.ask("pilot", pilot_items(scored, pilot_size(scored)))
         pool = history.unknown()
         random = scored.generator("plan")
         chain = plan_chain(history.curve(), scored.rank[pool], scored.codes[pool], budget, delta, random)

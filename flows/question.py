@@ -18,8 +18,10 @@ from pipelines.tasks.classification import (
     claude_system_prompt,
     local_prompt,
 )
+from pipelines.tasks.label_order import asked_fingerprint, reversed_labels
 from workers.catalogue import ResolvedModel
 from workers.engine import MAX_LABELS
+from workers.label_orders import TwoOrders
 from workers.tokens import ModelTokenizer, TokenFrame, context_length
 
 _LEAST_DOCUMENT_TOKENS = 64
@@ -37,7 +39,7 @@ class Question:
         """Hash of what is asked, whoever is asked first."""
         if self.model is None:
             return hashlib.sha256(self.claude_system_prompt.encode()).hexdigest()[:16]
-        return self.prompt.fingerprint
+        return asked_fingerprint(self.job.label_order, self.prompt, self.reversed_prompt)
 
     @property
     def claude_system_prompt(self) -> str:
@@ -85,6 +87,18 @@ class Question:
         return self.tokenizer.encode_frame(self.prompt)
 
     @cached_property
+    def reversed_prompt(self) -> PromptFrame:
+        """The engine's prompt with the labels from the last to the first."""
+        return local_prompt(reversed_labels(self.labels), self.job.instructions)
+
+    @cached_property
+    def two_orders(self) -> TwoOrders | None:
+        """What a scorer needs to know where the labels are not only read as given."""
+        if self.job.label_order == "given":
+            return None
+        return TwoOrders(self.job.label_order, self.tokenizer.encode_frame(self.reversed_prompt))
+
+    @cached_property
     def document_tokens(self) -> int:
         """How many tokens of a document fit beside the prompt and the one token of the answer.
 
@@ -94,11 +108,14 @@ class Question:
         if self.model is None:
             return 1
         context = context_length(self.model)
-        room = context - len(self.frame) - 1
+        # Reversed, the same labels may be cut into more tokens.
+        frames = [self.frame, self.two_orders.reversed_frame] if self.two_orders else [self.frame]
+        prompt_tokens = max(map(len, frames))
+        room = context - prompt_tokens - 1
         if room < _LEAST_DOCUMENT_TOKENS:
             raise JobError(
                 [
-                    f"labels: instructions and labels take {len(self.frame)} of the model's {context} tokens, "
+                    f"labels: instructions and labels take {prompt_tokens} of the model's {context} tokens, "
                     "which leaves too little for a document; shorten them or raise engine.max_model_len"
                 ]
             )
@@ -110,5 +127,10 @@ class Question:
         calibration = self.model.calibration if self.model else None
         if calibration is None:
             return None
-        is_fitting = calibration.fits(prompt_fingerprint=self.prompt.fingerprint, labels=tuple(self.job.labels))
+        is_fitting = calibration.fits(prompt_fingerprint=self.fingerprint, labels=tuple(self.job.labels))
         return calibration if is_fitting else None
+
+    @property
+    def is_calibration_refused(self) -> bool:
+        """Whether the model has a calibration that is not for this question."""
+        return self.model is not None and self.model.calibration is not None and self.calibration is None

@@ -177,6 +177,7 @@ def start_engines(run: Run) -> EnginePool:
         frame=run.question.frame,
         devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
         review=run.question.review_settings if isinstance(run.question, ReviewQuestion) else None,
+        two_orders=run.question.two_orders,
     )
     return EnginePool(config, run.job.compute.engines, settings().device)
 

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from pipelines.cascade.policy import EscalationPolicy
-from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
+from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
 
@@ -249,6 +249,12 @@ class Job(_Section):
     labels: dict[str, str | None] = Field(
         description="label: what it means (or null); left out of a code review, whose answers are faulty and clean"
     )
+    label_order: LabelOrder = Field(
+        "given",
+        exclude_if=lambda order: order == "given",  # runs from before this field keep their id
+        description="how the engine reads the labels: as `given`; `seeded`, in this order or its reverse, by the "
+        "item's id; `averaged` over both, which is twice the engine's work. Claude always reads them as given",
+    )
     instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
     columns: Columns = Columns()
     review: Review | None = Field(None, description="of a code review; left out where the input is diffs")
@@ -285,6 +291,8 @@ class Job(_Section):
             raise ValueError("labels: a code review answers faulty or clean; leave labels out")
         if self.task == "classification" and (self.review or faults_file):
             raise ValueError("review and evaluation.faults_file go with task: code_review")
+        if self.label_order != "given" and (self.task == "code_review" or self.model is None):
+            raise ValueError("label_order goes with an engine that classifies; here none reads labels: leave it out")
         return self
 
     @property

@@ -1,6 +1,6 @@
 """Measure the review model on the held-out diffs: `python -m sample_data.evaluate_code_review_model`.
 
-The product's own path from files to findings: its readers, prompts, answer schema and checks, and vLLM for both passes.
+The product's own path from files to findings: its readers, prompts, answer schema and checks, and its engine.
 Prints what a model card should quote. Held-out diffs are read here and nowhere in training.
 """
 
@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,9 +31,9 @@ from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLEAN_CLAIM, finding_claim
 from sample_data.code_training.tokens import product_prompts
 from sample_data.starter_training.measures import Bools, Floats, calibration_error, ranking_quality
-from workers.catalogue import ResolvedModel, catalogue, resolve_model
-from workers.engine import LabelEngine
-from workers.tokens import ModelTokenizer
+from workers.catalogue import catalogue, resolve_model
+from workers.engine import ReviewEngine
+from workers.tokens import ModelTokenizer, TokenFrame
 
 CODE = Path(__file__).with_name("code")
 MODEL = Path(__file__).with_name("review_model")
@@ -66,9 +65,13 @@ def main() -> None:
     model = resolve_model(ModelSource(source=str(options.model.resolve())))
     device = catalogue().devices["cpu"]
     os.environ.update(device.environment)  # before the engine imports vLLM
+    tokenizer = ModelTokenizer(model)
+    review_frame, claim_frame = (tokenizer.encode_frame(prompt) for prompt in product_prompts())
     engine_args = {**device.engine, **model.engine}
-    reviewed = review(model, engine_args, read_heldout(options.code))
-    finding_probs, clean_probs = verify(model, engine_args, reviewed)
+    engine = ReviewEngine(model.weights, engine_args, claim_frame.codes, engine_answer_schema(), MAX_ANSWER_TOKENS)
+    reviewed = review(engine, tokenizer, review_frame, read_heldout(options.code))
+    finding_probs, clean_probs = verify(engine, tokenizer, claim_frame, reviewed)
+    engine.close()
     labelled = read_labelled_faults(str(options.code / "diff_faults.jsonl"))
     rows = [
         FindingRow(one.document_id, one.document_id, None, finding, None, "", None, None, "accepted")
@@ -97,42 +100,30 @@ def read_heldout(code: Path) -> list[Document]:
     return read
 
 
-def review(model: ResolvedModel, engine_args: dict[str, Any], documents: Sequence[Document]) -> list[Reviewed]:
+def review(
+    engine: ReviewEngine, tokenizer: ModelTokenizer, frame: TokenFrame, documents: Sequence[Document]
+) -> list[Reviewed]:
     """The first pass: findings as JSON, held to the schema while they are written."""
-    from vllm import LLM, SamplingParams
-    from vllm.inputs import TokensPrompt
-    from vllm.sampling_params import StructuredOutputsParams
-
-    tokenizer = ModelTokenizer(model)
-    frame = tokenizer.encode_frame(product_prompts()[0])
     codes = tokenizer.encode_documents([document.text or "" for document in documents])
-    engine = LLM(model.weights, **engine_args)
-    params = SamplingParams(
-        max_tokens=MAX_ANSWER_TOKENS,
-        temperature=0,
-        structured_outputs=StructuredOutputsParams(json=engine_answer_schema()),
-    )
-    prompts = [TokensPrompt(prompt_token_ids=[*frame.prefix, *ids, *frame.suffix]) for ids in codes]
-    outputs = engine.generate(prompts, params, use_tqdm=False)
+    written = engine.write([[*frame.prefix, *ids, *frame.suffix] for ids in codes]).result()
     return [
-        Reviewed(document.document_id, ids, parse_answer(output.outputs[0].text, LineMap.of(document.text or "")))
-        for document, ids, output in zip(documents, codes, outputs, strict=True)
+        Reviewed(document.document_id, ids, parse_answer(text, LineMap.of(document.text or "")))
+        for document, ids, text in zip(documents, codes, written.texts, strict=True)
     ]
 
 
 def verify(
-    model: ResolvedModel, engine_args: dict[str, Any], reviewed: Sequence[Reviewed]
+    engine: ReviewEngine, tokenizer: ModelTokenizer, frame: TokenFrame, reviewed: Sequence[Reviewed]
 ) -> tuple[Floats, dict[str, float]]:
     """The second pass: the probability of each finding, and of each diff without findings that it is clean."""
-    tokenizer = ModelTokenizer(model)
     claims = [(one, finding_claim(finding)) for one in reviewed for finding in one.findings]
     findings = len(claims)
     claims += [(one, CLEAN_CLAIM) for one in reviewed if not one.findings]
     tails = tokenizer.encode_documents([claim_block(claim) for _, claim in claims])
-    engine = LabelEngine(model.weights, engine_args, tokenizer.encode_frame(product_prompts()[1]))
-    prompts = [np.array([*one.code_ids, *tail], dtype=np.int32) for (one, _), tail in zip(claims, tails, strict=True)]
+    prompts = [
+        [*frame.prefix, *one.code_ids, *tail, *frame.suffix] for (one, _), tail in zip(claims, tails, strict=True)
+    ]
     scores = engine.score(prompts).result()
-    engine.close()
     read = read_scores(scores.label_logprobs.astype(np.float64), None)
     true_probs = np.where(read.answer == 0, read.raw_prob, 1 - read.raw_prob)
     clean = {

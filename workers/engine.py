@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class ShardTexts:
 
 @dataclass
 class _Shard:
-    """Requests of one kind; ``keep`` puts what is wanted of a row's completion into ``result``."""
+    """Requests of one kind; ``keep`` puts what is wanted of a row's output, or of a part of it, into ``result``."""
 
     prompt: Callable[[int], list[int]]
     params: Any
@@ -67,14 +67,6 @@ class _Shard:
     future: Future[Any]
     items: int
     remaining: int
-
-
-@dataclass
-class _Window:
-    """Items that finished since engine time was last shared out."""
-
-    nanoseconds: int = 0
-    finished: list[tuple[_Shard, int, int]] = field(default_factory=list)
 
 
 class _Engine:
@@ -148,7 +140,7 @@ class _Engine:
         waiting: deque[tuple[_Shard, int]] = deque()  # rows not yet given to the engine
         running: dict[str, tuple[_Shard, int]] = {}
         ids = itertools.count()
-        window = _Window()
+        unshared_nanoseconds = 0
         while True:
             while not (running or waiting) or not self._inbox.empty():  # blocks only when there is nothing to do
                 shard = self._inbox.get()
@@ -163,31 +155,43 @@ class _Engine:
                 running[request_id] = (shard, row)
             started = time.perf_counter_ns()
             outputs = self._engine.step()
-            window.nanoseconds += time.perf_counter_ns() - started
-            for output in outputs:
-                self._take(output, *running.pop(output.request_id), window)
-            if window.finished:
-                self._settle(window)
-                open_shards[:] = [shard for shard in open_shards if shard.remaining]
-                window = _Window()
+            unshared_nanoseconds += time.perf_counter_ns() - started
+            if outputs:  # else the step worked on prompts that the next one ends
+                self._share(unshared_nanoseconds, [_take(output, running) for output in outputs])
+                unshared_nanoseconds = 0
+                _settle(open_shards)
 
-    def _take(self, output: Any, shard: _Shard, row: int, window: _Window) -> None:
-        shard.keep(row, output.outputs[0])
-        shard.result.input_tokens[row] = len(output.prompt_token_ids)
-        shard.result.cached_tokens[row] = output.num_cached_tokens or 0
-        shard.result.output_tokens[row] = len(output.outputs[0].token_ids)
-        worked = len(output.prompt_token_ids) - (output.num_cached_tokens or 0) + len(output.outputs[0].token_ids)
-        window.finished.append((shard, row, worked))
+    def _share(self, nanoseconds: int, worked: Sequence[tuple[_Shard, int, int]]) -> None:
+        """Share the engine's time among the rows that it brought forward, by the tokens that each made it process."""
+        weights = np.array([tokens for _, _, tokens in worked], dtype=np.int64)
+        shares = share_nanoseconds(nanoseconds * self._devices, weights).tolist()
+        for (shard, row, _), share in zip(worked, shares, strict=True):
+            shard.result.device_nanoseconds[row] += share
 
-    def _settle(self, window: _Window) -> None:
-        """Share the window's engine time among the items that finished in it, by tokens they made it process."""
-        weights = np.array([worked for _, _, worked in window.finished], dtype=np.int64)
-        shares = share_nanoseconds(window.nanoseconds * self._devices, weights)
-        for (shard, row, _), nanoseconds in zip(window.finished, shares, strict=True):
-            shard.result.device_nanoseconds[row] = nanoseconds
-            shard.remaining -= 1
-            if not shard.remaining:
-                shard.future.set_result(shard.result)
+
+def _take(output: Any, running: dict[str, tuple[_Shard, int]]) -> tuple[_Shard, int, int]:
+    """Keep what a step brought for one request; the tokens processed for it since its last output come third."""
+    shard, row = running[output.request_id]
+    completion, result = output.outputs[0], shard.result
+    shard.keep(row, completion)
+    tokens = len(completion.token_ids)
+    result.output_tokens[row] += tokens
+    if not result.input_tokens[row]:  # its first output: the prompt has just been processed
+        result.input_tokens[row] = len(output.prompt_token_ids)
+        result.cached_tokens[row] = output.num_cached_tokens or 0
+        tokens += len(output.prompt_token_ids) - (output.num_cached_tokens or 0)
+    if output.finished:
+        del running[output.request_id]
+        shard.remaining -= 1
+    return shard, row, tokens
+
+
+def _settle(open_shards: list[_Shard]) -> None:
+    """Hand over the shards of which every row has finished."""
+    finished = [shard for shard in open_shards if not shard.remaining]
+    open_shards[:] = [shard for shard in open_shards if shard.remaining]
+    for shard in finished:
+        shard.future.set_result(shard.result)
 
 
 class LabelEngine(_Engine):
@@ -206,9 +210,15 @@ class LabelEngine(_Engine):
         super().__init__(weights, {"skip_tokenizer_init": True, **engine_args}, frame.codes, devices)
         self._frame = frame
 
-    def score(self, documents: Sequence[NDArray[np.int32]]) -> Future[ShardScores]:
-        """Queue a shard: token ids of each document. The future fails if the engine does."""
-        prefix, suffix = self._frame.prefix, self._frame.suffix
+    def score(self, documents: Sequence[NDArray[np.int32]], frame: TokenFrame | None = None) -> Future[ShardScores]:
+        """Queue a shard: token ids of each document. The future fails if the engine does.
+
+        Args:
+            documents: what stands in the frame.
+            frame: another than the engine's own, of the same codes.
+        """
+        frame = self._frame if frame is None else frame
+        prefix, suffix = frame.prefix, frame.suffix
         return self._label(lambda row: [*prefix, *documents[row].tolist(), *suffix], len(documents))
 
 
@@ -241,7 +251,8 @@ class ReviewEngine(_Engine):
             max_tokens=max_output_tokens,
             temperature=0,
             structured_outputs=StructuredOutputsParams(json=dict(schema)),
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            # Every step tells which requests it brought a token: its time is theirs, not of those that finish in it.
+            output_kind=RequestOutputKind.DELTA,
         )
         # With white space wherever it likes, a model that is at a loss would write that to the end.
         structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
@@ -252,7 +263,7 @@ class ReviewEngine(_Engine):
         texts = ShardTexts([""] * len(prompts), *_zeros(len(prompts)))
 
         def keep(row: int, completion: Any) -> None:
-            texts.texts[row] = completion.text
+            texts.texts[row] += completion.text
 
         shard = _Shard(prompts.__getitem__, self._text_params, keep, texts, Future(), len(prompts), len(prompts))
         return self._queue(shard)

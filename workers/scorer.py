@@ -20,6 +20,7 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from workers.engine import LabelEngine, ReviewEngine, ShardScores
+from workers.label_orders import TwoOrders
 from workers.reviews import Reviewer, ReviewSettings
 from workers.tokens import TokenFrame
 
@@ -38,6 +39,7 @@ class ScorerConfig:
     frame: TokenFrame
     devices_per_engine: int
     review: ReviewSettings | None = None  # None: documents are classified
+    two_orders: TwoOrders | None = None  # None: the labels are read as given
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,12 @@ def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[b
         plan = from_arrow(plan_part, columns=["item_id", "tokens"])
         plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
         documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
-        return prediction_table(plan["item_id"], engine.score(documents).result())
+        if config.two_orders is None:
+            scores = engine.score(documents).result()
+        else:
+            item_ids = [str(item_id) for item_id in plan["item_id"].to_pylist()]
+            scores = config.two_orders.score(engine, item_ids, documents)
+        return prediction_table(plan["item_id"], scores)
 
     return predict
 

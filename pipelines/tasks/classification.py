@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 
 from pipelines.errors import JobError
+
+# In which order the engine reads the labels; see `pipelines.tasks.label_order`.
+LabelOrder = Literal["given", "seeded", "averaged"]
 
 DEFAULT_INSTRUCTIONS = "Sort the document: which one of these labels fits it best?"
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,15 @@ class PipelineCommand:
             start_new_session=True,
         )
         deadline = time.monotonic() + timeout
-        while not when():
-            assert process.poll() is None, "the command ended before it could be killed\n" + self.log()
-            assert time.monotonic() < deadline, "the moment to kill never came\n" + self.log()
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            while not when():
+                assert process.poll() is None, "the command ended before it could be killed\n" + self.log()
+                assert time.monotonic() < deadline, "the moment to kill never came\n" + self.log()
+                time.sleep(0.05)
+        finally:
+            with suppress(ProcessLookupError):  # it and all it started have ended by themselves
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def log(self) -> str:
         """The end of the newest log, for messages of failed tests."""

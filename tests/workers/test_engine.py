@@ -11,8 +11,10 @@ import pytest
 
 from pipelines.errors import EngineError
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
+from pipelines.tasks.label_order import reads_reversed, reversed_labels
 from workers.catalogue import catalogue, resolve_model
 from workers.engine import MAX_LABELS, LabelEngine
+from workers.label_orders import TwoOrders
 from workers.tokens import ModelTokenizer, TokenFrame
 
 # vLLM, torch and transformers warn about themselves while they load.
@@ -36,6 +38,12 @@ def tokenizer() -> ModelTokenizer:
 def frame(tokenizer: ModelTokenizer) -> TokenFrame:
     labels = assign_codes(LABELS, tokenizer.is_single_token, "starter")
     return tokenizer.encode_frame(local_prompt(labels, DEFAULT_INSTRUCTIONS))
+
+
+@pytest.fixture(scope="module")
+def reversed_frame(tokenizer: ModelTokenizer) -> TokenFrame:
+    labels = assign_codes(LABELS, tokenizer.is_single_token, "starter")
+    return tokenizer.encode_frame(local_prompt(reversed_labels(labels), DEFAULT_INSTRUCTIONS))
 
 
 def start_engine(frame: TokenFrame) -> LabelEngine:
@@ -93,6 +101,30 @@ def test_shards_from_several_threads_come_back_whole_and_in_order(
     for texts, scores in zip(shards, results, strict=True):
         lengths = [len(ids) + len(frame) for ids in tokenizer.encode_documents(texts)]
         assert scores.input_tokens.tolist() == lengths
+
+
+def test_both_orders_give_the_mean_and_each_items_own_order_gives_its_part(
+    engine: LabelEngine, tokenizer: ModelTokenizer, reversed_frame: TokenFrame
+) -> None:
+    documents = encode(tokenizer, [*TEXTS, "?", "Hello."])  # where a text says nothing, the place says most
+    ids = [f"itm_{number}" for number in range(len(documents))]
+    given = engine.score(documents).result()
+    turned = engine.score(documents, reversed_frame).result()
+    by_label = np.exp(given.label_logprobs), np.exp(turned.label_logprobs[:, ::-1])
+    apart = np.abs(by_label[0] - by_label[1]).max()
+    assert apart > 0.04, "otherwise the two orders could be exchanged and nobody would see"
+
+    averaged = TwoOrders("averaged", reversed_frame).score(engine, ids, documents)
+    # What shares an engine step with a prompt moves its probabilities a little.
+    np.testing.assert_allclose(np.exp(averaged.label_logprobs), (by_label[0] + by_label[1]) / 2, atol=0.02)
+    assert averaged.input_tokens.tolist() == (given.input_tokens + turned.input_tokens).tolist()
+    assert averaged.output_tokens.tolist() == [2] * len(ids)
+
+    seeded = TwoOrders("seeded", reversed_frame).score(engine, ids, documents)
+    is_reversed = reads_reversed(ids)
+    assert 0 < is_reversed.sum() < len(ids)
+    expected = np.where(is_reversed[:, None], by_label[1], by_label[0])
+    np.testing.assert_allclose(np.exp(seeded.label_logprobs), expected, atol=0.02)
 
 
 def test_an_empty_shard_is_answered_at_once(engine: LabelEngine) -> None:

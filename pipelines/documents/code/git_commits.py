@@ -19,7 +19,9 @@ from pipelines.documents.code.git_repository import (
     MISSING_OBJECTS,
     blob_data,
     blob_size,
+    check_object,
     decoded,
+    load_tree,
     open_repository,
     path_of,
     revision_range,
@@ -115,12 +117,15 @@ class _Commits:
 
     def _deltas(self, commit: pygit2.Commit) -> Iterator[pygit2.DiffDelta]:
         try:
+            check_object(self._repository, commit.id)
             if not commit.parent_ids and b"\nparent " in commit.read_raw().partition(b"\n\n")[0]:
                 raise Unreadable("its parent is not in this shallow clone; fetch more history")
-            old = self._repository[commit.parent_ids[0]].peel(pygit2.Tree) if commit.parent_ids else None
-            if not _has_few_changes(self._repository, old, commit.tree):
+            parent = self._repository[commit.parent_ids[0]].peel(pygit2.Commit) if commit.parent_ids else None
+            old = load_tree(self._repository, parent.tree_id) if parent is not None else None
+            new = load_tree(self._repository, commit.tree_id)
+            if not _has_few_changes(self._repository, old, new):
                 raise Unreadable(f"changes more than {_MAX_FILES_PER_COMMIT} files; review the tree instead")
-            diff = commit.tree.diff_to_tree(swap=True) if old is None else old.diff_to_tree(commit.tree)
+            diff = new.diff_to_tree(swap=True) if old is None else old.diff_to_tree(new)
             diff.find_similar(self._rename_search(diff), rename_limit=_RENAME_LIMIT)
         except (pygit2.GitError, KeyError) as error:
             raise Unreadable(MISSING_OBJECTS) from error
@@ -217,7 +222,7 @@ def _has_few_changes(repository: pygit2.Repository, old: pygit2.Tree | None, new
             return False
         for name in names:
             ends = [side[name][1] if name in side else None for side in (before, after)]
-            trees = [entry if isinstance(entry, pygit2.Tree) else None for entry in ends]
+            trees = [load_tree(repository, entry.id) if isinstance(entry, pygit2.Tree) else None for entry in ends]
             if any(tree is not None for tree in trees):
                 pairs.append((trees[0], trees[1]))
     return True

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pygit2
-from pygit2.enums import RepositoryOpenFlag, RevSpecFlag
+from pygit2.enums import ObjectType, RepositoryOpenFlag, RevSpecFlag
 
 from pipelines.documents.code.changes import show_file
 from pipelines.documents.code.records import LeftOut
@@ -33,6 +33,11 @@ MISSING_OBJECTS = "needs objects that are missing or damaged (partial clone?); f
 # Of parsed commits and trees. libgit2's default, 256 MB, holds ten times that in memory for a history of small commits,
 # and a walk meets each only once.
 _CACHE_BYTES = 2 * 1024 * 1024
+# Beyond any honest repository. A few kilobytes of objects can stand for more than any disk holds: trees that name each
+# other over and over, or one object that unfolds to gigabytes.
+_MAX_TREE_ENTRIES = 1_000_000
+_MAX_TREE_BYTES = 10_000_000_000
+_MAX_OBJECT_BYTES = 20_000_000  # of a commit, or of a folder's list; files have their own limit
 
 
 def read_tree(location: str, revision: str, max_document_bytes: int) -> Iterator[Document | LeftOut]:
@@ -45,7 +50,11 @@ def read_tree(location: str, revision: str, max_document_bytes: int) -> Iterator
     oldest, commit = revision_range(repository, location, revision)
     if oldest is not None:
         raise JobError([f"input: {revision!r} is a range, a tree has one revision; give a branch, a tag or a commit"])
-    yield from _Files(repository, f"{root}@{commit.id}", max_document_bytes).read(commit.tree, "", 0)
+    files = _Files(repository, f"{root}@{commit.id}", max_document_bytes)
+    try:
+        yield from files.read(commit.tree_id, "", 0)
+    except Unreadable as reason:
+        yield files.failed(b".", str(reason))
 
 
 def pin_revisions(location: str, revisions: str) -> tuple[str, str]:
@@ -100,28 +109,41 @@ def revision_range(
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Files:
-    """The files of a tree to documents."""
+    """The files of a tree to documents; counts what it has met."""
 
     repository: pygit2.Repository
     tree_uri: str
     max_document_bytes: int
+    entries: int = 0
+    size_bytes: int = 0
+    is_full: bool = False
 
-    def read(self, tree: pygit2.Tree, folder: str, depth: int) -> Iterator[Document | LeftOut]:
-        for entry in tree:
+    def read(self, tree: pygit2.Oid, folder: str, depth: int) -> Iterator[Document | LeftOut]:
+        """Everything below a folder, or up to where there is too much of it: that entry fails, the rest is not read."""
+        for entry in load_tree(self.repository, tree):
+            if self.is_full:
+                return
             assert entry.raw_name is not None  # it is, of objects that were not met in a tree
             raw = folder.encode("utf-8") + entry.raw_name
+            self.entries += 1
             try:
+                self.is_full = self.entries > _MAX_TREE_ENTRIES or self.size_bytes > _MAX_TREE_BYTES
+                if self.is_full:
+                    raise Unreadable(
+                        f"stands behind {_MAX_TREE_ENTRIES} files and folders or {_MAX_TREE_BYTES} bytes of the tree; "
+                        "it and what follows is not read; review the tree in parts, as folders"
+                    )
                 path = path_of(raw)
                 if isinstance(entry, pygit2.Tree):
                     yield from self._read_folder(entry, path, depth + 1)
                 else:
                     yield self._read_file(entry, path)
             except Unreadable as reason:
-                yield self._failed(raw, str(reason))
+                yield self.failed(raw, str(reason))
             except (pygit2.GitError, KeyError):
-                yield self._failed(raw, MISSING_OBJECTS)
+                yield self.failed(raw, MISSING_OBJECTS)
 
     def _read_folder(self, tree: pygit2.Tree, path: str, depth: int) -> Iterator[Document | LeftOut]:
         why = left_out_folder(path)
@@ -130,7 +152,7 @@ class _Files:
             return
         if depth > MAX_FOLDERS_DEEP:
             raise Unreadable(f"is more than {MAX_FOLDERS_DEEP} folders deep; leave it out of the tree")
-        yield from self.read(tree, f"{path}/", depth)
+        yield from self.read(tree.id, f"{path}/", depth)
 
     def _read_file(self, entry: pygit2.Object, path: str) -> Document | LeftOut:
         why = left_out_by_mode([f"{entry.filemode:06o}"]) or left_out_by_path(path)
@@ -139,12 +161,42 @@ class _Files:
         data = why or blob_data(self.repository, entry.id)
         if isinstance(data, Why):
             return data.at(path, self.tree_uri)
+        self.size_bytes += len(data)
         document = Document(path, f"{self.tree_uri}:{path}", 0, None)
         return show_file(document, path, data, self.tree_uri, self.max_document_bytes)
 
-    def _failed(self, raw: bytes, reason: str) -> Document:
+    def failed(self, raw: bytes, reason: str) -> Document:
+        """The record of an entry that cannot be read."""
         path = printable(decoded(raw))
         return Document(path, f"{self.tree_uri}:{path}", 0, None, failure=f"{path}: {reason}")
+
+
+def load_tree(repository: pygit2.Repository, tree: pygit2.Oid) -> pygit2.Tree:
+    """The list of a folder.
+
+    Raises:
+        Unreadable: it is too large to be loaded, missing or damaged.
+    """
+    try:
+        check_object(repository, tree)
+        return repository[tree].peel(pygit2.Tree)
+    except (pygit2.GitError, KeyError) as error:
+        raise Unreadable(MISSING_OBJECTS) from error
+
+
+def check_object(repository: pygit2.Repository, oid: pygit2.Oid) -> None:
+    """Refuse a commit or tree that is too large to be loaded.
+
+    Raises:
+        Unreadable: it is.
+        pygit2.GitError: it is missing or damaged.
+    """
+    kind, size_bytes = repository.odb.read_header(oid)
+    if size_bytes > _MAX_OBJECT_BYTES:
+        name = ObjectType(kind).name.lower()
+        raise Unreadable(
+            f"needs the {name} {oid}, which takes {size_bytes} bytes (the limit is {_MAX_OBJECT_BYTES}); leave it out"
+        )
 
 
 def blob_size(repository: pygit2.Repository, blob: pygit2.Oid) -> int:

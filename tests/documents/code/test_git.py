@@ -1,63 +1,18 @@
 """Commits and trees of real repositories: what is shown and left out, and the exact message for what is wrong."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pygit2
 import pytest
 from pygit2.enums import FileMode
 
-from pipelines.documents.code.git_commits import read_commits
 from pipelines.documents.code.git_repository import read_tree
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
+from tests.documents.code.repositories import LIMIT, Files, Repository, outcomes, raw_tree
 
-LIMIT = 5_000
-Files = dict[str, bytes | tuple[FileMode, bytes | pygit2.Oid]]
 SIGNATURE = pygit2.Signature("A", "a@example.org", 1_700_000_000, 0)
-
-
-class Repository:
-    """A bare repository whose commits may hold what git would refuse to add."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self.git = pygit2.init_repository(self.path, bare=True)
-        self._count = 0
-
-    def tree(self, files: Files) -> pygit2.Oid:
-        builder = self.git.TreeBuilder()
-        folders: dict[str, Files] = {}
-        for path, held in files.items():
-            folder, _, rest = path.partition("/")
-            if rest:
-                folders.setdefault(folder, {})[rest] = held
-                continue
-            mode, data = held if isinstance(held, tuple) else (FileMode.BLOB, held)
-            builder.insert(path, data if isinstance(data, pygit2.Oid) else self.git.create_blob(data), mode)
-        for folder, inner in folders.items():
-            builder.insert(folder, self.tree(inner), FileMode.TREE)
-        return builder.write()
-
-    def commit(self, files: Files | pygit2.Oid, message: str = "m", parents: Iterable[str] | None = None) -> str:
-        if parents is None:
-            parents = [] if self.git.is_empty else [str(self.git.head.target)]
-        tree = files if isinstance(files, pygit2.Oid) else self.tree(files)
-        self._count += 1  # the walk is by time
-        author = pygit2.Signature("A", "a@example.org", 1_700_000_000 + self._count, 0)
-        made = self.git.create_commit(None, author, author, message, tree, [pygit2.Oid(hex=one) for one in parents])
-        self.git.references.create("refs/heads/master", made, force=True)
-        return str(made)
-
-    def uri(self, commit: str, path: str = "") -> str:
-        return f"{self.path}@{commit}" + (f":{path}" if path else "")
-
-    def commits(self, revisions: str = "HEAD", limit: int = LIMIT) -> list[Document | LeftOut]:
-        return list(read_commits(self.path, revisions, "commit", limit))
-
-    def by_file(self, revisions: str = "HEAD", limit: int = LIMIT) -> list[Document | LeftOut]:
-        return list(read_commits(self.path, revisions, "file", limit))
 
 
 @pytest.fixture
@@ -192,16 +147,6 @@ def test_settings_and_attributes_of_a_repository_have_no_say(repository: Reposit
 # --- what fails ------------------------------------------------------------------------------------------------
 
 
-def outcomes(found: Iterable[Document | LeftOut]) -> list[str | None]:
-    return [document.failure for document in found if isinstance(document, Document)]
-
-
-def raw_tree(repository: Repository, *entries: tuple[str, bytes, pygit2.Oid]) -> pygit2.Oid:
-    """A tree as nobody but an attacker would write it."""
-    data = b"".join(b"%s %s\0%s" % (mode.encode(), name, oid.raw) for mode, name, oid in entries)
-    return repository.git.odb.write(pygit2.enums.ObjectType.TREE, data)
-
-
 def test_a_path_out_of_the_tree_fails_its_commit_or_file(repository: Repository) -> None:
     blob = repository.git.create_blob(b"x\n")
     above = raw_tree(repository, ("100644", b"passwd", blob))
@@ -228,14 +173,6 @@ def test_a_change_over_the_limit_fails(repository: Repository) -> None:
     assert outcomes(repository.by_file()) == [f"{commit}:a.py: {reason}; leave it out or raise the limit", None]
     over = "file is 6000 bytes (limits.max_document_bytes is 5000); split it or raise the limit"
     assert outcomes(read_tree(repository.path, "HEAD", LIMIT)) == [f"a.py: {over}", None]
-
-
-def test_trees_that_hold_each_other_ten_times_are_not_unfolded(repository: Repository) -> None:
-    tree = repository.tree({f"f{number}": b"x\n" for number in range(10)})
-    for _ in range(12):
-        tree = raw_tree(repository, *(("40000", b"d%d" % number, tree) for number in range(10)))
-    commit = repository.commit(tree)
-    assert outcomes(repository.commits()) == [f"{commit}: changes more than 10000 files; review the tree instead"]
 
 
 def test_folders_too_deep_fail_at_their_depth(repository: Repository) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.job import Job
-from tests.test_job import CLAUDE, GOOD, load, path, problems
+from tests.job_case import CLAUDE, GOOD, load, path, problems
 from tests.test_job_review import REVIEW
 
 __all__ = ["path"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.job import Job
-from tests.test_job import GOOD, load, path, problems
+from tests.job_case import GOOD, load, path, problems
 
 __all__ = ["path"]
 

@@ -8,37 +8,18 @@ import pyarrow as pa
 import pytest
 
 from pipelines.documents.records import SourceFile
-from pipelines.documents.sources import list_sources, open_seekable, open_source
+from pipelines.documents.sources import list_sources, open_seekable
 from pipelines.errors import JobError
+from tests.documents.source_case import INBOX_FILES, paths, read
 
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    for name in (
-        "b.jsonl",
-        "a.csv",
-        "2024/may/c.jsonl",
-        "2024/june/d.txt",
-        "2024/june/e.txt.part",
-        "2024/june/F.TMP",
-        ".hidden.jsonl",
-        "_SUCCESS",
-        "_old/x.jsonl",
-        "2024/.cache/y.jsonl",
-    ):
+    for name in INBOX_FILES:
         path = tmp_path / "inbox" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     return tmp_path / "inbox"
-
-
-def paths(location: object) -> list[str]:
-    return [source.path for source in list_sources(str(location))]
-
-
-def read(source: SourceFile) -> bytes:
-    with open_source(source) as stream:
-        return b"".join(iter(lambda: stream.read1(7), b""))
 
 
 def test_a_folder_is_listed_recursively_sorted_and_without_hidden_or_unfinished_files(inbox: Path) -> None:
@@ -94,7 +75,7 @@ def test_a_glob_is_relative_to_its_fixed_leading_folder(inbox: Path, pattern: st
 def test_a_name_with_special_characters_is_taken_literally_when_it_exists(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(name)
     (source,) = list_sources(str(tmp_path / name))
-    assert (source.path, read(source)) == (name, name.encode())
+    assert (source.path, read(source, piece_bytes=7)) == (name, name.encode())
 
 
 def test_a_hidden_file_named_outright_is_taken(inbox: Path) -> None:
@@ -140,7 +121,7 @@ def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 def test_compressed_files_are_decompressed_on_the_fly(tmp_path: Path, name: str, stored: bytes) -> None:
     (tmp_path / name).write_bytes(stored)
     (source,) = list_sources(str(tmp_path))
-    assert read(source) == b"one\ntwo\n"
+    assert read(source, piece_bytes=7) == b"one\ntwo\n"
 
 
 def test_seekable_sources_give_the_stored_bytes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources import list_sources, open_seekable, open_source, read_ahead
 from pipelines.errors import JobError, StoreError
 from pipelines.store.s3_reading import PIECE_BYTES, ObjectUnavailable
+from tests.documents.source_case import INBOX_FILES, paths, read
 from tests.infra.s3_scripted_server import ScriptedServer, refusal
 from tests.s3_fixtures import Bucket, be_impatient, forget_clients, fresh_bucket, use
 
@@ -25,32 +26,10 @@ GONE = "gone since it was listed; put it back or start a new run"
 
 @pytest.fixture
 def inbox(s3: Bucket) -> Bucket:
-    for name in (
-        "b.jsonl",
-        "a.csv",
-        "2024/may/c.jsonl",
-        "2024/june/d.txt",
-        "2024/june/e.txt.part",
-        "2024/june/F.TMP",
-        ".hidden.jsonl",
-        "_SUCCESS",
-        "_old/x.jsonl",
-        "2024/",
-        "2024/june/",
-        "empty folder/",
-    ):
+    for name in (*INBOX_FILES, "2024/", "2024/june/", "empty folder/"):
         s3.put(f"inbox/{name}", b"" if name.endswith("/") else name.encode())
     s3.put("inbox-old/z.jsonl", b"not below inbox/")
     return s3
-
-
-def paths(location: str) -> list[str]:
-    return [source.path for source in list_sources(location)]
-
-
-def read(source: SourceFile) -> bytes:
-    with open_source(source) as stream:
-        return b"".join(iter(lambda: stream.read1(7_000), b""))
 
 
 def failure(source: SourceFile) -> str:

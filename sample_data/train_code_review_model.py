@@ -12,7 +12,8 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -21,12 +22,15 @@ from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
-from sample_data.code_training.examples import Example, Row, make_example, make_rows
+from sample_data.code_source.changes import make_new_file
+from sample_data.code_training.examples import Example, Tokens, make_example, tokenise
 from sample_data.code_training.network import (
+    ROWS,
     LineHead,
-    Losses,
     build_network,
+    compiled,
     make_batch,
+    pack,
     training_losses,
     verdict_log_probs,
 )
@@ -36,9 +40,10 @@ from sample_data.starter_training.measures import fit_temperature
 from sample_data.starter_training.tokens import PAD_ID, TURN_END_ID, save_tokenizer
 
 TOKENIZER_EXAMPLES = 1500
-ROWS = 12
-# Rows of alike length are batched together, out of this many at a time.
-POOL_ROWS = ROWS * 16
+# Rows are packed out of this many examples at a time.
+POOL_EXAMPLES = 256
+# Training begins with files full of faults and nothing asked, and goes over to diffs with all that is asked about them.
+DENSE_UNTIL, LEAST_DENSE_SHARE = 0.4, 0.2
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 WARMUP_STEPS = 20
 COOL_DOWN_SHARE = 0.4
@@ -68,9 +73,14 @@ def main() -> None:
     save_calibration(network, tokenizer, prompts, options.out, options.seed)
 
 
-def _examples(seed: int) -> Iterator[Example]:
+def _examples(seed: int, dense_share: Callable[[], float] = lambda: 0.0) -> Iterator[Example]:
     generator = random.Random(f"examples {seed}")
-    return (make_example(generator, diff) for diff in training_diffs(seed))
+    diffs = training_diffs(seed)
+    while True:
+        if generator.random() < dense_share():
+            yield make_example(generator, make_new_file(generator), has_questions=False)
+        else:
+            yield make_example(generator, next(diffs))
 
 
 def _tokenizer_texts(seed: int) -> list[str]:
@@ -78,7 +88,7 @@ def _tokenizer_texts(seed: int) -> list[str]:
     return [
         text
         for example in examples
-        for text in (example.code, example.answer, *(claim_block(claim.text) for claim in example.claims))
+        for text in (example.code, example.answer or "", *(claim_block(claim.text) for claim in example.claims))
     ]
 
 
@@ -93,32 +103,33 @@ def train(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, s
         torch.optim.AdamW([*others, *line_head.parameters()], lr=ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     started = time.monotonic()
-    recent: list[Losses] = []
-    for step, rows in enumerate(_batches(tokenizer, prompts, seed), start=1):
+    forward = compiled(network)
+    recent: list[dict[str, float]] = []
+
+    def dense_share() -> float:
+        return max(LEAST_DENSE_SHARE, 1 - (time.monotonic() - started) / seconds / DENSE_UNTIL)
+
+    for step, rows in enumerate(_batches(tokenizer, prompts, _examples(seed, dense_share), seed), start=1):
         elapsed = time.monotonic() - started
         for optimizer, rate in zip(optimizers, (MUON_RATE, ADAM_RATE), strict=True):
             optimizer.param_groups[0]["lr"] = rate * _share_of_rate(step, elapsed / seconds)
         with torch.autocast("cpu", torch.bfloat16):
-            losses = training_losses(network, line_head, make_batch(prompts.before, rows), prompts.codes)
+            losses = training_losses(network, forward, line_head, make_batch(prompts.before, rows), prompts.codes)
         network.zero_grad()
         line_head.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
-        recent.append(losses)
+        recent.append({part.name: getattr(losses, part.name).item() for part in fields(losses)})
         is_last = elapsed >= seconds
         if step % REPORT_STEPS == 0 or is_last:
-            print(f"step {step}  {_mean_losses(recent)}  {elapsed:.0f} s", flush=True)
+            means = "  ".join(f"{name} {sum(one[name] for one in recent) / len(recent):.3f}" for name in recent[0])
+            print(f"step {step}  {means}  {elapsed:.0f} s", flush=True)
             recent.clear()
         if is_last:
             break
     return step
-
-
-def _mean_losses(losses: list[Losses]) -> str:
-    parts = {name: [getattr(one, name).item() for one in losses] for name in ("answer", "verdict", "line", "code")}
-    return "  ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in parts.items())
 
 
 def _share_of_rate(step: int, progress: float) -> float:
@@ -126,15 +137,16 @@ def _share_of_rate(step: int, progress: float) -> float:
     return min(1.0, step / WARMUP_STEPS, max(0.02, (1 - progress) / COOL_DOWN_SHARE))
 
 
-def _batches(tokenizer: Tokenizer, prompts: PromptIds, seed: int) -> Iterator[list[Row]]:
+def _batches(
+    tokenizer: Tokenizer, prompts: PromptIds, examples: Iterator[Example], seed: int
+) -> Iterator[list[list[Tokens]]]:
+    """Rows full of examples, so many at a time; what fills no batch is left out."""
     generator = random.Random(seed)
-    examples = _examples(seed)
     while True:
-        rows = list(make_rows(tokenizer, prompts, list(itertools.islice(examples, POOL_ROWS))))
-        rows.sort(key=lambda row: len(row.code) + len(row.tails[0].ids))
-        groups = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
-        generator.shuffle(groups)
-        yield from groups
+        pool = list(tokenise(tokenizer, prompts, list(itertools.islice(examples, POOL_EXAMPLES))))
+        rows = pack(len(prompts.before), pool)
+        generator.shuffle(rows)
+        yield from (rows[start : start + ROWS] for start in range(0, len(rows) - ROWS + 1, ROWS))
 
 
 def save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, int]) -> None:
@@ -148,7 +160,8 @@ def save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, int]) -
 def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, out: Path, seed: int) -> None:
     """Fit the temperature of the verification on other diffs of the training grammar, with the weights as written."""
     network.to(torch.float32)  # type: ignore[arg-type]
-    batches = itertools.islice(_batches(tokenizer, prompts, seed + CALIBRATION_SEED_STEP), CALIBRATION_BATCHES)
+    examples = _examples(seed + CALIBRATION_SEED_STEP)
+    batches = itertools.islice(_batches(tokenizer, prompts, examples, seed), CALIBRATION_BATCHES)
     pairs = [verdict_log_probs(network, make_batch(prompts.before, rows), prompts.codes) for rows in batches]
     log_probs = torch.cat([pair[0] for pair in pairs]).double().numpy()
     gold = torch.cat([pair[1] for pair in pairs]).numpy()

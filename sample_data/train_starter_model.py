@@ -1,6 +1,6 @@
 """Train the starter model: `python -m sample_data.train_starter_model --out sample_data/starter_model`.
 
-Needs torch and transformers (they come with vLLM); ten to twenty minutes on two cores. Seeded, but other CPUs
+Needs torch and transformers (they come with vLLM); half an hour on two cores. Seeded, but other CPUs
 and thread counts round differently. Reads the train split only, never the held-out tickets.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,9 @@ from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from pipelines.tasks.classification import PromptFrame
 from sample_data.starter_training import measures, tickets
-from sample_data.starter_training.fitting import Example, Plan, train
+from sample_data.starter_training.fitting import FIRST_PLAN, SECOND_PLAN, Example, train
 from sample_data.starter_training.holdback import split_for_calibration
-from sample_data.starter_training.network import build_network, predict
+from sample_data.starter_training.network import build_network, deepen, predict
 from sample_data.starter_training.tokens import (
     PAD_ID,
     TURN_END_ID,
@@ -39,12 +38,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the starter model on the sample tickets.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model into")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=Plan().epochs)
     options = parser.parse_args()
-    make_model(options.out, options.seed, replace(Plan(), epochs=options.epochs))
+    make_model(options.out, options.seed)
 
 
-def make_model(out: Path, seed: int, plan: Plan) -> None:
+def make_model(out: Path, seed: int) -> None:
     """Tokenizer, network, temperature: each fitted on its part of the train split and written to ``out``."""
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -55,11 +53,15 @@ def make_model(out: Path, seed: int, plan: Plan) -> None:
     ids = frame_ids(tokenizer, frame)
     print(f"{len(train_part)} tickets to train on, {len(calibration_part)} for the temperature")
     print(f"{tokenizer.get_vocab_size()} tokens; the prompt takes {len(ids.before)} + {len(ids.after)} of them")
-    network = build_network()
+    examples = _examples(train_part, labels)
+    shallow = build_network()
+    train(shallow, tokenizer, labels, examples, FIRST_PLAN, seed)
+    network = deepen(shallow)
     print(f"{sum(weight.numel() for weight in network.parameters()):,} parameters")
-    train(network, tokenizer, ids, _examples(train_part, labels), plan, seed)
+    train(network, tokenizer, labels, examples, SECOND_PLAN, seed)
     save_tokenizer(tokenizer, out)
-    _save_network(network, out, {"train_split_sha256": tickets.train_split_hash(), "seed": seed, "epochs": plan.epochs})
+    epochs = FIRST_PLAN.epochs + SECOND_PLAN.epochs
+    _save_network(network, out, {"train_split_sha256": tickets.train_split_hash(), "seed": seed, "epochs": epochs})
     temperature = _fit_temperature(network, tokenizer, ids, _examples(calibration_part, labels))
     _save_calibration(out, frame, temperature, list(labels), len(calibration_part))
 

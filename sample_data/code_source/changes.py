@@ -11,7 +11,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sample_data.code_source.programs import Fault, Program, choose_language, write_function, write_program
+from sample_data.code_source.programs import (
+    LANGUAGE_WEIGHTS,
+    Fault,
+    Program,
+    choose_language,
+    write_function,
+    write_program,
+)
 from sample_data.code_source.words import choose_words, plural
 
 CLEAN_RATE = 0.4
@@ -52,6 +59,14 @@ def make_diff(
     for place in range(max(1, faults)):
         after = (_edited if is_edit else _added)(generator, after, is_heldout, place < faults)
     return _diff(generator, base, after, context)
+
+
+def make_new_file(generator: random.Random) -> Diff:
+    """A new file for training, half of whose functions are faulty: more to learn from a line than in `make_diff`."""
+    functions = generator.randint(2, _MOST_FUNCTIONS)
+    faulty = sum(generator.random() < 0.5 for _ in range(functions))
+    program = write_program(generator, generator.choice(list(LANGUAGE_WEIGHTS)), False, functions, faulty)
+    return _diff(generator, None, program, CONTEXT_LINES)
 
 
 def _base(

@@ -93,6 +93,7 @@ FIELDS = tuple(
     ]
 )
 HELDOUT_FIELDS = tuple(["postcode", "battery", "floor", "version", "deposit"])
+_MADE_UP_RATE = 0.4
 _CONNECTIONS = ("db", "connection", "conn", "database")
 _SECRETS = ("API_KEY", "SIGNING_KEY", "SMTP_PASSWORD", "DB_PASSWORD", "WEBHOOK_SECRET", "ACCESS_TOKEN", "ADMIN_TOKEN")
 _HEX = "0123456789abcdef"
@@ -130,8 +131,17 @@ def choose_words(generator: random.Random, is_heldout: bool, entity: str | None 
 
 
 def choose_entity(generator: random.Random, is_heldout: bool) -> str:
-    """What a file is about."""
-    return generator.choice((*ENTITIES, *HELDOUT_ENTITIES * 2) if is_heldout else ENTITIES)
+    """What a file is about; in training often a word that means nothing, or names are learnt and not copied."""
+    if is_heldout:
+        return generator.choice((*ENTITIES, *HELDOUT_ENTITIES * 2))
+    return _made_up_word(generator) if generator.random() < _MADE_UP_RATE else generator.choice(ENTITIES)
+
+
+def _made_up_word(generator: random.Random) -> str:
+    syllables = generator.randint(2, 3)
+    return "".join(generator.choice("bcdfglmnprstv") + generator.choice("aeiou") for _ in range(syllables)) + (
+        generator.choice("lnrst") if generator.random() < 0.5 else ""
+    )
 
 
 def plural(noun: str) -> str:

@@ -46,12 +46,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Code with the kinds of its lines, the right answer, and claims with their truth."""
+    """Code with the kinds of its lines, and what is asked about it: the right answer, claims with their truth."""
 
     code: str
     line_kinds: tuple[int, ...]
-    answer: str
-    claims: tuple[Claim, ...]
+    answer: str | None = None
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class Tail:
 
     ids: tuple[int, ...]
     answer_from: int
+    is_answer: bool = False
     number_place: int | None = None
     line_kind: int = NO_FAULT
 
@@ -77,12 +78,17 @@ class LineEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Tokens:
     """An example in ids: several tails to one code."""
 
     code: tuple[int, ...]
     line_ends: tuple[LineEnd, ...]
     tails: tuple[Tail, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all, without the prompt's beginning."""
+        return len(self.code) + sum(len(tail.ids) for tail in self.tails)
 
 
 def as_finding(fault: Fault) -> Finding:
@@ -100,7 +106,7 @@ def as_finding(fault: Fault) -> Finding:
 
 
 def answer_of(faults: Sequence[Fault]) -> str:
-    """The answer in the order of the schema's fields."""
+    """The answer in the order of the schema's fields, without spaces, as the engine's grammar wants it."""
     rows = [
         {
             "path": finding.path,
@@ -113,10 +119,10 @@ def answer_of(faults: Sequence[Fault]) -> str:
         }
         for finding in map(as_finding, faults)
     ]
-    return json.dumps({"findings": rows})
+    return json.dumps({"findings": rows}, separators=(",", ":"))
 
 
-def make_example(generator: random.Random, diff: Diff) -> Example:
+def make_example(generator: random.Random, diff: Diff, has_questions: bool = True) -> Example:
     """One example of a diff; now and then as a whole file, often further down in the file than it is."""
     change, _ = read_diff(diff.text, "training")
     shift = generator.randrange(_MAX_SHIFT) if generator.random() < _SHIFT_RATE else 0
@@ -129,8 +135,10 @@ def make_example(generator: random.Random, diff: Diff) -> Example:
     shown = [line.number for line in lines if line.number is not None]
     avoided = [fault for fault in avoided if fault.line in shown]
     kinds = _kinds_by_number(faults)
-    claims = _claims(generator, faults, avoided, change.files[0].path, shown, kinds)
     code = shown_text(change)
+    if not has_questions:
+        return Example(code, _line_kinds(code, kinds))
+    claims = _claims(generator, faults, avoided, change.files[0].path, shown, kinds)
     return Example(code, _line_kinds(code, kinds), answer_of(faults), claims)
 
 
@@ -202,25 +210,31 @@ def _wrong_fault(
     return replace(wrong, category=fault.category)
 
 
-def make_rows(tokenizer: Tokenizer, prompts: PromptIds, examples: Sequence[Example]) -> Iterator[Row]:
+def tokenise(tokenizer: Tokenizer, prompts: PromptIds, examples: Sequence[Example]) -> Iterator[Tokens]:
     """Tokenise examples; the end of a line is a token of its own."""
-    (line_end,), (line_key,) = text_ids(tokenizer, ["\n", LINE_KEY])
+    (line_end,) = text_ids(tokenizer, ["\n"])[0]
     codes = text_ids(tokenizer, [example.code for example in examples])
-    answers = text_ids(tokenizer, [example.answer for example in examples])
-    for example, code, answer in zip(examples, codes, answers, strict=True):
+    for example, code in zip(examples, codes, strict=True):
         places = [place for place, token in enumerate(code) if token == line_end]
         starts = [0, *(place + 1 for place in places)]
         numbers = [
             code[start] if text[:1].isdigit() else None
             for start, text in zip(starts, example.code.split("\n"), strict=True)
         ]
-        ends = [LineEnd(*end) for end in zip(places, example.line_kinds, numbers, strict=False)]
-        tails = [Tail((*prompts.review, *answer, TURN_END_ID), len(prompts.review))]
-        claims = text_ids(tokenizer, [claim_block(claim.text) for claim in example.claims])
-        for claim, ids in zip(example.claims, claims, strict=True):
-            tail = (*ids, *prompts.verdict, prompts.codes[claim.truth])
-            if claim.line_kind is None:
-                tails.append(Tail(tail, len(tail) - 1))
-            else:
-                tails.append(Tail(tail, len(tail) - 1, ids.index(line_key) + 1, claim.line_kind))
-        yield Row(tuple(code), tuple(ends), tuple(tails))
+        ends = tuple(LineEnd(*end) for end in zip(places, example.line_kinds, numbers, strict=False))
+        yield Tokens(tuple(code), ends, tuple(_tails(tokenizer, prompts, example)))
+
+
+def _tails(tokenizer: Tokenizer, prompts: PromptIds, example: Example) -> Iterator[Tail]:
+    if example.answer is None:
+        return
+    (line_key,), answer = text_ids(tokenizer, [LINE_KEY, example.answer])
+    yield Tail((*prompts.review, *answer, TURN_END_ID), len(prompts.review), is_answer=True)
+    claims = text_ids(tokenizer, [claim_block(claim.text) for claim in example.claims])
+    for claim, ids in zip(example.claims, claims, strict=True):
+        tail = (*ids, *prompts.verdict, prompts.codes[claim.truth])
+        if claim.line_kind is None:
+            yield Tail(tail, len(tail) - 1)
+        else:
+            place = ids.index(line_key) + 1
+            yield Tail(tail, len(tail) - 1, number_place=place, line_kind=claim.line_kind)

@@ -1,23 +1,26 @@
-"""The network: a small Qwen3, and its losses on rows of one code with several tails.
+"""The network: a small Qwen3, and its losses on rows packed with examples, each of one code and several tails.
 
-In: rows of token ids. Out: losses. Knows nothing of text.
+In: token ids of examples. Out: losses. Knows nothing of text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from sample_data.code_training.examples import LINE_KINDS, NO_FAULT, WITHIN_FAULT, LineEnd, Row
+from sample_data.code_training.examples import LINE_KINDS, NO_FAULT, WITHIN_FAULT, LineEnd, Tokens
 from sample_data.code_training.tokens import VOCABULARY_SIZE
 from sample_data.starter_training.tokens import CONTEXT_TOKENS, PAD_ID, TURN_END_ID
 
 WIDTH = 192
+# Every batch has this shape, so that the network is compiled once.
+ROWS, ROW_TOKENS = 8, 512
 # Next-token loss on the code: answers alone teach little of what the words are.
 CODE_WEIGHT = 0.15
 CODE_SHARE = 0.3
@@ -25,15 +28,20 @@ CODE_SHARE = 0.3
 ANSWER_WEIGHT = 3.0
 # After which layers the helping loss reads the number of a line, its kind, and what was found so far or in a claim:
 # each builds on the one before, and the verdict on the last.
-NUMBER_LAYER, KIND_LAYER, FOUND_LAYER = 2, 4, 5
+NUMBER_LAYER, KIND_LAYER, FOUND_LAYER = 2, 3, 4
 # A letter is never worth certainty.
 VERDICT_SMOOTHING = 0.02
 _IGNORED = -100
 
+Forward = Callable[..., Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of ``[prompt][code][tail][tail]…``; ``mask`` hides a row's tails from one another, and the padding."""
+    """Packed rows of examples ``[prompt][code][tail][tail]…``.
+
+    ``mask`` hides examples from one another, the tails of one example from one another, and the padding.
+    """
 
     ids: Tensor
     positions: Tensor
@@ -64,12 +72,12 @@ class Losses:
 
 
 def build_network() -> Qwen3ForCausalLM:
-    """Two and a half million parameters beside the embeddings: a fault is found, placed and named in six layers."""
+    """Two million parameters beside the embeddings: a fault is found, placed, named and looked up in five layers."""
     config = Qwen3Config(
         vocab_size=VOCABULARY_SIZE,
         hidden_size=WIDTH,
-        intermediate_size=448,
-        num_hidden_layers=6,
+        intermediate_size=512,
+        num_hidden_layers=5,
         num_attention_heads=6,
         num_key_value_heads=6,
         head_dim=32,
@@ -135,62 +143,110 @@ def _class_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float()[wanted], targets[wanted])
 
 
-def make_batch(prompt: Sequence[int], rows: Sequence[Row]) -> Batch:
-    """Lay rows out, right-padded."""
-    lengths = [len(prompt) + len(row.code) + sum(len(tail.ids) for tail in row.tails) for row in rows]
-    shape = len(rows), max(lengths)
+def make_batch(prompt: Sequence[int], rows: Sequence[Sequence[Tokens]]) -> Batch:
+    """Lay examples out, row by row; see `pack` for what fits into a row."""
+    shape = len(rows), ROW_TOKENS
     ids = torch.full(shape, PAD_ID)
     positions = torch.zeros(shape, dtype=torch.long)
-    targets = [torch.full(shape, _IGNORED) for _ in range(8)]
-    answers, verdicts, code, claim_kinds, line_kinds, line_numbers, seen_kinds, seen_numbers = targets
-    segments = torch.full(shape, -1)  # 0: prompt and code; 1 and on: tails
-    for number, row in enumerate(rows):
-        first, shared = len(prompt), len(prompt) + len(row.code)
-        ids[number, :shared] = torch.tensor([*prompt, *row.code])
-        positions[number, :shared] = torch.arange(shared)
-        segments[number, :shared] = 0
-        code[number, first : shared - 1] = ids[number, first + 1 : shared]
-        seen: LineEnd | None = None
-        for line in row.line_ends:
-            line_kinds[number, first + line.place] = line.kind
-            if line.number_id is not None:
-                line_numbers[number, first + line.place] = line.number_id
-            if seen is None and line.kind > WITHIN_FAULT:
-                seen = line
-            _mark_seen(seen_kinds[number], seen_numbers[number], first + line.place, seen)
-        start = shared
-        for segment, tail in enumerate(row.tails, start=1):
-            end = start + len(tail.ids)
-            ids[number, start:end] = torch.tensor(tail.ids)
-            positions[number, start:end] = torch.arange(shared, shared + len(tail.ids))
-            segments[number, start:end] = segment
-            _mark_seen(seen_kinds[number], seen_numbers[number], start, seen)
-            target = answers if segment == 1 else verdicts
-            target[number, start + tail.answer_from - 1 : end - 1] = ids[number, start + tail.answer_from : end]
-            if tail.number_place is not None:
-                claim_kinds[number, start + tail.number_place] = tail.line_kind
-                code[number, start : start + tail.number_place] = ids[number, start + 1 : start + tail.number_place + 1]
+    targets = {name: torch.full(shape, _IGNORED) for name in _TARGETS}
+    owners = torch.full(shape, -1)  # which example of its row a token belongs to
+    segments = torch.zeros(shape, dtype=torch.long)  # 0: prompt and code; 1 and on: tails
+    for row, examples in enumerate(rows):
+        start = 0
+        for owner, example in enumerate(examples):
+            end = start + len(prompt) + example.length
+            part = slice(start, end)
+            owners[row, part] = owner
+            views = {name: target[row, part] for name, target in targets.items()}
+            _lay_out(prompt, example, ids[row, part], positions[row, part], segments[row, part], views)
             start = end
-    return Batch(ids, positions, _mask(segments), *targets)
+    return Batch(ids, positions, _mask(owners, segments), **targets)
 
 
-def _mark_seen(kinds: Tensor, numbers: Tensor, place: int, fault: LineEnd | None) -> None:
-    kinds[place] = fault.kind if fault is not None else NO_FAULT
+_TARGETS = (
+    "answers", "verdicts", "code", "claim_kinds", "line_kinds", "line_numbers", "seen_kinds", "seen_numbers"
+)  # fmt: skip
+
+
+def pack(prompt_tokens: int, examples: Sequence[Tokens]) -> list[list[Tokens]]:
+    """Fill rows with whole examples, longest first; one that is longer than a row is left out."""
+    rows: list[tuple[int, list[Tokens]]] = []
+    for example in sorted(examples, key=lambda one: -one.length):
+        length = prompt_tokens + example.length
+        place = next((place for place, (room, _) in enumerate(rows) if room >= length), None)
+        if place is not None:
+            room, own = rows[place]
+            rows[place] = (room - length, [*own, example])
+        elif length <= ROW_TOKENS:
+            rows.append((ROW_TOKENS - length, [example]))
+    return [own for _, own in rows]
+
+
+def _lay_out(
+    prompt: Sequence[int],
+    example: Tokens,
+    ids: Tensor,
+    positions: Tensor,
+    segments: Tensor,
+    targets: dict[str, Tensor],
+) -> None:
+    """Fill the tensors' part that belongs to one example."""
+    first, shared = len(prompt), len(prompt) + len(example.code)
+    ids[:shared] = torch.tensor([*prompt, *example.code])
+    positions[:shared] = torch.arange(shared)
+    targets["code"][first : shared - 1] = ids[first + 1 : shared]
+    seen: LineEnd | None = None
+    for line in example.line_ends:
+        targets["line_kinds"][first + line.place] = line.kind
+        if line.number_id is not None:
+            targets["line_numbers"][first + line.place] = line.number_id
+        if seen is None and line.kind > WITHIN_FAULT:
+            seen = line
+        _mark_seen(targets, first + line.place, seen)
+    start = shared
+    for segment, tail in enumerate(example.tails, start=1):
+        end = start + len(tail.ids)
+        ids[start:end] = torch.tensor(tail.ids)
+        positions[start:end] = torch.arange(shared, shared + len(tail.ids))
+        segments[start:end] = segment
+        _mark_seen(targets, start, seen)
+        wanted = targets["answers" if tail.is_answer else "verdicts"]
+        wanted[start + tail.answer_from - 1 : end - 1] = ids[start + tail.answer_from : end]
+        if tail.number_place is not None:
+            number = start + tail.number_place
+            targets["claim_kinds"][number] = tail.line_kind
+            targets["code"][start:number] = ids[start + 1 : number + 1]
+        start = end
+
+
+def _mark_seen(targets: dict[str, Tensor], place: int, fault: LineEnd | None) -> None:
+    targets["seen_kinds"][place] = fault.kind if fault is not None else NO_FAULT
     if fault is not None and fault.number_id is not None:
-        numbers[place] = fault.number_id
+        targets["seen_numbers"][place] = fault.number_id
 
 
-def _mask(segments: Tensor) -> Tensor:
-    own = segments[:, :, None] == segments[:, None, :]
-    shared = segments[:, None, :] == 0
-    causal = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool).tril()
-    return ((own | shared) & causal)[:, None]
+def _mask(owners: Tensor, segments: Tensor) -> Tensor:
+    same = owners[:, :, None] == owners[:, None, :]
+    visible = (segments[:, :, None] == segments[:, None, :]) | (segments[:, None, :] == 0)
+    causal = torch.ones(owners.shape[1], owners.shape[1], dtype=torch.bool).tril()
+    return (same & visible & causal)[:, None]
 
 
-def training_losses(network: Qwen3ForCausalLM, line_head: LineHead, batch: Batch, codes: Sequence[int]) -> Losses:
-    """All parts of the loss on one batch; ``codes`` are the two verdicts."""
-    output = network.model(
-        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, output_hidden_states=True
+def compiled(network: Qwen3ForCausalLM) -> Forward:
+    """The body of the network with its steps fused: twice as fast on a CPU. Needs a C++ compiler."""
+    return torch.compile(network.model, dynamic=False)
+
+
+def training_losses(
+    network: Qwen3ForCausalLM, forward: Forward, line_head: LineHead, batch: Batch, codes: Sequence[int]
+) -> Losses:
+    """All parts of the loss on one batch; ``forward`` is the network's body, ``codes`` are the two verdicts."""
+    output = forward(
+        input_ids=batch.ids,
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
+        output_hidden_states=True,
+        use_cache=False,
     )
     states: Tensor = output.last_hidden_state
     code = torch.where(torch.rand(batch.code.shape) < CODE_SHARE, batch.code, _IGNORED)
@@ -213,12 +269,14 @@ def verdict_log_probs(network: Qwen3ForCausalLM, batch: Batch, codes: Sequence[i
 
 def _token_loss(network: Qwen3ForCausalLM, states: Tensor, targets: Tensor) -> Tensor:
     chosen = targets != _IGNORED
-    return functional.cross_entropy(network.lm_head(states[chosen]).float(), targets[chosen])
+    return _class_loss(network.lm_head(states[chosen]), targets[chosen])
 
 
 def _verdict_loss(network: Qwen3ForCausalLM, states: Tensor, targets: Tensor, codes: Sequence[int]) -> Tensor:
     """Over the whole vocabulary, so that label mass is learnt as well; smoothed between the two letters only."""
     chosen = targets != _IGNORED
+    if not chosen.any():
+        return states.new_zeros((), dtype=torch.float32)
     smooth = functional.one_hot(targets[chosen], VOCABULARY_SIZE) * (1 - VERDICT_SMOOTHING)
     smooth[:, list(codes)] += VERDICT_SMOOTHING / len(codes)
     return functional.cross_entropy(network.lm_head(states[chosen]).float(), smooth)

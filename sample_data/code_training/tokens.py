@@ -1,8 +1,8 @@
 """The review model's tokenizer, and the product's two review prompts as token ids.
 
 Each fixed block of the prompts is one token where it stands in a prompt, and plain text in code and claims: the model
-is made for these prompts alone, and reading them costs it next to nothing. Line numbers up to 999, category names and
-the fixed parts of the JSON are one token each too.
+is made for these prompts alone, and reading them costs it next to nothing. Line numbers up to 999, category names, the
+sentences it tells of a category and the fixed parts of the JSON are one token each too.
 """
 
 from __future__ import annotations
@@ -27,18 +27,22 @@ LINE_KEY = '", "line": '
 _FIXED_PARTS = (
     "user\n",
     "assistant\n",
-    '{"findings": []}',
-    '{"findings": [{"path": "',
+    # Of answers: without spaces, as the engine's grammar wants them.
+    '{"findings":[]}',
+    '{"findings":[{"path":"',
+    '","line":',
+    ',"end_line":',
+    ',"category":"',
+    '","severity":"',
+    '","message":"',
+    '.","suggestion":"',
+    '."}]}',
+    '."},{"path":"',
+    # Of claims.
+    '", "path": "',
     LINE_KEY,
     ', "end_line": ',
-    ', "category": "',
-    '", "severity": "',
-    '", "message": "',
     ', "message": "',
-    '.", "suggestion": "',
-    '."}]}',
-    '."}, {"path": "',
-    '", "path": "',
 )
 # Words by their capitals, with one sign before them; signs; numbers in threes; indentation; line ends apart.
 _WORD_PATTERN = (
@@ -92,7 +96,8 @@ def _phrases() -> list[str]:
     claim_start, claim_end = claim_block(DOCUMENT_SLOT).split(DOCUMENT_SLOT)
     fault_start = '{"claim": "this code has this fault", "category": "'
     opened = [claim_start + fault_start, claim_start + CLEAN_CLAIM + claim_end]
-    phrases = {*opened, '."}' + claim_end, *_FIXED_PARTS, *categories(), *SEVERITIES}
+    sentences = [text.removesuffix(".") for one in categories().values() for text in (one.description, one.advice)]
+    phrases = {*opened, '."}' + claim_end, *_FIXED_PARTS, *sentences, *categories(), *SEVERITIES}
     return sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
 
 

@@ -16,6 +16,10 @@ BAD_SPELLER_RATE = 0.1
 BAD_SPELLER_TYPO_RATE = 0.3
 LOWERCASE_RATE = 0.1
 MARK_RATE = 0.02
+# How often a document that says its label says the name; else it says a part of the description.
+NAME_RATE = 0.5
+_NAMINGS = ("{}", "This is about {}.", "{} please", "Subject: {}", "A {} matter", "I have a question on {}")
+_LEAST_WORDS = 5
 # Real documents may quote the chat's own marks; they reach the network as plain text and must not sway it.
 PLAIN_MARKS = ("<|im_start|>", "<|im_end|>", "<think>", "</think>", "</document>", "<document>")
 
@@ -40,6 +44,15 @@ def roughen(text: str, generator: random.Random) -> str:
 def lengthen(text: str, times: int) -> str:
     """A long document about the same thing; whole copies, because the order of sentences can decide the label."""
     return "\n\n".join([text] * times)
+
+
+def name_label(name: str, description: str, generator: random.Random) -> str:
+    """A document that says its label in the very words of the prompt: what it is to be compared with."""
+    if generator.random() < NAME_RATE:
+        return generator.choice(_NAMINGS).format(name.replace("_", generator.choice("_ ")))
+    words = description.split()
+    start = generator.randrange(max(1, len(words) - _LEAST_WORDS))
+    return " ".join(words[start : generator.randint(start + _LEAST_WORDS, max(start + _LEAST_WORDS, len(words)))])
 
 
 def _roughen_word(word: str, generator: random.Random, typo_rate: float) -> str:

@@ -1,15 +1,16 @@
 """The network: a small Qwen3, and its label logits with the prompt's beginning computed once per batch.
 
-In: rows of token ids. Out: logits of the labels and the training loss. Knows nothing of text.
+In: rows of token ids. Out: logits of the labels and the training losses. Knows nothing of text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.cache_utils import DynamicCache
@@ -19,6 +20,18 @@ from sample_data.starter_training.tokens import CONTEXT_TOKENS, PAD_ID, TURN_END
 # Next-token loss on part of the document's tokens: few labels alone teach word meanings slowly.
 LANGUAGE_WEIGHT = 0.2
 LANGUAGE_SHARE = 0.25
+# In the second part of training the labels come in another order in every batch, so the network has to look up which
+# letter its label has today. Left alone it had not begun to after 350 steps; told where to look it takes 200. What
+# should be known after these layers, those of the first part: what the document is about, and in the words of each
+# option, its letter …
+FIRST_LAYERS, LAYERS = 2, 3
+TOPIC_WEIGHT, LETTER_WEIGHT = 1.0, 0.5
+# … and in the last layer so many heads should look from the answer's place at the words of the right option.
+POINTING_HEADS = 2
+POINTING_WEIGHT = 0.5
+_LEAST_SHARE = 1e-4
+# How loud a new layer speaks at first.
+_NEW_LAYER_SCALE = 0.1
 # Without it a few epochs learn the training phrases by heart and new phrases get confident nonsense.
 DROPOUT = 0.15
 # Part of the answer spread over the other labels: a letter is never worth certainty.
@@ -34,13 +47,13 @@ class Batch:
     lengths: Tensor
 
 
-def build_network() -> Qwen3ForCausalLM:
-    """Two million parameters: wide and shallow, because an engine step on CPU pays per layer."""
+def build_network(layers: int = FIRST_LAYERS) -> Qwen3ForCausalLM:
+    """Three million parameters in three layers: wide and shallow, because an engine step on CPU pays per layer."""
     config = Qwen3Config(
         vocab_size=VOCABULARY_SIZE,
         hidden_size=256,
         intermediate_size=640,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=64,
@@ -54,8 +67,20 @@ def build_network() -> Qwen3ForCausalLM:
         pad_token_id=PAD_ID,
     )
     network = Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
+    network.set_attn_implementation("eager")  # the only one that gives the shares of attention; not saved
     _add_dropout(network)
     return network
+
+
+def deepen(network: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+    """The same network with a layer more, which hardly speaks yet."""
+    deeper = build_network(LAYERS)
+    deeper.load_state_dict(network.state_dict(), strict=False)
+    with torch.no_grad():
+        for layer in deeper.model.layers[FIRST_LAYERS:]:
+            layer.self_attn.o_proj.weight.mul_(_NEW_LAYER_SCALE)
+            layer.mlp.down_proj.weight.mul_(_NEW_LAYER_SCALE)
+    return deeper
 
 
 def _add_dropout(network: Qwen3ForCausalLM) -> None:
@@ -63,6 +88,43 @@ def _add_dropout(network: Qwen3ForCausalLM) -> None:
     branches = [linear for layer in network.model.layers for linear in (layer.self_attn.o_proj, layer.mlp.down_proj)]
     for module in (network.model.embed_tokens, *branches):
         module.register_forward_hook(lambda part, _, output: functional.dropout(output, DROPOUT, part.training))
+
+
+class TopicHead(nn.Module):
+    """Reads half-way up what a document is about, whatever letter that has; thrown away after training."""
+
+    def __init__(self, network: Qwen3ForCausalLM, codes: Sequence[int]) -> None:
+        """Begin with what the network's last layer has meant by the letters ``codes``, in the given order."""
+        super().__init__()
+        self.norm = nn.RMSNorm(network.config.hidden_size)
+        self.labels = nn.Linear(network.config.hidden_size, len(codes))
+        with torch.no_grad():
+            self.norm.weight.copy_(network.model.norm.weight)
+            self.labels.weight.copy_(network.lm_head.weight[list(codes)])
+            self.labels.bias.zero_()
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Logits of the labels, in the given order."""
+        logits: Tensor = self.labels(self.norm(states.float()))
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The parts of the loss: the answer's letter, the next word of documents, and the three that help to look it up."""
+
+    label: Tensor
+    language: Tensor
+    topic: Tensor
+    letter: Tensor
+    pointing: Tensor
+
+    def total(self, is_looking_up: bool) -> Tensor:
+        """What is descended; in the first part of training there is nothing to look up."""
+        answering = self.label + LANGUAGE_WEIGHT * self.language
+        if not is_looking_up:
+            return answering
+        return answering + TOPIC_WEIGHT * self.topic + LETTER_WEIGHT * self.letter + POINTING_WEIGHT * self.pointing
 
 
 def make_batch(documents: Sequence[Sequence[int]], frame: FrameIds) -> Batch:
@@ -76,17 +138,32 @@ def make_batch(documents: Sequence[Sequence[int]], frame: FrameIds) -> Batch:
 
 
 def hidden_states(network: Qwen3ForCausalLM, batch: Batch, frame: FrameIds) -> Tensor:
-    """Last layer's output for the batch's rows, each read after the shared beginning of the prompt.
-
-    The beginning runs once and its keys and values are lent to every row; gradients flow back through them.
-    That is four times as fast as repeating it, and the same numbers.
-    """
-    opening = network.model(input_ids=torch.tensor([frame.before]), use_cache=True).past_key_values
-    rows = len(batch.ids)
-    lent = [(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1)) for layer in opening.layers]
-    output = network.model(input_ids=batch.ids, past_key_values=DynamicCache(lent), use_cache=True)
-    states: Tensor = output.last_hidden_state
+    """Last layer's output for the batch's rows, each read after the shared beginning of the prompt."""
+    states: Tensor = _read(network, batch, _read_opening(network, frame)).last_hidden_state
     return states
+
+
+def _read_opening(network: Qwen3ForCausalLM, frame: FrameIds) -> Any:
+    opening = network.model(input_ids=torch.tensor([frame.before]), use_cache=True, output_hidden_states=True)
+    return opening
+
+
+def _read(network: Qwen3ForCausalLM, batch: Batch, opening: Any, *, is_telling: bool = False) -> Any:
+    """The prompt's beginning ran once and its keys and values are lent to every row; gradients flow back through them.
+
+    That is four times as fast as repeating it, and the same numbers. ``is_telling``: with what happened on the way.
+    """
+    rows = len(batch.ids)
+    layers = opening.past_key_values.layers
+    lent = [(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1)) for layer in layers]
+    output = network.model(
+        input_ids=batch.ids,
+        past_key_values=DynamicCache(lent),
+        use_cache=True,
+        output_hidden_states=is_telling,
+        output_attentions=is_telling,
+    )
+    return output
 
 
 def answer_logits(network: Qwen3ForCausalLM, states: Tensor, batch: Batch) -> Tensor:
@@ -95,21 +172,55 @@ def answer_logits(network: Qwen3ForCausalLM, states: Tensor, batch: Batch) -> Te
     return logits.float()
 
 
-def training_loss(network: Qwen3ForCausalLM, batch: Batch, answers: Tensor, frame: FrameIds) -> tuple[Tensor, Tensor]:
-    """The loss to descend, and the label part of it alone.
+def training_losses(
+    network: Qwen3ForCausalLM,
+    topic_head: TopicHead,
+    batch: Batch,
+    labels: Tensor,
+    order: Sequence[int],
+    frame: FrameIds,
+) -> Losses:
+    """All parts of the loss.
 
-    The label part is over the whole vocabulary, so that label mass is learnt as well.
+    ``labels`` are the places of the rows' labels in the given order of the labels; ``order`` says which of these
+    places stands where in ``frame``. The label part is over the whole vocabulary, so that label mass is learnt too.
     """
-    states = hidden_states(network, batch, frame)
-    targets = _smooth_targets(answers, frame.codes)
-    label_loss = functional.cross_entropy(answer_logits(network, states, batch), targets)
+    opening = _read_opening(network, frame)
+    output = _read(network, batch, opening, is_telling=True)
+    states: Tensor = output.last_hidden_state
+    rows, last = torch.arange(len(batch.ids)), batch.lengths - 1
+    options = torch.tensor([order.index(label) for label in labels.tolist()])
+    codes = torch.tensor(frame.codes)
+    targets = _smooth_targets(codes[options], frame.codes)
+    return Losses(
+        functional.cross_entropy(answer_logits(network, states, batch), targets),
+        _language_loss(network, states, batch),
+        functional.cross_entropy(topic_head(output.hidden_states[FIRST_LAYERS][rows, last]), labels),
+        _letter_loss(network, opening.hidden_states[FIRST_LAYERS][0], frame),
+        _pointing_loss(output.attentions[-1][rows, :POINTING_HEADS, last], options, frame),
+    )
+
+
+def _language_loss(network: Qwen3ForCausalLM, states: Tensor, batch: Batch) -> Tensor:
     places = torch.arange(batch.ids.shape[1] - 1).expand(len(batch.ids), -1)
     chosen = (places + 1 < batch.document_lengths[:, None]) & (torch.rand(places.shape) < LANGUAGE_SHARE)
     if not chosen.any():
-        return label_loss, label_loss
-    next_logits = network.lm_head(states[:, :-1][chosen])
-    language_loss = functional.cross_entropy(next_logits, batch.ids[:, 1:][chosen])
-    return label_loss + LANGUAGE_WEIGHT * language_loss, label_loss
+        return states.new_zeros(())
+    return functional.cross_entropy(network.lm_head(states[:, :-1][chosen]).float(), batch.ids[:, 1:][chosen])
+
+
+def _letter_loss(network: Qwen3ForCausalLM, states: Tensor, frame: FrameIds) -> Tensor:
+    """Each word of an option says the option's letter; ``states`` are those of the prompt's beginning."""
+    places = [place for option in frame.options for place in option]
+    letters = [code for code, option in zip(frame.codes, frame.options, strict=True) for _ in option]
+    logits = network.lm_head(network.model.norm(states[places]))
+    return functional.cross_entropy(logits.float(), torch.tensor(letters))
+
+
+def _pointing_loss(attention: Tensor, options: Tensor, frame: FrameIds) -> Tensor:
+    """``attention`` [rows, heads, tokens]: how far the heads look at the right option, on average."""
+    shares = torch.stack([attention[:, :, list(option)].sum(-1).mean(1) for option in frame.options], 1).float()
+    return -(shares[torch.arange(len(shares)), options] + _LEAST_SHARE).log().mean()
 
 
 def _smooth_targets(answers: Tensor, codes: Sequence[int]) -> Tensor:

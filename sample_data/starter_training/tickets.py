@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def read_labels() -> dict[str, str]:
     """Label names with their descriptions, in the order that every prompt uses."""
     labels: dict[str, str] = yaml.safe_load((TICKETS / "labels.yaml").read_text(encoding="utf-8"))["labels"]
     return labels
+
+
+def reordered(labels: Mapping[str, str], order: Iterable[int]) -> dict[str, str]:
+    """The labels in another order, given by their places."""
+    rows = list(labels.items())
+    return dict(rows[place] for place in order)
 
 
 def read_train_split() -> list[Ticket]:

@@ -7,12 +7,13 @@ stand before and after a document. Knows nothing of the network.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Encoding, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pipelines.tasks.classification import (
     DEFAULT_INSTRUCTIONS,
@@ -39,11 +40,15 @@ TEMPLATE_PATH = Path(__file__).with_name("chat_template.jinja")
 
 @dataclass(frozen=True, slots=True)
 class FrameIds:
-    """The rendered prompt as ids: ``before`` + document ids + ``after``; the answer is one of ``codes``."""
+    """The rendered prompt as ids: ``before`` + document ids + ``after``; the answer is one of ``codes``.
+
+    ``options`` are the places in ``before`` of what stands behind each code, in the order of the codes.
+    """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     codes: tuple[int, ...]
+    options: tuple[range, ...] = ()
 
     @property
     def room(self) -> int:
@@ -112,8 +117,19 @@ def frame_ids(tokenizer: Tokenizer, frame: PromptFrame, template_path: Path = TE
     rendered = render_chat(frame.before + DOCUMENT_SLOT + frame.after, template_path)
     before, after = rendered.split(DOCUMENT_SLOT)
     tokenizer.encode_special_tokens = False
-    codes = [tokenizer.encode(code).ids[0] for code in frame.codes]
-    return FrameIds(tuple(tokenizer.encode(before).ids), tuple(tokenizer.encode(after).ids), tuple(codes))
+    codes = tuple(tokenizer.encode(code).ids[0] for code in frame.codes)
+    encoded = tokenizer.encode(before)
+    options = tuple(_option_places(encoded, before, code) for code in frame.codes)
+    return FrameIds(tuple(encoded.ids), tuple(tokenizer.encode(after).ids), codes, options)
+
+
+def _option_places(encoded: Encoding, before: str, code: str) -> range:
+    line = re.search(rf"^{re.escape(code)}\. (.*)$", before, re.MULTILINE)
+    assert line, f"the prompt has no option '{code}'"
+    inside = [
+        place for place, (start, end) in enumerate(encoded.offsets) if start >= line.start(1) - 1 and end <= line.end()
+    ]
+    return range(inside[0], inside[-1] + 1)
 
 
 def document_ids(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> list[list[int]]:

@@ -13,8 +13,9 @@ DEMO_RUN := demo-$(shell date +%Y%m%d-%H%M%S)
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: $(INSTALLED)  ## the main job on 2,000 sample documents: real vLLM, Ray, Prefect; Claude simulated
+demo: $(INSTALLED)  ## the main job on 2,000 sample documents, then a code review: real vLLM, Ray, Prefect; Claude simulated
 	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $(DEMO_RUN)
+	@$(BIN)/pipeline submit sample_data/jobs/review.yaml --run-id $(DEMO_RUN)-review
 
 demo-s3: $(INSTALLED)  ## files dropped on a local S3 become runs in Prefect and rows on S3, all of it local; two to four minutes
 	@$(BIN)/python -m infra.local.demo_s3
@@ -29,6 +30,7 @@ check: $(INSTALLED)  ## lint, formatting, types
 
 bench: $(INSTALLED)  ## speed as ratios against the bare engine and ray.data.llm; 20 minutes on a quiet machine
 	$(BIN)/python -m tests.bench.scoring
+	$(BIN)/python -m tests.bench.reviews
 	$(BIN)/python -m tests.bench.wall
 	$(BIN)/python -m tests.bench.startup
 
@@ -38,9 +40,11 @@ faults: $(INSTALLED)  ## every fault of a provider at every point where a proces
 chaos: $(INSTALLED)  ## 210 runs whose processes are killed at random while S3 fails at random; an hour
 	$(BIN)/python -m tests.chaos.run
 
-train: $(INSTALLED)  ## make the sample data and the starter model again, from their seeds; half an hour
+train: $(INSTALLED)  ## make the sample data and both sample models again, from their seeds; an hour
 	$(BIN)/python -m sample_data.generate_tickets
 	$(BIN)/python -m sample_data.train_starter_model --out sample_data/starter_model
+	$(BIN)/python -m sample_data.generate_code
+	$(BIN)/python -m sample_data.train_code_review_model --out sample_data/review_model
 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --python-platform linux --python-version 3.11 --no-annotate \
 	--no-emit-find-links --custom-compile-command "make lock"

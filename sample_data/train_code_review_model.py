@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the review model on made-up diffs.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model into")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--minutes", type=float, default=90, help="how long to train; the rates follow the clock")
+    parser.add_argument("--minutes", type=float, default=30, help="how long to train; the rates follow the clock")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

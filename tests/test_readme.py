@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import httpx2
 import pytest
 import yaml
 
+from pipelines.job_file import parse_job
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -26,6 +28,12 @@ BIN = Path(sys.executable).parent
 
 CLUSTER_SUBMIT = "RAY_ADDRESS=HEAD:6379 PREFECT_API_URL=http://SERVER:4200/api pipeline submit my_job.yaml"
 ESTIMATE = "pipeline estimate sample_data/jobs/tickets.yaml"
+REVIEW = [
+    "pipeline submit sample_data/jobs/review.yaml --run-id sample-review",
+    "pipeline results sample-review --faults sample_data/code/diff_faults.jsonl",
+    "pipeline results sample-review --sarif",
+]
+EVALUATE_REVIEW_MODEL = "python -m sample_data.evaluate_code_review_model"
 SCHEDULE = 'pipeline deploy my_job.yaml --cron "0 3 * * *"'
 
 # How each command of a bash block is executed here; a command that is not in this list fails the first test.
@@ -38,6 +46,8 @@ EXECUTED = {
     "pipeline cost RUN": "test_your_own_documents",
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
     ESTIMATE: "test_estimate",
+    **dict.fromkeys(REVIEW, "test_code_review"),
+    EVALUATE_REVIEW_MODEL: "test_the_measures_of_the_review_model",
     SCHEDULE: "test_schedule",
     "pip install '.[gpu]'": "test_gpu_extra",
     CLUSTER_SUBMIT: "test_cluster_and_prefect_server",
@@ -104,8 +114,11 @@ def test_make_demo(tmp_path: Path) -> None:
         assert re.search(r"│ all +│ 2,000 │", shown)
         assert "accuracy against gold labels" in shown
         assert re.search(r"next      \S*pipeline results demo-", shown)
+        assert re.search(r"│ all +│ +200 │", shown)
+        assert re.search(r"^findings  \d+ reported of \d+", shown, flags=re.MULTILINE)
     finally:
         shutil.rmtree(folder.group(1))
+        shutil.rmtree(f"{folder.group(1)}-review", ignore_errors=True)
 
 
 def test_your_own_documents(home: Path) -> None:
@@ -144,6 +157,44 @@ def test_estimate(home: Path) -> None:
     assert shares == sorted(shares)
     assert "80 of 2,000 items are answered and paid for" in shown
     assert "next      pipeline submit sample_data/jobs/tickets.yaml   goes on with the same run" in shown
+
+
+def test_code_review(home: Path) -> None:
+    """Where the repository is, with results of its own."""
+    (home / "sample_data").mkdir()
+    (home / "sample_data/code").symlink_to(REPOSITORY / "sample_data/code")
+    (home / "sample_data/jobs").mkdir()
+    shutil.copy(REPOSITORY / "sample_data/jobs/review.yaml", home / "sample_data/jobs")
+    submit, measure, sarif = REVIEW
+    env = environment(home)
+    shown = shell(submit, home, env)
+    assert re.search(r"│ all +│ +200 │", shown), shown
+    assert re.search(r"^verified  in [\d.]+% of the engines' time", shown, flags=re.MULTILINE), shown
+    overall = re.search(r"\| \*\*all\*\* \| (\d+) \| (\d+) \| (\d+) \|", shell(measure, home, env))
+    assert overall
+    right, _, missed = map(int, overall.groups())
+    assert right + missed == 144
+    assert right > missed, "it finds a fair part, with what Claude adds"
+    log = json.loads(shell(sarif, home, env))
+    assert log["version"] == "2.1.0"
+    same = json.loads(shell(f"{sarif} --baseline sample-review", home, env))
+    assert same["runs"][0]["results"] == []
+    assert same["runs"][0]["properties"]["sluice/baseline"]["unchanged"] == len(log["runs"][0]["results"])
+
+
+def test_the_measures_of_the_review_model(tmp_path: Path) -> None:
+    shown = shell(EVALUATE_REVIEW_MODEL, REPOSITORY, environment(tmp_path))
+    unreadable = re.search(r"^200 held-out diffs, (\d+) answers unreadable", shown, flags=re.MULTILINE)
+    assert unreadable
+    assert int(unreadable.group(1)) <= 10
+    (overall,) = [line for line in shown.splitlines() if line.startswith("| **all** |") and line.endswith("|")]
+    precision, recall = (float(cell.split("%")[0]) for cell in overall.split("|")[5:7])
+    assert min(precision, recall) > 50
+
+
+def test_the_review_job_is_one() -> None:
+    job = parse_job(named_file("my_review.yaml"), "my_review.yaml")
+    assert job.reviews.revisions == "HEAD~20..HEAD"
 
 
 def test_schedule(home: Path) -> None:

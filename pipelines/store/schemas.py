@@ -51,7 +51,7 @@ PREDICTIONS = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     # Log-probability of every label's code over the whole vocabulary, in the order of the job's labels.
     pa.field("label_logprobs", pa.list_(pa.float32()), nullable=False),
-    pa.field("input_tokens", pa.int64(), nullable=False),  # whole prompt, cached part included
+    pa.field("input_tokens", pa.int64(), nullable=False),  # whole prompt, cached part included; of both if `averaged`
     pa.field("cached_tokens", pa.int64(), nullable=False),
     pa.field("output_tokens", pa.int64(), nullable=False),
     pa.field("device_nanoseconds", pa.int64(), nullable=False),  # this item's share of busy engine time

@@ -1,8 +1,8 @@
 """The review model's tokenizer, and the product's two review prompts as token ids.
 
 Each fixed block of the prompts is one token where it stands in a prompt, and plain text in code and claims: the model
-is made for these prompts alone, and reading them costs it next to nothing. Line numbers up to 999, category names, the
-sentences it tells of a category and the fixed parts of the JSON are one token each too.
+is made for these prompts alone, and reading them costs it next to nothing. Most line numbers up to 999, category names,
+the sentences it tells of a category and the fixed parts of the JSON are one token each too.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Plan:
 
 
 FIRST_PLAN = Plan()
-SECOND_PLAN = Plan(epochs=2, learning_rate=1.5e-3, is_shuffled=True, named_rows=8)
+SECOND_PLAN = Plan(learning_rate=1.5e-3, is_shuffled=True, named_rows=8)
 
 
 def train(

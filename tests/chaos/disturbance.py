@@ -42,7 +42,11 @@ def run_undisturbed(world: World, start: Start, name: str) -> Undisturbed:
     world.claude.control("reset", {})
     with RUNS[start](world, f"{CALM}-{start}-{name}") as run:
         started_at = time.monotonic()
-        _go_on(run, deque(), 0.0)
+        try:
+            _go_on(run, deque(), 0.0)
+        except NeverEndedError as error:
+            error.add_note(run.last_words())
+            raise
         seconds = time.monotonic() - started_at
         ending = ending_of(run)
     assert not any(ending.counts.values()), f"an undisturbed run is wrong: {ending.counts}"

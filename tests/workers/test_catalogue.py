@@ -42,8 +42,8 @@ def calibrate(folder: Path, model_sha256: str) -> Calibration:
 
 def test_a_name_nobody_knows_lists_those_that_are_known() -> None:
     assert problems("qwen") == [
-        "model: 'qwen' is not in the catalogue (starter, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, qwen3.5-27b-fp8, "
-        "qwen3.5-35b-a3b); or give {source: <Hugging Face id>}"
+        "model: 'qwen' is not in the catalogue (starter, review-starter, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, "
+        "qwen3.5-27b-fp8, qwen3.5-35b-a3b); or give {source: <Hugging Face id>}"
     ]
 
 

@@ -47,7 +47,11 @@ class _Engine:
         request_id, prompt, labels = self._waiting.popleft()
         flat = SimpleNamespace(logprobs=[0.0, *_logprobs(prompt, labels)])
         output = SimpleNamespace(logprobs=flat, token_ids=[0])
-        return [SimpleNamespace(request_id=request_id, prompt_token_ids=prompt, num_cached_tokens=0, outputs=[output])]
+        return [
+            SimpleNamespace(
+                request_id=request_id, prompt_token_ids=prompt, num_cached_tokens=0, outputs=[output], finished=True
+            )
+        ]
 
 
 def _logprobs(prompt: list[int], labels: int) -> list[float]:

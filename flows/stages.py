@@ -42,7 +42,7 @@ from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.catalogue import catalogue
 from workers.pool import EnginePool, cluster_device, start_ray
-from workers.scorer import ScorerConfig
+from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITTEN_ITEMS_IN_FLIGHT, ScorerConfig
 
 # The ids to ask Claude about, by shard.
 Asked = Callable[[int], list[str]]
@@ -201,9 +201,17 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: Progre
         pool.wait_ready()
         progress.advance(pool.engines)
     with progress.stage("score", "items", total=items, done=done):
-        pool.score(todo, lambda report: progress.advance(report.items))
+        pool.score(todo, lambda report: progress.advance(report.items), shards_in_flight(run, plan))
     held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
+
+
+def shards_in_flight(run: Run, plan: PlanSummary) -> int:
+    """How many shards an engine works on at a time."""
+    if not isinstance(run.question, ReviewQuestion):
+        return SHARDS_IN_FLIGHT
+    wanted = -(-WRITTEN_ITEMS_IN_FLIGHT * plan.shards // max(plan.items, 1))
+    return min(max(wanted, SHARDS_IN_FLIGHT), MAX_SHARDS_IN_FLIGHT)
 
 
 def decided(run: Run, shard: int) -> DecidedShard:

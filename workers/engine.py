@@ -88,6 +88,7 @@ class _Engine:
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
         )
         self._codes = len(codes)
         self._devices = devices
@@ -167,6 +168,17 @@ class _Engine:
         shares = share_nanoseconds(nanoseconds * self._devices, weights).tolist()
         for (shard, row, _), share in zip(worked, shares, strict=True):
             shard.result.device_nanoseconds[row] += share
+
+
+def _verify_once(params: Any) -> None:
+    """Spare all requests but the first vLLM's check of their parameters, which makes a grammar of the schema anew."""
+    verify = params.verify
+
+    def verify_first(*arguments: Any) -> None:
+        verify(*arguments)
+        params.verify = lambda *_: None
+
+    params.verify = verify_first
 
 
 def _take(output: Any, running: dict[str, tuple[_Shard, int]]) -> tuple[_Shard, int, int]:
@@ -251,9 +263,11 @@ class ReviewEngine(_Engine):
             max_tokens=max_output_tokens,
             temperature=0,
             structured_outputs=StructuredOutputsParams(json=dict(schema)),
+            skip_clone=True,
             # Every step tells which requests it brought a token: its time is theirs, not of those that finish in it.
             output_kind=RequestOutputKind.DELTA,
         )
+        _verify_once(self._text_params)
         # With white space wherever it likes, a model that is at a loss would write that to the end.
         structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
         super().__init__(weights, structured | dict(engine_args), codes, devices)

@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
-from workers.scorer import SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
+from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
 
 Device = Literal["gpu", "cpu"]
 
@@ -123,8 +123,16 @@ class EnginePool:
             replaced += 1
         self.start_seconds = time.monotonic() - self._asked_at
 
-    def score(self, shards: Iterable[int], on_scored: Callable[[ShardReport], None]) -> None:
+    def score(
+        self, shards: Iterable[int], on_scored: Callable[[ShardReport], None], in_flight: int = SHARDS_IN_FLIGHT
+    ) -> None:
         """Have every shard scored and committed.
+
+        Args:
+            shards: their numbers.
+            on_scored: called for each as it is committed.
+            in_flight: shards that an engine is given at a time, at most `MAX_SHARDS_IN_FLIGHT`; fewer where the rest
+                would not go round.
 
         Raises:
             EngineError: an engine does not start, or a shard ends three of them.
@@ -150,7 +158,7 @@ class EnginePool:
                     attempts[None] = 0
                 else:
                     on_scored(report)
-            self._feed(todo, running)
+            self._feed(todo, running, in_flight)
 
     @property
     def held_seconds(self) -> float:
@@ -165,14 +173,17 @@ class EnginePool:
     def _new_actor(self) -> Any:
         devices = self._config.devices_per_engine
         wanted = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
-        return ScorerActor.options(max_concurrency=SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
+        return ScorerActor.options(max_concurrency=MAX_SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
 
-    def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]]) -> None:
+    def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]], in_flight: int) -> None:
         """Give every engine as many shards as it holds at a time; none to one that is starting: it may get no node."""
-        held = Counter(slot for slot, _ in running.values())
         starting = {slot for slot, shard in running.values() if shard is None}
-        for slot in list(range(self.engines)) * SHARDS_IN_FLIGHT:
-            if todo and slot not in starting and held[slot] < SHARDS_IN_FLIGHT:
+        held = Counter(slot for slot, shard in running.values() if shard is not None)
+        # A shard that is given is not taken back: the first engine to be ready must not hold all there is.
+        fair_share = -(-(len(todo) + held.total()) // self.engines)
+        most = min(in_flight, max(fair_share, SHARDS_IN_FLIGHT))
+        for slot in list(range(self.engines)) * most:
+            if todo and slot not in starting and held[slot] < most:
                 shard = todo.popleft()
                 running[self._actors[slot].score.remote(shard)] = (slot, shard)
                 held[slot] += 1

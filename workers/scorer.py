@@ -1,6 +1,6 @@
 """The Ray actor that scores shards: read a plan part, score it, commit the predictions.
 
-Two calls run at a time in their own threads, so that the engine always holds the next shard's prompts while the
+Several calls run at a time in their own threads, so that the engine always holds the next shard's prompts while the
 last one's predictions are written. Work may run twice (Ray, a second `submit`); the commit happens once.
 """
 
@@ -24,7 +24,11 @@ from workers.label_orders import TwoOrders
 from workers.reviews import Reviewer, ReviewSettings
 from workers.tokens import TokenFrame
 
+# A prompt of one token passes in one step: one shard is scored while the other is written and read.
 SHARDS_IN_FLIGHT = 2
+# An answer that is written takes a step for each token: the engine is to have as many items as it can work on at once,
+# which in a small run are many shards.
+WRITTEN_ITEMS_IN_FLIGHT, MAX_SHARDS_IN_FLIGHT = 256, 16
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.review_question import ReviewQuestion
-from flows.stages import start_engines
+from flows.stages import shards_in_flight, start_engines
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
@@ -146,9 +146,10 @@ def time_sluice(workload: Workload) -> Timing:
     """The product's scoring stage: committed plan parts in, committed prediction parts out."""
     pool = start_engines(workload.run)
     try:
-        pool.score(range(WARM_SHARDS), lambda report: None)
+        in_flight = shards_in_flight(workload.run, workload.plan)
+        pool.score(range(WARM_SHARDS), lambda report: None, in_flight)
         started = time.perf_counter()
-        pool.score(workload.measured_shards, lambda report: None)
+        pool.score(workload.measured_shards, lambda report: None, in_flight)
         seconds = time.perf_counter() - started
     finally:
         pool.close()

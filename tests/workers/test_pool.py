@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -11,7 +14,7 @@ import ray
 from pipelines.errors import EngineError
 from workers import pool
 from workers.pool import EnginePool, cluster_device
-from workers.scorer import ScorerConfig
+from workers.scorer import ScorerConfig, ShardReport
 
 
 class Actor:
@@ -78,3 +81,36 @@ def test_no_room_for_a_single_engine(asked: list[dict[str, Any]]) -> None:
     with pytest.raises(EngineError, match="has neither a GPU nor a CPU core to give; add a node"):
         EnginePool(config(devices=64), None)
     assert asked == []
+
+
+class Holding:
+    """An engine that takes a while for a shard, and reports as its items how many it held meanwhile."""
+
+    def __init__(self, _config: ScorerConfig) -> None:
+        self._held, self._lock = 0, threading.Lock()
+
+    def ready(self) -> bool:
+        return True
+
+    def score(self, shard: int) -> ShardReport:
+        with self._lock:
+            self._held += 1
+        time.sleep(0.5)
+        with self._lock:
+            held, self._held = self._held, self._held - 1
+        return ShardReport(shard, held, os.getpid())
+
+
+@pytest.mark.parametrize(("engines", "in_flight", "most"), [(1, 2, 2), (1, 16, 8), (2, 16, 4)])
+def test_an_engine_holds_its_fair_share_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, engines: int, in_flight: int, most: int
+) -> None:
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    reports: list[ShardReport] = []
+    holding = EnginePool(config(), engines)
+    try:
+        holding.score(range(8), reports.append, in_flight)
+    finally:
+        holding.close()
+    assert sorted(report.shard for report in reports) == list(range(8))
+    assert max(report.items for report in reports) == most

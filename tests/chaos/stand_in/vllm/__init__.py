@@ -27,6 +27,7 @@ class SamplingParams:
     flat_logprobs: bool
     detokenize: bool
     output_kind: object
+    skip_clone: bool
 
 
 class LLM:

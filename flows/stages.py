@@ -42,7 +42,7 @@ from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.catalogue import catalogue
 from workers.pool import EnginePool, cluster_device, start_ray
-from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITTEN_ITEMS_IN_FLIGHT, ScorerConfig
+from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
 
 # The ids to ask Claude about, by shard.
 Asked = Callable[[int], list[str]]
@@ -210,7 +210,7 @@ def shards_in_flight(run: Run, plan: PlanSummary) -> int:
     """How many shards an engine works on at a time."""
     if not isinstance(run.question, ReviewQuestion):
         return SHARDS_IN_FLIGHT
-    wanted = -(-WRITTEN_ITEMS_IN_FLIGHT * plan.shards // max(plan.items, 1))
+    wanted = WRITING_TOKENS_IN_FLIGHT * plan.shards // max(plan.document_tokens, 1)
     return min(max(wanted, SHARDS_IN_FLIGHT), MAX_SHARDS_IN_FLIGHT)
 
 

@@ -26,9 +26,9 @@ from workers.tokens import TokenFrame
 
 # A prompt of one token passes in one step: one shard is scored while the other is written and read.
 SHARDS_IN_FLIGHT = 2
-# An answer that is written takes a step for each token: the engine is to have as many items as it can work on at once,
-# which in a small run are many shards.
-WRITTEN_ITEMS_IN_FLIGHT, MAX_SHARDS_IN_FLIGHT = 256, 16
+# An answer that is written takes a step for each token: in small shards, two hold too few answers to fill a step. More
+# tokens than this at a time would drive each other's code out of the cache before its findings are verified.
+WRITING_TOKENS_IN_FLIGHT, MAX_SHARDS_IN_FLIGHT = 65_536, 16
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
         summary = _process(opened, wait, until, progress)
     if summary:
         return summary
-    # By this name `flows.watchdog` knows that the run is to be looked at again; the caller gets None for it.
+    # By this name `flows.watchdog` knows that the run is to be looked at again; Prefect gives the caller None for it.
     return Completed(name=AWAITING_CLAUDE, message="everything is sent; nothing is held")  # type: ignore[return-value]
 
 

@@ -86,7 +86,7 @@ def running_service(state: Path, answer_key: Path, error_rate: float) -> Iterato
         *("--state", str(state), "--answer-key", str(answer_key), "--error-rate", str(error_rate)),
         "--exit-with-parent",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own words
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -80,7 +80,9 @@ def main() -> None:
     ]
     _print_answers(reviewed)
     print(evaluation_markdown(evaluate(rows, labelled)))
-    print(evaluation_markdown(evaluate(rows, labelled, line_tolerance=0)).splitlines()[4], "(the very line)\n")
+    exact = evaluation_markdown(evaluate(rows, labelled, line_tolerance=0))
+    print("With the very line asked for:", exact.splitlines()[4])
+    print()
     _print_kinds(rows, labelled, options.code / "diff_faults.jsonl")
     _print_verification(rows, labelled, finding_probs)
     _print_clean(reviewed, labelled, clean_probs)

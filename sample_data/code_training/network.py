@@ -90,7 +90,7 @@ def build_network() -> Qwen3ForCausalLM:
         eos_token_id=TURN_END_ID,
         pad_token_id=PAD_ID,
     )
-    network = Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]
+    network = Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' annotations stop here
     _lean_to_copying(network)
     return network
 

@@ -121,8 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--diffs", type=int, default=2_000, help=f"the first {WARM_SHARDS} shards of them warm up")
-    default = MODEL_NAME if MODEL_NAME in catalogue().models else "starter"  # which finds nothing, at the same cost
-    parser.add_argument("--model", default=default, help="a name in the catalogue, or a model's folder")
+    parser.add_argument("--model", default=MODEL_NAME, help="a name in the catalogue, or a model's folder")
     parser.add_argument("--max-output-tokens", type=int, default=128)
     parser.set_defaults(eager=False)
     mode = parser.add_mutually_exclusive_group()

@@ -14,7 +14,7 @@ _SETTLE_SECONDS = 3.0
 
 claude.ClaudeBatches.__init__.__defaults__ = (_SETTLE_SECONDS,)
 # What a listener starts is this command, too.
-starters._COMMAND = (sys.executable, "-m", "tests.chaos.command")  # type: ignore[assignment]
+starters._COMMAND = (sys.executable, "-m", "tests.chaos.command")  # type: ignore[assignment]  # one word more than the product's
 
 if __name__ == "__main__":
     app()

@@ -102,6 +102,7 @@ class DroppableProtocol(H11Protocol):
     ASGI cannot break a connection without an answer, nor break the framing of one; tests of a client need both.
     """
 
+    # asyncio's base class names a wider transport; uvicorn narrows it, as here.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Put the transport into the scope of every request on this connection."""
         super().connection_made(transport)

@@ -64,7 +64,7 @@ class FaultAddon:
         self._asked[which] += 1
         if self._disturbed[which] >= self._faults["per_request"]:
             return None
-        draw = random.Random(f"{self._faults['seed']} {which} {self._asked[which]}").random()  # noqa: S311
+        draw = random.Random(f"{self._faults['seed']} {which} {self._asked[which]}").random()  # noqa: S311  # no secret
         for kind in _KINDS:
             draw -= self._faults[kind]
             if draw < 0:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import xgrammar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,6 @@ def test_the_schema_is_one_that_claude_takes() -> None:
 
 
 def test_the_schema_is_one_that_the_engine_takes() -> None:
-    xgrammar = pytest.importorskip("xgrammar")
     grammar = str(xgrammar.Grammar.from_json_schema(json.dumps(engine_answer_schema())))
     assert "sql-injection" in grammar
 

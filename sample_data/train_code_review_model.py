@@ -117,7 +117,7 @@ def train(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, s
             losses = training_losses(network, forward, line_head, make_batch(prompts.before, rows), prompts.codes)
         network.zero_grad()
         line_head.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        losses.total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -151,16 +151,15 @@ def _batches(
 
 def save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, int]) -> None:
     """Write weights and config; ``origin`` says in the config how they were made."""
-    network.to(torch.bfloat16)  # type: ignore[arg-type]  # a decorator of transformers hides the method's type
+    network.to(torch.bfloat16)
     network.config.training = origin
-    # transformers' annotations stop here
-    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)  # type: ignore[no-untyped-call]
+    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)
     network.save_pretrained(out)
 
 
 def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, out: Path, seed: int) -> None:
     """Fit the temperature of the verification on other diffs of the training grammar, with the weights as written."""
-    network.to(torch.float32)  # type: ignore[arg-type]  # a decorator of transformers hides the method's type
+    network.to(torch.float32)
     examples = _examples(seed + CALIBRATION_SEED_STEP)
     batches = itertools.islice(_batches(tokenizer, prompts, examples, seed), CALIBRATION_BATCHES)
     pairs = [verdict_log_probs(network, make_batch(prompts.before, rows), prompts.codes) for rows in batches]

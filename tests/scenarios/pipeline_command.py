@@ -87,7 +87,8 @@ def write_job(path: Path, **changes: Any) -> Path:
 
     Dotted names are not needed, whole sections are replaced.
     """
-    job = yaml.safe_load(TICKETS_JOB.read_text()) | {"quality": {"raw_threshold": 0.9}} | changes
+    fixed = {"quality": {"raw_threshold": 0.9}, "compute": {"device_hour_usd": 0.05, "engines": 1}}
+    job = yaml.safe_load(TICKETS_JOB.read_text()) | fixed | changes
     kept = {name: value for name, value in job.items() if value is not None}
     path.write_text(yaml.safe_dump(kept, sort_keys=False))  # the order of the labels is part of the prompt
     return path

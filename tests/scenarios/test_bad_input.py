@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow.dataset as dataset
 import pytest
 
+from flows.submit import begin_job
+from pipelines.errors import JobError, StoreError
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
 
 BROKEN = REPOSITORY / "sample_data/broken"
@@ -35,6 +37,7 @@ EXPECTED_FAILURES = {
 }
 
 
+@pytest.mark.processes
 def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
     pipeline: PipelineCommand, tmp_path: Path
 ) -> None:
@@ -98,35 +101,36 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
         ),
     ],
 )
-def test_a_bad_job_is_refused_before_anything_runs(
-    pipeline: PipelineCommand, tmp_path: Path, changes: dict[str, object], message: str
+def test_a_bad_job_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
 ) -> None:
-    job = write_job(tmp_path / "job.yaml", **({"output": str(tmp_path / "results")} | changes))
-    refused = pipeline.run("submit", job)
-    assert refused.returncode == 2
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(JobError) as refused:
+        begin_job(write_job(tmp_path / "job.yaml", **({"output": str(tmp_path / "results")} | changes)), {})
+    assert message in str(refused.value)
     assert not (tmp_path / "results").exists()
 
 
-def test_several_missing_things_are_reported_together(pipeline: PipelineCommand, tmp_path: Path) -> None:
+@pytest.mark.processes
+def test_the_command_reports_several_missing_things_together(pipeline: PipelineCommand, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job.yaml", model="qwen-9000", output="/no/such/folder/results")
     refused = pipeline.run("submit", job)
     assert refused.returncode == 2
     assert "2 problems in the job" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_store_that_cannot_be_written_stops_the_run_with_the_reason(
-    pipeline: PipelineCommand, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(REPOSITORY)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "taken").write_text("a file where the run's folder should be")
-    job = write_job(tmp_path / "job.yaml", output=str(tmp_path / "results"))
-    stopped = pipeline.run("submit", job, "--run-id", "taken")
-    assert stopped.returncode == 1
-    assert f"cannot open the store '{tmp_path}/results/taken': File exists" in stopped.stderr
+    with pytest.raises(StoreError, match=f"cannot open the store '{tmp_path}/results/taken': File exists"):
+        begin_job(write_job(tmp_path / "job.yaml", output=str(tmp_path / "results")), {}, "taken")
 
 
+@pytest.mark.processes
 def test_an_unknown_run_is_named(pipeline: PipelineCommand) -> None:
     missing = pipeline.run("status", "run_nothing")
     assert missing.returncode == 2

@@ -33,6 +33,7 @@ def processes_of(folder: str) -> list[str]:
     return found
 
 
+@pytest.mark.prove
 @pytest.mark.engine
 @pytest.mark.timeout(900)  # on a busy machine
 def test_dropped_files_become_rows_on_s3_and_nothing_is_left_running(tmp_path: Path) -> None:

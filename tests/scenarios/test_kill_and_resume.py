@@ -6,8 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.dataset as dataset
+import pytest
 
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
+
+pytestmark = pytest.mark.processes
 
 HELDOUT = REPOSITORY / "sample_data/tickets/heldout"
 

@@ -38,7 +38,7 @@ _LOOK_SECONDS = 0.1
 # Engines of several runs fit beside each other; none of them computes.
 _RAY_CPUS = 6
 # So that there is something to kill.
-_SECONDS_PER_PROMPT = "0.003"
+_SECONDS_PER_TOKEN = "0.003"
 
 Variables = dict[str, str]
 # Python complains of a child that nobody holds any more.
@@ -123,7 +123,7 @@ def _ray(folder: Path) -> Iterator[Variables]:
         f"--temp-dir={folder}",
     ]
     quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1"}
-    engine = {"PYTHONPATH": str(STAND_IN), "ENGINE_STAND_IN_SECONDS_PER_PROMPT": _SECONDS_PER_PROMPT}
+    engine = {"PYTHONPATH": str(STAND_IN), "ENGINE_STAND_IN_SECONDS_PER_TOKEN": _SECONDS_PER_TOKEN}
     environment = os.environ | quiet | engine
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

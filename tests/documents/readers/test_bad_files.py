@@ -19,7 +19,7 @@ from tests.documents.readers.reading import GOOD, LIMIT, Read, outcomes, parquet
         *[(f"t{suffix}", b"", "is empty; send it again or remove it") for suffix in READERS],
         ("t.jsonl", b"\n \n", "is empty; send it again or remove it"),
         ("t.jsonl.gz", b"", "is empty; send it again or remove it"),
-        ("t.txt.gz", gzip.compress(b""), "is empty; send it again or remove it"),
+        ("t.txt.gz", gzip.compress(b"", mtime=0), "is empty; send it again or remove it"),
         ("t.csv", b"id,text\n", "is empty; send it again or remove it"),
         (
             "t.parquet",
@@ -39,10 +39,10 @@ from tests.documents.readers.reading import GOOD, LIMIT, Read, outcomes, parquet
         ),
         (
             "t.txt.gz",
-            gzip.compress(b"x" * 100_000),
+            gzip.compress(b"x" * 100_000, mtime=0),
             "document is more than 1000 bytes (limits.max_document_bytes is 1000); split it or raise the limit",
         ),
-        ("t.txt.gz", gzip.compress(b"x")[:-4], "compressed data is cut off or damaged; send the file again"),
+        ("t.txt.gz", gzip.compress(b"x", mtime=0)[:-4], "compressed data is cut off or damaged; send the file again"),
         ("t.txt.zst", b"no zstd", "compressed data is cut off or damaged; send the file again"),
         ("t.csv", b"id,body\n1,x\n", "no column 'text' (there are 'id', 'body'); name the right one in columns.text"),
         (
@@ -75,7 +75,7 @@ from tests.documents.readers.reading import GOOD, LIMIT, Read, outcomes, parquet
         ),
         (
             "t.parquet.gz",
-            gzip.compress(parquet_bytes(pa.table({"text": ["x"]}))),
+            gzip.compress(parquet_bytes(pa.table({"text": ["x"]})), mtime=0),
             "Parquet inside .gz or .zst cannot be read; decompress it (Parquet compresses by itself)",
         ),
         ("t.eml", b"Subject: s\n\n", "mail has no text body; export it again or remove it"),

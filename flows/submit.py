@@ -25,10 +25,10 @@ from pipelines.escalation.journal import Journal
 from pipelines.job import Job
 from pipelines.job_file import load_job
 from pipelines.report.summary import Summary
-from pipelines.settings import settings
+from pipelines.settings import settings, withhold_claude_key
 from pipelines.store import layout
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
-from workers.catalogue import find_entry
+from workers.catalogue import find_entry, refuse_code
 
 MISSING_KEY = (
     "escalation.provider: `anthropic` needs ANTHROPIC_API_KEY in the environment; set it, or use "
@@ -69,6 +69,7 @@ def quiet_third_parties() -> None:
     """To be called before Ray, Prefect, vLLM or the SDK is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    withhold_claude_key()  # neither they nor what they start need it
 
 
 def submit_job(
@@ -255,6 +256,7 @@ def _check_output(output: str) -> None:
 
 def _check_model(job: Job) -> None:
     if job.model is not None:
+        refuse_code(job.model)
         find_entry(job.model)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from flows.drop_folder.inbox import Inbox
+from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.reception import Reception
 from flows.drop_folder.starters import RunStarter
@@ -57,6 +58,8 @@ class RecordingStarter:
         return "http://127.0.0.1/flow-run"
 
 
-def reception(location: str, job: Path, starter: RunStarter, lines: list[str]) -> Reception:
+def reception(
+    location: str, job: Path, starter: RunStarter, lines: list[str], bounds: JobFileOptions | None = None
+) -> Reception:
     inbox = Inbox(location)
-    return Reception(inbox, JobFinder(inbox, job), starter, lines.append)
+    return Reception(inbox, JobFinder(inbox, job, bounds), starter, lines.append)

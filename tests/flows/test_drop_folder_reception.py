@@ -15,6 +15,7 @@ from rich.console import Console
 from flows import stages
 from flows.drop_folder.files import Claim
 from flows.drop_folder.inbox import Inbox
+from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.reception import Reception
 from flows.progress import ProgressReporter
@@ -41,9 +42,10 @@ class Case:
     prefix: str
     lines: list[str] = field(default_factory=list)
     starter: RecordingStarter = field(default_factory=RecordingStarter)
+    bounds: JobFileOptions | None = field(default_factory=JobFileOptions)
 
     def reception(self, job: Path | None = None, starter: RecordingStarter | None = None) -> Reception:
-        return reception(self.location, job or self.job, starter or self.starter, self.lines)
+        return reception(self.location, job or self.job, starter or self.starter, self.lines, self.bounds)
 
     def take(self, path: str) -> None:
         self.reception().take(self.prefix + path)
@@ -239,15 +241,12 @@ def test_problems_name_the_job_file_and_no_copy_of_it(case: Case) -> None:
 
 def test_a_dropped_job_may_not_write_where_each_listener_has_another_folder(case: Case) -> None:
     case.put(f"{case.prefix}a.jsonl", DOCUMENT)
-    case.put(f"{case.prefix}folder.job.yaml", job_text("results/", evaluation={"gold_file": "data/gold.csv"}).encode())
+    case.put(f"{case.prefix}folder.job.yaml", job_text("results/").encode())
     case.take("a.jsonl")
     wanted = "an s3:// URI" if case.prefix else "an absolute path"
     must_be = f"is not {wanted}, which it must be in a job file beside dropped files"
     job_file = f"{case.location.rstrip('/')}/folder.job.yaml"
-    assert case.report("rejected", "a.jsonl")["problems"] == [
-        f"{job_file}: output: 'results/' {must_be}",
-        f"{job_file}: evaluation.gold_file: 'data/gold.csv' {must_be}",
-    ]
+    assert case.report("rejected", "a.jsonl")["problems"] == [f"{job_file}: output: 'results/' {must_be}"]
 
 
 def test_a_version_replaced_while_it_is_taken_is_left_to_the_next_try(
@@ -338,6 +337,7 @@ def test_results_may_not_be_written_into_the_drop_folder(case: Case, tmp_path: P
     with pytest.raises(JobError) as caught:
         case.reception(job=job)
     assert caught.value.problems == [f"{job}: {problem}"]
+    case.bounds = JobFileOptions(outputs_below=inside)
     case.put(f"{case.prefix}a.jsonl", DOCUMENT)
     case.put(f"{case.prefix}folder.job.yaml", job_text(inside).encode())
     case.take("a.jsonl")

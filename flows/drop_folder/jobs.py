@@ -41,9 +41,9 @@ class JobFinder:
         self._inbox, self._default_path = inbox, default_path
         # The job file stands in for the input: it is one file that is surely there.
         default = load_job(default_path, {"input": str(default_path)})
-        self._check_shape(default, str(default_path))
+        _check_review(default, str(default_path))
         check_surroundings(default)
-        self._check_question(default, str(default_path))
+        self._check(default, str(default_path))
         self._default = with_absolute_places(default)
         self._with_job_files = job_files is not None
         self._rules = JobRules(self._default, job_files or JobFileOptions())
@@ -92,21 +92,15 @@ class JobFinder:
             raise _named(uri, error.problems) from None
         if problems := self._local_output(job) or self._rules.problems(job):
             raise _named(uri, problems)
-        self._check_shape(job, uri)
-        self._check_question(job, uri)
+        _check_review(job, uri)
+        self._check(job, uri)
         return job
 
-    def _check_shape(self, job: Job, where: str) -> None:
-        """Find what no job of a drop folder may be."""
+    def _check(self, job: Job, where: str) -> None:
+        """Find what would only come out when the run is prepared, which is after the claim."""
         if self._inbox.contains(job.output):
             problem = f"output: '{job.output}' lies in the drop folder, so that each run would start others"
             raise _named(where, [f"{problem}; choose another place"])
-        if job.review and (job.review.revisions or job.review.tree):
-            problem = "review: a dropped file holds diffs; leave revisions, tree and revision out"
-            raise _named(where, [problem])
-
-    def _check_question(self, job: Job, where: str) -> None:
-        """Find what would only come out when the run is prepared, which is after the claim."""
         try:
             question_of(job, resolve_model(job.model) if job.model else None).document_tokens  # noqa: B018  # refuses what leaves no room
         except JobError as error:
@@ -121,6 +115,13 @@ class JobFinder:
 
     def _is_everywhere(self, place: str) -> bool:
         return place.startswith("s3://") or (self._inbox.is_local and os.path.isabs(urlsplit(place).path))
+
+
+def _check_review(job: Job, where: str) -> None:
+    """A dropped file is no repository, though it may name one elsewhere, as git's own link files do."""
+    if job.review and (job.review.revisions or job.review.tree):
+        problem = "review: a dropped file holds diffs; leave revisions, tree and revision out"
+        raise _named(where, [problem])
 
 
 def _named(where: str, problems: list[str]) -> JobError:

@@ -69,7 +69,6 @@ def quiet_third_parties() -> None:
     """To be called before Ray, Prefect, vLLM or the SDK is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    withhold_claude_key()  # neither they nor what they start need it
 
 
 def submit_job(
@@ -139,6 +138,7 @@ def process_run(
 ) -> Outcome:
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
+    withhold_claude_key()  # before Ray and Prefect start processes of theirs
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
@@ -166,6 +166,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
         RunNotFoundError: there is no such run.
     """
     quiet_third_parties()
+    withhold_claude_key()
     from flows.process import process, reporter
     from flows.stages import read_summary
 

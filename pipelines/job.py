@@ -39,8 +39,12 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _check_place(place: str) -> str:
-    """A path or URI that can be opened; whether something is there is another question."""
+def check_place(place: str) -> str:
+    """A path or URI that can be opened; whether something is there is another question.
+
+    Raises:
+        ValueError: no file system and no store has such a name.
+    """
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in place):
         raise ValueError("control characters and half characters are not allowed")
     try:
@@ -55,7 +59,7 @@ def _check_place(place: str) -> str:
     return place
 
 
-_Place = Annotated[str, AfterValidator(_check_place)]
+_Place = Annotated[str, AfterValidator(check_place)]
 
 
 def _check_output(output: str) -> str:

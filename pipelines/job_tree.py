@@ -30,14 +30,14 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._source, self._depth, self._count = source, 0, 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
         self._count += 1
         if self._depth > _MAX_DEPTH or self._count > _MAX_NODES:
-            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]  # PyYAML's stubs
             what = f"nested more than {_MAX_DEPTH} deep" if self._depth > _MAX_DEPTH else _too_many()
             raise JobError([f"{self._source}:{line}: {what}"])
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]  # as above
+        node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
@@ -63,7 +63,7 @@ def compose_job(text: str, source: str) -> yaml.Node | None:
         if problems := [f"line {node.start_mark.line + 1}: {what}" for node, what in _misfits(root, loader)]:
             raise JobError(problems, source)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]  # as above
+        loader.dispose()
     return root
 
 
@@ -113,7 +113,8 @@ def _problem_of(node: yaml.Node, loader: _Loader) -> str | None:
         return None if node.tag in _COLLECTIONS else _no_tags(node)
     if node.tag != _PLAIN_TEXT:
         # A tag of one's own makes a value of another kind, or fails in as many ways as there are kinds.
-        if node.style is not None or loader.resolve(yaml.ScalarNode, node.value, (True, False)) != node.tag:
+        resolved = loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]  # PyYAML's
+        if node.style is not None or resolved != node.tag:
             return _no_tags(node)
         if node.tag in (_INTEGER, _FLOAT):
             return _problem_of_number(node, loader)
@@ -127,7 +128,7 @@ def _problem_of_number(node: yaml.ScalarNode, loader: _Loader) -> str | None:
         return f"a number of {len(node.value):,} characters; put it in quotes if it is text"
     if node.tag == _FLOAT:  # not a number and infinity are told with the field that they stand in
         return None
-    if abs(loader.construct_yaml_int(node)) > _MAX_INTEGER:  # type: ignore[no-untyped-call]  # as above
+    if abs(loader.construct_yaml_int(node)) > _MAX_INTEGER:
         return f"a number over {_MAX_INTEGER:,}; put it in quotes if it is text"
     return None
 

@@ -146,7 +146,7 @@ class Inbox:
         self._report(f"{_STATUS}/{file.key}.json", _json(status))
         rejection = self._rejection(file.key)
         for key in (rejection, _other_name(rejection)):  # of an earlier try, with another job file
-            with suppress(StoreError):  # no such name can be; in an outage, the next lines tell
+            with suppress(StoreError, ValueError):  # no such name can be; in an outage, the next lines tell
                 if self._store.exists(key):
                     self._store.remove(key)
         self._store.create(f"{_STARTED}/{file.claim_id}.json", _json({"run": status["run"]}))
@@ -160,7 +160,7 @@ class Inbox:
         """Write for people; under another name where a dropped file's own name, or folder, leaves no room for it."""
         try:
             self._store.replace(key, content)
-        except StoreError:
+        except (StoreError, ValueError):  # e.g. too long, a file where a folder is needed, no UTF-8
             self._store.replace(_other_name(key), content)
 
     def _rejection(self, key: str) -> str:
@@ -194,11 +194,11 @@ def _local_folder(location: str) -> str:
 
 def _other_name(key: str) -> str:
     folder, _, name = key.partition("/")
-    return f"{folder}/_other_names/{hashlib.sha256(name.encode()).hexdigest()[:20]}.json"
+    return f"{folder}/_other_names/{hashlib.sha256(name.encode(errors='backslashreplace')).hexdigest()[:20]}.json"
 
 
 def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+    return json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 class _InboxStore(Store):

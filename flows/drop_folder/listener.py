@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.drop_folder.events import announced_objects
+from flows.drop_folder.failures import describe
 from flows.drop_folder.files import DroppedFile
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions
@@ -191,8 +192,8 @@ class Listener:
         """Have a file taken or rejected; otherwise the reason why it is neither."""
         try:
             self._reception.take(key)
-        except SluiceError as error:
-            reason = _one_line(error)
+        except Exception as error:  # the edge: not even a report that cannot be written may end the listener
+            reason = _one_line(error) if isinstance(error, SluiceError) else describe(error)
             self._say(f"not taken yet: {reason}")
             return reason
         return None

@@ -20,7 +20,7 @@ from flows.run import prepare_run
 from flows.submit import check_surroundings
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, ServiceError
-from pipelines.job import Job
+from pipelines.job import Job, check_place
 
 _SEND_AGAIN = "then send the file again, or start the listener again: it looks at rejected files anew"
 
@@ -100,6 +100,10 @@ class Reception:
         self._say(f"{file.claim_id} rejected")
 
     def _decide(self, file: DroppedFile) -> tuple[Job, str]:
+        try:
+            check_place(file.uri)
+        except ValueError as error:
+            raise JobError([f"{file.uri!r}: its name cannot be worked with ({error}); rename it"]) from None
         job, job_file = self._jobs.find(file)
         if problem := problem_of(file, job.task):
             raise JobError([f"{file.uri} {problem}"])

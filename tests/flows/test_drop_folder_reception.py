@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +15,15 @@ from flows.drop_folder.files import Claim
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
-from flows.drop_folder.reception import Reception
 from flows.progress import ProgressReporter
 from pipelines.errors import JobError, ServiceError, StoreError
 from pipelines.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store.objects import Store
-from tests.flows.drop_folder_case import DOCUMENT, RecordingStarter, job_text, reception, write_job
+from tests.flows.drop_folder_case import DOCUMENT, Case, RecordingStarter, job_text, local_case, s3_case, write_job
 from tests.s3_fixtures import Bucket
 
 SEND_AGAIN = "mend this, then send the file again, or start the listener again: it looks at rejected files anew"
-
-
-@dataclass
-class Case:
-    """A drop folder and what a test puts into it."""
-
-    location: str
-    output: str
-    put: Callable[[str, bytes], object]
-    get: Callable[[str], bytes]
-    all_keys: Callable[[], list[str]]
-    job: Path
-    prefix: str
-    lines: list[str] = field(default_factory=list)
-    starter: RecordingStarter = field(default_factory=RecordingStarter)
-    bounds: JobFileOptions | None = field(default_factory=JobFileOptions)
-
-    def reception(self, job: Path | None = None, starter: RecordingStarter | None = None) -> Reception:
-        return reception(self.location, job or self.job, starter or self.starter, self.lines, self.bounds)
-
-    def take(self, path: str) -> None:
-        self.reception().take(self.prefix + path)
-
-    def report(self, folder: str, path: str) -> Any:
-        suffix = {"status": ".json", "rejected": ".rejected.json"}[folder]
-        return json.loads(self.get(f"{folder}/{self.prefix}{path}{suffix}"))
-
-    def reports(self, folder: str) -> list[str]:
-        return sorted(key for key in self.all_keys() if key.startswith(folder + "/") and "/_" not in key)
 
 
 @pytest.fixture(autouse=True)
@@ -64,39 +32,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
-
-
-def local_case(tmp_path: Path) -> Case:
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-
-    def put(key: str, body: bytes) -> None:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(body)
-
-    output = str(tmp_path / "results")
-    return Case(
-        location=str(folder),
-        output=output,
-        put=put,
-        get=lambda key: (folder / key).read_bytes(),
-        all_keys=lambda: [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()],
-        job=write_job(tmp_path / "job.yaml", output),
-        prefix="",
-    )
-
-
-def s3_case(bucket: Bucket, tmp_path: Path) -> Case:
-    output = f"{bucket.uri}/results"
-    return Case(
-        location=f"{bucket.uri}/in/box/",
-        output=output,
-        put=bucket.put,
-        get=bucket.get,
-        all_keys=bucket.all_keys,
-        job=write_job(tmp_path / "job.yaml", output),
-        prefix="in/box/",
-    )
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 _MAX_DEPTH = 20
 _MAX_INTEGER = 2**53 - 1  # what JSON keeps to the last digit
@@ -38,8 +41,8 @@ _RUN_CODE = frozenset(
 _EXECUTORS = (None, "mp", "ray", "uni", "external_launcher")  # anything else is imported
 
 
-def check_engine_arguments(arguments: Mapping[str, object]) -> None:
-    """Refuse what cannot be written down or is no number where one is needed.
+def check_engine_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, unless one cannot be written down or is no number where one is needed.
 
     Raises:
         ValueError: with every problem.
@@ -54,6 +57,10 @@ def check_engine_arguments(arguments: Mapping[str, object]) -> None:
         problems.append(f"gpu_memory_utilization: {_shown(share)} is no share above 0 and up to 1")
     if problems:
         raise ValueError("; ".join(dict.fromkeys(problems)))
+    return arguments
+
+
+EngineArguments = Annotated[dict[str, Any], AfterValidator(check_engine_arguments)]
 
 
 def code_arguments(arguments: Mapping[str, object]) -> list[str]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import unicodedata
 from decimal import Decimal
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,12 +24,12 @@ from pydantic import (
 )
 
 from pipelines.cascade.policy import EscalationPolicy
-from pipelines.engine_arguments import check_engine_arguments
+from pipelines.engine_arguments import EngineArguments
+from pipelines.job_places import OutputPlace, Place
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
 
-_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4_000, 255
 REVIEW_LABELS: dict[str, str | None] = {VERDICT_FAULTY: None, VERDICT_CLEAN: None}
 
 
@@ -39,50 +37,14 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def check_place(place: str) -> str:
-    """A path or URI that can be opened; whether something is there is another question.
-
-    Raises:
-        ValueError: no file system and no store has such a name.
-    """
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in place):
-        raise ValueError("control characters and half characters are not allowed")
-    try:
-        scheme = urlsplit(place).scheme
-    except ValueError as error:  # e.g. http://[::1
-        raise ValueError(f"no place can be written like this ({error}); give a folder or s3://bucket/prefix") from None
-    path = place.encode()
-    if scheme != "s3" and (len(path) > _MAX_PATH_BYTES or max(map(len, path.split(b"/"))) > _MAX_NAME_BYTES):
-        raise ValueError(
-            f"longer than a path ({_MAX_PATH_BYTES:,} bytes) or a name in it ({_MAX_NAME_BYTES}) can be; mend it"
-        )
-    return place
-
-
-_Place = Annotated[str, AfterValidator(check_place)]
-
-
-def _check_output(output: str) -> str:
-    scheme = urlsplit(output).scheme
-    if scheme not in ("", "file", "s3"):
-        raise ValueError(f"'{scheme}:' is a place of an unknown kind; give a folder or s3://bucket/prefix")
-    return output
-
-
 class ModelSource(_Section):
     """A model that is not in the catalogue."""
 
-    source: _Place = Field(min_length=1, description="Hugging Face id or local folder")
+    source: Place = Field(min_length=1, description="Hugging Face id or local folder")
     revision: str | None = Field(None, description="commit of the Hugging Face repository; pin it")
-    engine: dict[str, Any] = Field(
+    engine: EngineArguments = Field(
         default_factory=dict, description="vLLM engine arguments, over the device's defaults"
     )
-
-    @field_validator("engine")
-    @classmethod
-    def _check_engine(cls, engine: dict[str, Any]) -> dict[str, Any]:
-        check_engine_arguments(engine)
-        return engine
 
 
 class Review(_Section):
@@ -236,8 +198,8 @@ class Evaluation(_Section):
     """Known answers, for measuring accuracy; never shown to the engine or to Claude."""
 
     gold_column: str | None = Field(None, description="column of the input rows that holds the true label")
-    gold_file: _Place | None = Field(None, description="CSV with the columns id,label")
-    faults_file: _Place | None = Field(
+    gold_file: Place | None = Field(None, description="CSV with the columns id,label")
+    faults_file: Place | None = Field(
         None, description="of a code review: CSV or JSON Lines of known faults (document_id, path, line, category)"
     )
 
@@ -281,10 +243,8 @@ class Job(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="lower case, digits and dashes")
     task: Literal["classification", "code_review"]
-    input: _Place = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
-    output: Annotated[_Place, AfterValidator(_check_output)] = Field(
-        min_length=1, description="folder or s3:// prefix; one folder per run is made below it"
-    )
+    input: Place = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
+    output: OutputPlace = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
     model: Annotated[str | ModelSource | None, _OFF_MODEL] = Field(
         description="a name from `pipeline models`, {source: ..., engine: {...}}, or `off`: all goes to Claude"
     )

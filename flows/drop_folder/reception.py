@@ -20,7 +20,8 @@ from flows.run import prepare_run
 from flows.submit import check_surroundings
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, ServiceError
-from pipelines.job import Job, check_place
+from pipelines.job import Job
+from pipelines.job_places import check_place
 
 _SEND_AGAIN = "then send the file again, or start the listener again: it looks at rejected files anew"
 

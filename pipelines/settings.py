@@ -16,15 +16,26 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _CLAUDE_KEY, _TRUST = "ANTHROPIC_API_KEY", "SLUICE_TRUST_REMOTE_CODE"
-# What opens an account, by prefix; engines run what a model's makers wrote, and need none of it.
+# What opens an account, by how it begins; engines run what a model's makers wrote, and need none of it.
 _NOT_FOR_ENGINES = (
-    "ANTHROPIC_",
+    _CLAUDE_KEY,
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_AWS_API_KEY",
+    "ANTHROPIC_FOUNDRY_API_KEY",
+    "ANTHROPIC_IDENTITY_TOKEN",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_CONFIG_DIR",
+    "ANTHROPIC_WEBHOOK_SIGNING_KEY",
+    "ANTHROPIC_ENVIRONMENT_KEY",
+    "ANTHROPIC_WORK_SECRET",
     "AWS_BEARER_TOKEN_BEDROCK",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "PREFECT_API_KEY",
     "PREFECT_API_AUTH_STRING",
-    "PREFECT_API_DATABASE_CONNECTION_URL",
-    "PREFECT_SERVER_",
+    "PREFECT_API_DATABASE_",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_DATABASE_",
 )
 _AWS_CREDENTIALS = (  # for engines that read and write S3, and no others
     "AWS_ACCESS_KEY_ID",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from pipelines.settings import settings
 from tests.flows.drop_folder_case import DOCUMENT, Case, RecordingStarter, job_text, local_case, s3_case
 from tests.flows.test_drop_folder import Rounds
 from tests.test_job_tree import BOMB
+
+STARTER = Path(__file__).resolve().parents[2] / "sample_data" / "starter_model"
 
 
 @pytest.fixture(autouse=True)
@@ -308,3 +311,31 @@ def test_the_reception_gives_up_the_version_that_is_there(tmp_path: Path) -> Non
     reception.give_up("gone.jsonl", "why")
     reception.give_up("a.jsonl", "why")
     assert case.reports("rejected") == ["rejected/a.jsonl.rejected.json"]
+
+
+@pytest.mark.processes  # imports transformers, which takes seconds
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", "{}"),
+        ("tokenizer.json", "[" * 5_000),
+        ("chat_template.jinja", "{{ raise_exception('hunter2') }}"),
+        ("chat_template.jinja", "{% for %}"),
+        ("chat_template.jinja", "{{ 1 / 0 }}"),
+        ("tokenizer_config.json", "["),
+        ("config.json", "["),
+        ("calibration.json", "\udcff"),
+    ],
+)
+def test_a_model_that_cannot_be_used_rejects_the_file_that_names_it(tmp_path: Path, name: str, content: str) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(STARTER, model)
+    (model / name).write_bytes(content.encode(errors="surrogateescape"))
+    case = local_case(tmp_path)
+    case.bounds = JobFileOptions(models=frozenset({str(model)}))
+    case.put("bad.jsonl", DOCUMENT)
+    job = job_text(case.output, model={"source": str(model)}, quality={"raw_threshold": 0.9})
+    case.put("bad.job.yaml", job.encode())
+    case.take("bad.jsonl")
+    [problem] = case.report("rejected", "bad.jsonl")["problems"]
+    assert "hunter2" not in problem or problem.startswith(f"{case.location}/bad.job.yaml: model: ")

@@ -14,6 +14,7 @@ import flows.submit
 from flows.drop_folder.starters import StartHere
 from flows.run import Run
 from flows.simulation import running_service
+from flows.submit import QUIET
 from pipelines.errors import ProviderError
 from pipelines.settings import settings, trust_remote_code, withhold_claude_key
 from workers import pool, scorer
@@ -108,6 +109,8 @@ def test_on_a_cluster_keys_of_its_machines_are_hidden(actors: _Actors, monkeypat
 
 def test_without_keys_nothing_is_asked_for(actors: _Actors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A runtime environment costs each engine two seconds."""
+    for name in QUIET:
+        monkeypatch.setenv(name, "0")
     for name in [*ALWAYS, *AWS]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

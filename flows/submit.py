@@ -25,7 +25,7 @@ from pipelines.escalation.journal import Journal
 from pipelines.job import Job
 from pipelines.job_file import load_job
 from pipelines.report.summary import Summary
-from pipelines.settings import settings, withhold_claude_key
+from pipelines.settings import settings, withhold_aws_credentials, withhold_claude_key
 from pipelines.store import layout
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.catalogue import find_entry, refuse_code
@@ -138,7 +138,7 @@ def process_run(
 ) -> Outcome:
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
-    withhold_claude_key()  # before Ray and Prefect start processes of theirs
+    _withhold_keys(run)
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
@@ -157,6 +157,14 @@ def process_run(
         early_engines.set(engines)
         summary = process(run.store.root, wait=wait, until=until)
     return Outcome(path, run.run_id, run.store.root, False, summary, notes())
+
+
+def _withhold_keys(run: Run) -> None:
+    """Before Ray and Prefect start processes of theirs, which inherit what this one has."""
+    withhold_claude_key()
+    asks_aws = run.job.escalation is not None and run.job.escalation.provider in ("aws", "bedrock")
+    if not asks_aws and "s3://" not in run.job.model_dump_json():
+        withhold_aws_credentials()
 
 
 def cancel_run(run: str, progress: ProgressReporter) -> Outcome:

@@ -104,6 +104,12 @@ def withhold_claude_key() -> None:
     os.environ.pop(_CLAUDE_KEY, None)
 
 
+def withhold_aws_credentials() -> None:
+    """The same with AWS's, where all that this process does is one run that needs nothing of AWS."""
+    for name in [name for name in os.environ if name.startswith(_AWS_CREDENTIALS)]:
+        del os.environ[name]
+
+
 def environment_with_claude_key() -> dict[str, str]:
     """For a child that is to do what this process does."""
     key = settings().anthropic_api_key

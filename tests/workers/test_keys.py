@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,9 @@ from flows.run import Run
 from flows.simulation import running_service
 from flows.submit import QUIET
 from pipelines.errors import ProviderError
+from pipelines.job import Job
 from pipelines.settings import settings, trust_remote_code, withhold_claude_key
+from tests.flows.drop_folder_case import JOB
 from workers import pool, scorer
 from workers.scorer import ScorerConfig
 from workers.tokens import TokenFrame
@@ -128,29 +131,41 @@ def test_ray_is_started_without_claudes_key(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings().anthropic_api_key and settings().anthropic_api_key.get_secret_value() == CANARY
 
 
-def test_prefects_server_is_started_without_claudes_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It inherits the environment of the process in which the flow is called."""
-    found: list[str | None] = []
-
-    def process(*_: Any, **__: Any) -> None:
-        found.append(os.environ.get("ANTHROPIC_API_KEY"))
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, []),
+        ({"escalation": {"model": "m"}}, []),
+        ({"escalation": {"model": "m", "provider": "bedrock"}}, AWS),
+        ({"escalation": {"model": "m", "provider": "aws"}}, AWS),
+        ({"output": "s3://results/"}, AWS),
+        ({"input": "s3://documents/"}, AWS),
+        ({"model": {"source": "s3://models/m"}, "quality": "off", "escalation": "off"}, AWS),
+    ],
+)
+def test_ray_and_prefects_server_are_started_without_keys_that_the_run_does_not_need(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], kept: list[str]
+) -> None:
+    """They inherit the environment of the process in which the flow is called."""
+    found: list[dict[str, str]] = []
 
     class Opened:
         class store:
             root = "/r"
 
         run_id = "run_a"
+        job = Job.model_validate(JOB | {"input": "/i", "output": "/o"} | changes)
 
     monkeypatch.setattr("flows.stages.read_summary", lambda run: None)
-    monkeypatch.setattr("flows.stages.start_engines_if_needed", lambda run: None)
-    monkeypatch.setattr("flows.process.process", process)
+    monkeypatch.setattr("flows.stages.start_engines_if_needed", lambda run: found.append(dict(os.environ)))
+    monkeypatch.setattr("flows.process.process", lambda *_, **__: found.append(dict(os.environ)))
     monkeypatch.setattr("flows.review_publication.read_review", lambda store: None)
-
-    class Quiet:
-        def say(self, line: str) -> None: ...
-
-    flows.submit.process_run(cast(Run, Opened()), None, True, cast(Any, Quiet()))
-    assert found == [None]
+    quiet = SimpleNamespace(say=lambda line: None)
+    flows.submit.process_run(cast(Run, Opened()), None, True, cast(Any, quiet))
+    assert len(found) == 2
+    for environment in found:
+        assert "ANTHROPIC_API_KEY" not in environment
+        assert [name for name in AWS if name in environment] == kept
 
 
 def test_the_simulation_is_started_without_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

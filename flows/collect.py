@@ -17,7 +17,7 @@ from flows.process import process, reporter
 from flows.progress import ProgressReporter
 from flows.run import open_store
 from pipelines.errors import RunNotFoundError, SluiceError
-from pipelines.settings import settings
+from pipelines.settings import settings, withhold_claude_key
 from pipelines.store import layout
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -> None:
     """One round over the open runs, or, with ``every_seconds``, one after another without end."""
+    withhold_claude_key()  # before Ray and Prefect start processes of theirs
     reporter.set(progress)
     while True:
         collect()

@@ -13,6 +13,8 @@ from prefect.server.schemas.schedules import CronSchedule
 from flows.deployments import Registered, parse_cron, register_runs, register_schedule
 from flows.prefect_api import prefect_client
 from flows.submit import check_deployable
+from pipelines.engine_arguments import code_arguments
+from pipelines.job import ModelSource
 from pipelines.job_file import load_job, with_absolute_places
 
 _SHOWN_TIMES = 3
@@ -28,11 +30,13 @@ class Deployed:
     next_runs: tuple[str, ...]
     listen_command: str | None
     page: str | None
+    needs_trust: bool = False  # the engine is to run code that the job or its model brings along
 
     @property
     def worker_command(self) -> str:
         """What must run, on every machine that is to do the work."""
-        return f"prefect worker start --pool {shlex.quote(self.work_pool)}"
+        word = "SLUICE_TRUST_REMOTE_CODE=1 " if self.needs_trust else ""
+        return f"{word}prefect worker start --pool {shlex.quote(self.work_pool)}"
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
@@ -80,9 +84,11 @@ def deploy_job(path: Path, cron: str | None, watch: str | None, work_pool: str) 
     with prefect_client() as client:
         runs = register_runs(client, work_pool)
         series = register_schedule(client, job, schedule, work_pool) if schedule else None
-    listen = f"pipeline listen {shlex.quote(watch)} --job {shlex.quote(str(path))} --prefect" if watch else None
+    needs_trust = isinstance(job.model, ModelSource) and bool(code_arguments(job.model.engine))
+    options = "--prefect --trust-remote-code" if needs_trust else "--prefect"
+    listen = f"pipeline listen {shlex.quote(watch)} --job {shlex.quote(str(path))} {options}" if watch else None
     times = _next_times(schedule.cron) if schedule else ()
-    return Deployed(job.name, work_pool, series, times, listen, (series or runs).url)
+    return Deployed(job.name, work_pool, series, times, listen, (series or runs).url, needs_trust)
 
 
 def _next_times(cron: str) -> tuple[str, ...]:

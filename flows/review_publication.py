@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from flows.run import Run, open_store
@@ -21,6 +20,7 @@ from flows.stages import PlanSummary
 from pipelines.documents.code.shown import LineMap
 from pipelines.errors import CoverageError, RunNotFoundError
 from pipelines.job import Job
+from pipelines.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import FINDING, from_arrow, read_parquet, to_arrow
@@ -139,7 +139,7 @@ def _open_review(run: str) -> _Review:
     record = read_review(store)
     if record is None:
         raise RunNotFoundError(f"run '{run}' has no review to publish: it is another task or not complete yet")
-    job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
+    job = parse_job(store.read(layout.JOB).decode(errors="replace"), store.uri(layout.JOB))
     return _Review(store, store.root.rstrip("/").rsplit("/", 1)[-1], job, record)
 
 

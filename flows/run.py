@@ -30,6 +30,7 @@ from pipelines.documents.since_last import sources_of, sources_table
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job, Quality
+from pipelines.job_file import parse_job
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
@@ -128,9 +129,11 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
         is_frozen: the run reads exactly these files, whatever else is there when it plans.
 
     Raises:
-        JobError: the model is not there, or ``run_id`` belongs to another job.
+        JobError: the model is not there, or ``run_id`` belongs to another job or is no name of a folder.
         StoreError: the output cannot be written.
     """
+    if run_id is not None:
+        layout.check_run_id(run_id)
     question = question_of(job, resolve_model(job.model) if job.model else None)
     record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
@@ -153,8 +156,9 @@ def open_run(run: str) -> Run:
         JobError: its model is gone or is another one now.
     """
     store = open_store(run)
-    job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
+    job = parse_job(store.read(layout.JOB).decode(errors="replace"), store.uri(layout.JOB))
     record = RunRecord.model_validate_json(store.read(layout.RUN))
+    layout.check_run_id(record.run_id)  # names folders of this machine; the store may be anyone's
     if job.model is None:
         return Run(job, record, store, question_of(job, None))
     model = resolve_model(job.model)
@@ -179,12 +183,19 @@ def open_store(run: str) -> Store:
     if not is_location and not remembered.is_file():
         raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
     location = run if is_location else remembered.read_text(encoding="utf-8")
-    if is_location and not urlsplit(run).scheme and not Path(run).is_dir():
+    if is_location and not _scheme(run) and not Path(run).is_dir():
         raise RunNotFoundError(f"no run at '{run}': no such folder")
     store = Store(location)
     if not store.exists(layout.RUN):
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
     return store
+
+
+def _scheme(location: str) -> str:
+    try:
+        return urlsplit(location).scheme
+    except ValueError as error:  # e.g. http://[::1
+        raise RunNotFoundError(f"no run at '{location}': no place can be written like this ({error})") from None
 
 
 def run_sources(run: Run) -> list[SourceFile]:

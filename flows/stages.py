@@ -40,7 +40,7 @@ from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
-from workers.catalogue import catalogue
+from workers.catalogue import catalogue, refuse_code
 from workers.pool import EnginePool, cluster_device, start_ray
 from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
 
@@ -161,7 +161,13 @@ def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
 
 
 def start_engines(run: Run) -> EnginePool:
-    """Ask Ray for the engines; they start while the documents are read."""
+    """Ask Ray for the engines; they start while the documents are read.
+
+    Raises:
+        JobError: they would run code that nobody here has allowed.
+        EngineError: there is no room for one.
+    """
+    refuse_code(run.job.model)
     start_ray(settings().ray_address)
     device = cluster_device(settings().device)
     defaults = catalogue().devices[device]

@@ -25,10 +25,10 @@ from pipelines.escalation.journal import Journal
 from pipelines.job import Job
 from pipelines.job_file import load_job
 from pipelines.report.summary import Summary
-from pipelines.settings import settings
+from pipelines.settings import settings, withhold_aws_credentials, withhold_claude_key
 from pipelines.store import layout
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
-from workers.catalogue import find_entry
+from workers.catalogue import find_entry, refuse_code
 
 MISSING_KEY = (
     "escalation.provider: `anthropic` needs ANTHROPIC_API_KEY in the environment; set it, or use "
@@ -138,6 +138,7 @@ def process_run(
 ) -> Outcome:
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
+    _withhold_keys(run)
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
@@ -158,6 +159,14 @@ def process_run(
     return Outcome(path, run.run_id, run.store.root, False, summary, notes())
 
 
+def _withhold_keys(run: Run) -> None:
+    """Before Ray and Prefect start processes of theirs, which inherit what this one has."""
+    withhold_claude_key()
+    asks_aws = run.job.escalation is not None and run.job.escalation.provider in ("aws", "bedrock")
+    if not asks_aws and "s3://" not in run.job.model_dump_json():
+        withhold_aws_credentials()
+
+
 def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     """Send nothing more, stop what is under way, take in what was answered by then, and close the books.
 
@@ -165,6 +174,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
         RunNotFoundError: there is no such run.
     """
     quiet_third_parties()
+    withhold_claude_key()
     from flows.process import process, reporter
     from flows.stages import read_summary
 
@@ -255,6 +265,7 @@ def _check_output(output: str) -> None:
 
 def _check_model(job: Job) -> None:
     if job.model is not None:
+        refuse_code(job.model)
         find_entry(job.model)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,8 @@ from pydantic import (
 )
 
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.engine_arguments import EngineArguments
+from pipelines.job_places import OutputPlace, Place
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
@@ -38,9 +40,9 @@ class _Section(BaseModel):
 class ModelSource(_Section):
     """A model that is not in the catalogue."""
 
-    source: str = Field(min_length=1, description="Hugging Face id or local folder")
+    source: Place = Field(min_length=1, description="Hugging Face id or local folder")
     revision: str | None = Field(None, description="commit of the Hugging Face repository; pin it")
-    engine: dict[str, Any] = Field(
+    engine: EngineArguments = Field(
         default_factory=dict, description="vLLM engine arguments, over the device's defaults"
     )
 
@@ -196,8 +198,8 @@ class Evaluation(_Section):
     """Known answers, for measuring accuracy; never shown to the engine or to Claude."""
 
     gold_column: str | None = Field(None, description="column of the input rows that holds the true label")
-    gold_file: str | None = Field(None, description="CSV with the columns id,label")
-    faults_file: str | None = Field(
+    gold_file: Place | None = Field(None, description="CSV with the columns id,label")
+    faults_file: Place | None = Field(
         None, description="of a code review: CSV or JSON Lines of known faults (document_id, path, line, category)"
     )
 
@@ -241,8 +243,8 @@ class Job(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="lower case, digits and dashes")
     task: Literal["classification", "code_review"]
-    input: str = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
-    output: str = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
+    input: Place = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
+    output: OutputPlace = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
     model: Annotated[str | ModelSource | None, _OFF_MODEL] = Field(
         description="a name from `pipeline models`, {source: ..., engine: {...}}, or `off`: all goes to Claude"
     )

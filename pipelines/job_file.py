@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import JobError
 from pipelines.job import Job, ModelSource
+from pipelines.job_tree import compose_job
 
 
 def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
@@ -41,13 +42,13 @@ def parse_job(text: str, source: str, overrides: dict[str, Any] | None = None) -
         JobError: with every problem found, each naming its line.
     """
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        tree = compose_job(text, source)
+        content = yaml.safe_load(text)  # as little as was counted
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise JobError([f"{source}{line}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}"]) from None
-    except (ValueError, RecursionError) as error:  # e.g. a date with a thirteenth month, or endless brackets
+    except (ValueError, OverflowError, RecursionError) as error:  # e.g. a date with a thirteenth month
         raise JobError([f"{source}: not YAML: {error}"]) from None
     if not isinstance(content, dict):
         raise JobError([f"{source}: a mapping is expected (name: ..., task: ..., input: ...)"])

@@ -17,8 +17,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.cascade.confidence import Calibration
+from pipelines.engine_arguments import code_arguments
 from pipelines.errors import JobError
 from pipelines.job import ModelSource
+from pipelines.settings import settings
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
@@ -93,6 +95,23 @@ def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
     return model, known[model]
 
 
+def refuse_code(model: str | ModelSource | None) -> None:
+    """A job file may come from anyone; what runs on this machine is for its owner to say.
+
+    Raises:
+        JobError: the engine would run code that nobody here has allowed.
+    """
+    named = code_arguments(model.engine) if isinstance(model, ModelSource) else []
+    if named and not settings().trust_remote_code:
+        raise JobError(
+            [
+                f"model.engine.{name}: has the engine run code that is not vLLM's, with all that this user may do; "
+                "if you trust it, say so where it runs: --trust-remote-code, or SLUICE_TRUST_REMOTE_CODE=1 for a worker"
+                for name in named
+            ]
+        )
+
+
 def resolve_model(model: str | ModelSource) -> ResolvedModel:
     """Find the model's files, downloading the small ones if they are not cached.
 
@@ -135,6 +154,8 @@ def _read_calibration(folder: Path) -> Calibration | None:
         calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise JobError([f"model: {path} is not a calibration ({error.error_count()} mistakes); remove it"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError([f"model: {path} cannot be read ({type(error).__name__}); mend or remove it"]) from error
     weights = folder / "model.safetensors"
     # A map fitted to other weights says nothing about these.
     return calibration if weights.is_file() and _sha256(weights) == calibration.model_sha256 else None

@@ -17,6 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
+from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
 from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
 
 Device = Literal["gpu", "cpu"]
@@ -35,6 +36,7 @@ def start_ray(address: str | None) -> None:
         _stopping.join()
     if ray.is_initialized():
         return
+    withhold_claude_key()  # what Ray starts here inherits this environment
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
     if address is None:
         options |= {"include_dashboard": False, "object_store_memory": 200 * 1024**2}  # only numbers travel
@@ -172,8 +174,16 @@ class EnginePool:
 
     def _new_actor(self) -> Any:
         devices = self._config.devices_per_engine
-        wanted = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        wanted: dict[str, Any] = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        if withheld := self._withheld_keys():
+            # Their process is never given them; nobody can take a variable away here, so they are empty.
+            wanted["runtime_env"] = {"env_vars": dict.fromkeys(withheld, "")}
         return ScorerActor.options(max_concurrency=MAX_SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
+
+    def _withheld_keys(self) -> list[str]:
+        """Keys that the scorers' processes would inherit: none as a rule, where Ray was started here."""
+        here = keys_not_for_engines([self._config.run_root, self._config.weights])
+        return sorted(here | usual_keys() if settings().ray_address else here)
 
     def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]], in_flight: int) -> None:
         """Give every engine as many shards as it holds at a time; none to one that is starting: it may get no node."""

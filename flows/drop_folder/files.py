@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.documents.readers import READERS
+from pipelines.documents.readers import DIFF_READERS, READERS
 from pipelines.documents.sources import COMPRESSIONS
 from pipelines.job import Job
 
@@ -77,13 +77,17 @@ def is_input(path: str) -> bool:
     return bool(path) and not path.endswith("/") and not is_hidden and not path.lower().endswith(_NOT_INPUT)
 
 
-def problem_of(file: DroppedFile) -> str | None:
-    """Why a file cannot be read, as far as its name and size tell."""
+def problem_of(file: DroppedFile, task: str = "classification") -> str | None:
+    """Why a file cannot be read for a task, as far as its name and size tell."""
     if file.size_bytes == 0:
         return "is empty; send it again with its content"
-    if _plain_name(file.key.lower()).suffix not in READERS:
-        return f"is of a type that cannot be read; supported: {', '.join(READERS)} ({', '.join(COMPRESSIONS)})"
-    return None
+    readers = DIFF_READERS if task == "code_review" else READERS
+    if _plain_name(file.key.lower()).suffix in readers:
+        return None
+    wanted = f"supported: {', '.join(readers)} ({', '.join(COMPRESSIONS)})"
+    if _plain_name(file.key.lower()).suffix in DIFF_READERS:
+        return f"is for a code review, and its job is a classification; {wanted}"
+    return f"is of a type that cannot be read; {wanted}"
 
 
 def job_files(path: str) -> list[str]:

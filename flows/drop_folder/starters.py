@@ -12,10 +12,11 @@ from uuid import UUID
 
 from flows.run import Run
 from flows.run_lock import wait_for_sole_process
-from pipelines.errors import ServiceError
+from pipelines.errors import JobError, ServiceError
+from pipelines.settings import environment_with_claude_key
 
 _COMMAND = (sys.executable, "-c", "from flows.cli import app; app()")
-_EXIT_DONE, _EXIT_STOPPED_BY_BUDGET = 0, 3
+_EXIT_DONE, _EXIT_BAD_JOB, _EXIT_STOPPED_BY_BUDGET = 0, 2, 3
 
 
 class RunStarter(Protocol):
@@ -32,6 +33,7 @@ class RunStarter(Protocol):
         """See to it that the run is processed, by now or soon; the page to look at, if there is one.
 
         Raises:
+            JobError: it can never be done as it is.
             ServiceError: it could not be started, or processing failed: to be tried again.
         """
 
@@ -53,10 +55,16 @@ class StartHere:
         arguments = ["resume", run.store.root, "--wait" if is_simulation else "--no-wait"]
         # In a session of its own: Ctrl-C at the listener's terminal lets the run in hand come to its end.
         child = subprocess.run(  # noqa: S603  # our own words
-            [*_COMMAND, *arguments], capture_output=True, text=True, start_new_session=True
+            [*_COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            env=environment_with_claude_key(),
         )
+        said = child.stderr.strip() or f"exit code {child.returncode}"
+        if child.returncode == _EXIT_BAD_JOB:  # it would be so each time
+            raise JobError([f"run {run.run_id} cannot be done: {said.removeprefix('pipeline: ')}"])
         if child.returncode not in (_EXIT_DONE, _EXIT_STOPPED_BY_BUDGET):
-            said = child.stderr.strip() or f"exit code {child.returncode}"
             raise ServiceError(f"run {run.run_id} is not done: {said.removeprefix('pipeline: ')}")
         return None
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from pipelines.errors import JobError
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
 JOB = "job.yaml"
 RUN = "run.json"
 INPUT = "input.arrow"
@@ -25,6 +31,21 @@ COMPLETE = "_COMPLETE"
 SERIES_CLAIMS = "runs"
 SERIES_DONE = "done"
 SERIES_TAKEN = "taken"
+
+
+def check_run_id(run_id: str) -> None:
+    """Refuse an id that is more than the name of one folder below the output: it may come from anywhere.
+
+    Raises:
+        JobError: it is.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise JobError(
+            [
+                f"run id {run_id[:80]!r}: give at most 128 letters without accents, digits, '.', '_' and '-', "
+                "beginning with a letter or digit"
+            ]
+        )
 
 
 def plan_part(shard: int) -> str:

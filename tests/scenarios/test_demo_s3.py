@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README_COMMANDS = (
     "pipeline deploy my_job.yaml --watch s3://acme-inbox/inbox/",
     "prefect worker start --pool sluice",
-    "pipeline listen s3://acme-inbox/inbox/ --job my_job.yaml --queue QUEUE_URL --prefect",
+    "pipeline listen s3://acme-inbox/inbox/ --job my_job.yaml --queue QUEUE_URL --prefect --job-files",
 )
 
 

@@ -67,7 +67,7 @@ def show(folder: Path) -> None:
         _deploy(processes, folder, outputs)
         _start_listening(processes, prefect, outputs)
         inbox = Store(f"s3://{_BUCKETS['InputBucketName']}")
-        files = files_to_drop(outputs["InputUri"], f"{outputs['ResultsUri']}helpdesk/")
+        files = files_to_drop(outputs["InputUri"], f"{outputs['ResultsUri']}tickets/helpdesk/")
         _drop(inbox, files, outputs["InputUri"])
         receipts = _show_receipts(processes, inbox, files)
         _step("Prefect has the runs, one after the other: each takes every engine that there is.")
@@ -120,7 +120,7 @@ def _deploy(processes: Processes, folder: Path, outputs: dict[str, str]) -> None
 def _start_listening(processes: Processes, prefect: PrefectServer, outputs: dict[str, str]) -> None:
     worker = ["prefect", "worker", "start", "--pool", _WORK_POOL]
     source = [outputs["InputUri"], "--job", _JOB_FILE, "--queue", outputs["QueueUrl"]]
-    listener = ["pipeline", "listen", *source, "--prefect"]
+    listener = ["pipeline", "listen", *source, "--prefect", "--job-files"]
     processes.start("worker", worker)
     processes.start("listener", listener)
     processes.wait_for("the worker", lambda: prefect.has_worker(_WORK_POOL) or None, _START_SECONDS)

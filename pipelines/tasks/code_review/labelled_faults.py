@@ -133,7 +133,7 @@ def _checked_rows(path: str) -> tuple[list[_Row], list[str]]:
         raise JobError([f"no file '{path}'; mend the path"]) from None
     except OSError as error:
         raise JobError([f"'{path}' cannot be read ({error.strerror}); name a CSV or JSON Lines file"]) from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:  # endless brackets too
         raise JobError([f"{path} is not UTF-8 CSV or JSON Lines ({type(error).__name__}); export it again"]) from None
     return rows, problems
 

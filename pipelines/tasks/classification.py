@@ -7,12 +7,10 @@ Knows nothing of engines or clients: a tokenizer comes in as a predicate, reques
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import resources
 from typing import Any, Literal
 
@@ -46,12 +44,6 @@ class PromptFrame:
     before: str
     after: str
     codes: tuple[str, ...]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of everything the engine reads besides the document; part of every calibration's key."""
-        text = "\x00".join([self.before, self.after, *self.codes])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def assign_codes(

@@ -32,6 +32,7 @@ from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.provider import AccountError, BatchProvider, Request, TooLargeError
 from pipelines.escalation.submission import Sender
 from pipelines.settings import settings
+from pipelines.tasks.label_names import LabelNames
 
 _CLOCK_DIFFERENCE = timedelta(minutes=5)
 
@@ -80,7 +81,7 @@ class Escalation:
             provider=provider,
             readers=lambda draft: answer_readers(run, draft),
             prices=price_book(),
-            passed_on=tuple(frozenset(tier.pass_on) for tier in self._tiers),
+            passed_on=tuple(frozenset(map(LabelNames(run.job.labels).find, tier.pass_on)) for tier in self._tiers),
         )
         self._may_send_more = True  # building chunks goes through the whole plan: only after something came in
         self._stop: Stop | None = None

@@ -26,7 +26,7 @@ from pipelines.documents.code.inputs import read_code, with_verdicts
 from pipelines.documents.code.left_out import LeftOutList
 from pipelines.documents.code.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.records import LeftOut
-from pipelines.documents.gold import read_gold_file, with_gold
+from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
@@ -142,7 +142,7 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftO
     documents = itertools.chain.from_iterable(read_documents(source, columns, limit) for source in read_ahead(sources))
     if job.evaluation and job.evaluation.gold_file:
         return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
-    return documents
+    return in_the_jobs_spelling(documents, job.labels)
 
 
 def _policy(run: Run) -> EscalationPolicy | None:

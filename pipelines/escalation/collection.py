@@ -56,7 +56,7 @@ class Reader:
     readers: Callable[[ChunkDraft], Callable[[str], ReadAnswer]]
     prices: PriceBook
     # Labels that, given by a tier, send the item on to the next tier all the same: one set per tier.
-    passed_on: Sequence[frozenset[str]] = ()
+    passed_on: Sequence[frozenset[str | None]] = ()
 
     def collect(self, intent: Intent, submitted: Submitted, now: datetime) -> Collected:
         """Read every row of an ended batch.

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import jinja2
 
 from pipelines.errors import JobError
+from pipelines.tasks.label_names import label_names
 
 # In which order the engine reads the labels; see `pipelines.tasks.label_order`.
 LabelOrder = Literal["given", "seeded", "averaged"]
@@ -99,16 +100,13 @@ def answer_schema(labels: Sequence[Label]) -> dict[str, Any]:
     }
 
 
-def parse_label(answer: Mapping[str, Any], label_names: Sequence[str]) -> str | None:
+def parse_label(answer: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """Map an answer to the canonical label, or None.
 
-    Structured output does not promise the case of enum values, so names are compared case-insensitively.
+    Structured output does not promise the spelling of enum values: see `label_names` for what counts as the same.
     """
     given = answer.get("label")
-    if not isinstance(given, str):
-        return None
-    by_folded_name = {name.casefold(): name for name in label_names}
-    return by_folded_name.get(given.strip().casefold())
+    return label_names(tuple(names)).find(given) if isinstance(given, str) else None
 
 
 def _template(name: str) -> jinja2.Template:

@@ -235,8 +235,10 @@ def open_store(run: str) -> Store:
     if not is_location and not remembered.is_file():
         raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
     location = run if is_location else remembered.read_text(encoding="utf-8")
-    if is_location and not urlsplit(run).scheme and not Path(run).is_dir():
-        raise RunNotFoundError(f"no run at '{run}': no such folder")
+    parts = urlsplit(location)
+    # Looked for before it is opened: a store makes the folder that it is given.
+    if parts.scheme in ("", "file") and not Path(parts.path if parts.scheme else location).is_dir():
+        raise RunNotFoundError(f"no run at '{location}': no such folder")
     store = Store(location)
     if not store.exists(layout.RUN):
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")

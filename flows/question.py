@@ -12,6 +12,7 @@ from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job import Job
 from pipelines.tasks.classification import (
+    DOCUMENT_MARK,
     Label,
     PromptFrame,
     answer_schema,
@@ -20,6 +21,7 @@ from pipelines.tasks.classification import (
     local_prompt,
 )
 from pipelines.tasks.label_order import asked_fingerprint, reversed_labels
+from pipelines.tasks.marks import defused
 from workers.catalogue import ResolvedModel
 from workers.engine import MAX_LABELS
 from workers.label_orders import TwoOrders
@@ -61,7 +63,9 @@ class Question:
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of documents for the engine; none where there is no engine."""
-        return [[] for _ in texts] if self.model is None else self.tokenizer.encode_documents(texts)
+        if self.model is None:
+            return [[] for _ in texts]
+        return self.tokenizer.encode_documents([defused(text, DOCUMENT_MARK) for text in texts])
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:

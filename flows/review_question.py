@@ -14,6 +14,7 @@ from pipelines.job import Job
 from pipelines.tasks.classification import Label, PromptFrame, assign_codes
 from pipelines.tasks.code_review.answers import answer_schema
 from pipelines.tasks.code_review.prompts import (
+    CODE_MARK,
     claim_block,
     claude_system_prompt,
     claude_text,
@@ -21,6 +22,7 @@ from pipelines.tasks.code_review.prompts import (
     verification_prompt,
 )
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
+from pipelines.tasks.marks import defused
 from workers.catalogue import ResolvedModel
 from workers.reviews import ReviewSettings
 from workers.tokens import TokenFrame, context_length
@@ -53,6 +55,12 @@ class ReviewQuestion(Question):
     def claude_answer_schema(self) -> dict[str, Any]:
         """JSON Schema of Claude's list of findings."""
         return answer_schema()
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of code for the engine; none where there is no engine."""
+        if self.model is None:
+            return [[] for _ in texts]
+        return self.tokenizer.encode_documents([defused(text, CODE_MARK) for text in texts])
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:

@@ -27,6 +27,8 @@ DEFAULT_INSTRUCTIONS = "Sort the document: which one of these labels fits it bes
 # Stands in the rendered template where the document's own tokens go. A private-use code point: no template
 # or label holds it (Job refuses control and private-use characters in labels and instructions).
 DOCUMENT_SLOT = "\ue000"
+# What the engine's template calls the document; Claude's message holds the document alone, without a mark.
+DOCUMENT_MARK = "document"
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
             if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
                 # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
                 raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
-            item_ids.add(table["item_id"].to_pylist())
+            item_ids.add(table["item_id"].to_numpy().tolist())
             counts["shards"] += 1
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count

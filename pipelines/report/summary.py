@@ -93,7 +93,7 @@ class Tally:
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of one part."""
-        self._ids.add(table["item_id"].to_pylist())
+        self._ids.add(table["item_id"].to_numpy().tolist())
         self._gpu_seconds += pc.sum(table["gpu_seconds"]).as_py() or 0.0
         self._asked_claude += len(table) - table["api_input_tokens"].null_count
         for route in sorted(set(table["route"].to_numpy().tolist())):

@@ -149,6 +149,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
         is_calibration_refused=rule is None and run.question.is_calibration_refused,
     )
+    tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:
         publish_review(run, plan)
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())

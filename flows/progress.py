@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from flows.printable import printable
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -67,7 +69,7 @@ class ProgressReporter:
 
     def say(self, text: str) -> None:
         """One line for the person."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def _bar(self, stage: Stage) -> Iterator[None]:

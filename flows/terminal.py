@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.printable import printable, printable_json, printable_line
 from flows.progress import ProgressReporter
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import accuracy_line, percent, usd
@@ -105,7 +106,7 @@ class Terminal:
         raise SystemExit(1)
 
     def _complain(self, text: str) -> None:
-        self._err.write(f"{text}\n")
+        self._err.write(f"{printable(text)}\n")
         self._err.flush()
 
     def show_outcome(self, outcome: Outcome) -> None:
@@ -184,7 +185,7 @@ class Terminal:
         """Where the rows are, and the first of them; every row with --json."""
         if self._as_json:
             for row in rows:
-                self._out.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+                self._out.write(printable_json(json.dumps(row, default=str, ensure_ascii=False)) + "\n")
             return
         table = Table("document_id", "answer", "route", "confidence", "raw_prob", "cost_usd", "reason")
         for row in islice(rows, _SHOWN_ROWS):
@@ -198,14 +199,15 @@ class Terminal:
                 row["reason"],
             )
             # Text, not markup: a document's id may hold anything.
-            table.add_row(*(Text(cell or "") for cell in cells))
+            table.add_row(*(Text(printable_line(cell or "")) for cell in cells))
         self.console.print(table)
         self._say(f"{total:,} rows in {root}")
         code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
         self._say(f'read them with   python -c "{code}"')
 
     def show_document(self, content: str, warnings: list[str]) -> None:
-        """Something for other programs, on standard output alone."""
+        """Something for other programs, on standard output alone; as it is, unless a terminal shows it."""
+        content = printable(content) if self._out.isatty() else content
         self._out.write(content if content.endswith("\n") else f"{content}\n")
         for warning in warnings:
             self._complain(f"warning   {warning}")
@@ -269,4 +271,4 @@ class Terminal:
         self.progress.say(text)
 
     def _print_json(self, content: Any) -> None:
-        self._out.write(json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n")
+        self._out.write(printable_json(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")

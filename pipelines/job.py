@@ -29,6 +29,7 @@ from pipelines.job_places import OutputPlace, Place
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
+from pipelines.tasks.label_names import LabelNames, problem_with_names
 
 REVIEW_LABELS: dict[str, str | None] = {VERDICT_FAULTY: None, VERDICT_CLEAN: None}
 
@@ -336,12 +337,8 @@ class Job(_Section):
     def _check_labels(cls, labels: dict[str, str | None]) -> dict[str, str | None]:
         if len(labels) < 2:
             raise ValueError(f"at least 2 labels are needed, {len(labels)} given; there is nothing to decide")
-        folded = [name.casefold() for name in labels]
-        for name in labels:
-            if not name.strip():
-                raise ValueError("a label has an empty name")
-            if folded.count(name.casefold()) > 1:
-                raise ValueError(f"label '{name}' is there twice but for its case; names must differ in more")
+        if problem := problem_with_names(labels):
+            raise ValueError(problem)
         for text in [*labels, *filter(None, labels.values())]:
             _refuse_unprintable(text)
         return labels
@@ -355,10 +352,11 @@ class Job(_Section):
     @model_validator(mode="after")
     def _pass_on_names_labels(self) -> Job:
         tiers = self.escalation.tiers if self.escalation else ()
-        strangers = {name for tier in tiers for name in tier.pass_on} - set(self.labels)
+        known = LabelNames(self.labels)
+        strangers = {name for tier in tiers for name in tier.pass_on if known.find(name) is None}
         if strangers:
             names = ", ".join(f"'{name}'" for name in sorted(strangers))
-            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' exact names")
+            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' names")
         return self
 
     @model_validator(mode="after")

@@ -37,7 +37,7 @@ from sample_data.code_training.network import (
 from sample_data.code_training.tokens import PromptIds, product_prompts, prompt_ids, train_tokenizer
 from sample_data.generate_code import training_diffs
 from sample_data.starter_training.measures import fit_temperature
-from sample_data.starter_training.tokens import PAD_ID, TURN_END_ID, save_tokenizer
+from sample_data.starter_training.tokens import PAD_ID, TURN_END_ID, frame_fingerprint, save_tokenizer
 
 TOKENIZER_EXAMPLES = 1500
 # Rows are packed out of this many examples at a time.
@@ -169,7 +169,7 @@ def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: P
         "method": "temperature",
         "temperature": round(fit_temperature(log_probs, gold), 4),
         "fitted_on": len(gold),
-        "prompt_fingerprint": product_prompts()[1].fingerprint,
+        "prompt_fingerprint": frame_fingerprint(out, product_prompts()[1]),
         "labels": list(CLAIM_LABELS),
         "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
     }

@@ -26,6 +26,7 @@ from sample_data.starter_training.tokens import (
     TURN_END_ID,
     FrameIds,
     document_ids,
+    frame_fingerprint,
     frame_ids,
     production_frame,
     save_tokenizer,
@@ -98,7 +99,7 @@ def _save_calibration(out: Path, frame: PromptFrame, temperature: float, labels:
         "method": "temperature",
         "temperature": round(temperature, 4),
         "fitted_on": fitted_on,
-        "prompt_fingerprint": frame.fingerprint,
+        "prompt_fingerprint": frame_fingerprint(out, frame),
         "labels": labels,
         "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
     }

@@ -5,7 +5,6 @@ Only the small files (config, tokenizer, chat template) are fetched here; engine
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +20,13 @@ from pipelines.engine_arguments import code_arguments
 from pipelines.errors import JobError
 from pipelines.job import ModelSource
 from pipelines.settings import settings
+from workers.file_hashes import content_hash, file_hash
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
-_HASHED_HEAD_BYTES = 64 * 1024 * 1024
+# Of a local folder: in which files engines and tokenizers find what they load.
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
+_DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
 
 
 class CatalogueEntry(BaseModel):
@@ -158,20 +160,15 @@ def _read_calibration(folder: Path) -> Calibration | None:
         raise JobError([f"model: {path} cannot be read ({type(error).__name__}); mend or remove it"]) from error
     weights = folder / "model.safetensors"
     # A map fitted to other weights says nothing about these.
-    return calibration if weights.is_file() and _sha256(weights) == calibration.model_sha256 else None
+    return calibration if weights.is_file() and file_hash(weights) == calibration.model_sha256 else None
 
 
 def _folder_revision(folder: Path) -> str:
-    """Hash of names, sizes and first 64 MiB of every file: cheap for 70 GB of shards, certain for small models."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".jinja", ".txt"):
-            digest.update(f"{path.name}\x00{path.stat().st_size}\x00".encode())
-            with path.open("rb") as stream:
-                digest.update(stream.read(_HASHED_HEAD_BYTES))
-    return "sha256-" + digest.hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Hash of every file that says what the model answers: weights, tokenizer, templates, settings, code."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _DECIDING and path.is_file()]
+    try:
+        return f"sha256-{content_hash(files)[:16]}"
+    except OSError as error:
+        raise JobError(
+            [f"model: '{error.filename}' cannot be read ({error.strerror}); mend its permissions"]
+        ) from error

@@ -7,13 +7,18 @@ lost engine costs its shards one attempt each, and a shard that kills three engi
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
@@ -40,11 +45,40 @@ def start_ray(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
     if address is None:
         options |= {"include_dashboard": False, "object_store_memory": 200 * 1024**2}  # only numbers travel
+        _keep_others_out()
     try:
-        ray.init(address=address, **options)
+        # "local": never somebody else's Ray that happens to run on this machine.
+        ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the cluster at '{address}'" if address else "on this machine"
         raise EngineError(f"Ray does not start ({where}): {error}; see the log, or set RAY_ADDRESS") from error
+
+
+def _keep_others_out() -> None:
+    """A Ray of our own listens on the loopback interface alone, and its token is for this user's eyes.
+
+    Whoever reaches its ports with the token runs code here. Ray itself listens on every interface, except on systems
+    where it expects a firewall to ask (`ENABLE_RAY_CLUSTER`), and writes a token that all may read.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read at import: for this process
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for those that it starts
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_own_token()))
+
+
+def _own_token() -> Path:
+    folder = settings().state_dir / "ray"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = folder / "auth_token"
+    if not token.is_file():
+        staged = folder / f"{token.name}-{secrets.token_hex(8)}"
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+        with suppress(FileExistsError):  # another process was first: its token is as good
+            os.link(staged, token)
+        staged.unlink()
+    token.chmod(0o600)
+    return token
 
 
 def leave_ray() -> None:

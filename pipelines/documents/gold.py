@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
+from pipelines.tasks.label_names import LabelNames
 
 _MAX_PROBLEMS = 5
 
@@ -43,13 +44,15 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
 def _checked(path: str, rows: csv.DictReader[str], labels: Collection[str]) -> dict[str, str]:
     gold: dict[str, str] = {}
     problems: list[str] = []
+    known = LabelNames(labels)
     for row in rows:
-        if row["label"] not in labels:
+        label = known.find(row["label"] or "")
+        if label is None:
             problems.append(
                 f"evaluation.gold_file: {path}:{rows.line_num}: label '{row['label']}' is not one of the job's labels; "
                 "mend the row or add the label"
             )
-        gold[row["id"]] = row["label"]
+        gold[row["id"]] = label or row["label"]
     if len(problems) > _MAX_PROBLEMS:
         problems = [
             *problems[:_MAX_PROBLEMS],
@@ -65,3 +68,11 @@ def with_gold(documents: Iterable[Document], gold: Mapping[str, str]) -> Iterato
     for document in documents:
         label = gold.get(document.document_id)
         yield document if label is None else replace(document, gold_label=label)
+
+
+def in_the_jobs_spelling(documents: Iterable[Document], labels: Collection[str]) -> Iterator[Document]:
+    """The documents, with the labels among their known answers as the job spells them."""
+    known = LabelNames(labels)
+    for document in documents:
+        label = known.find(document.gold_label) if document.gold_label else None
+        yield document if label in (None, document.gold_label) else replace(document, gold_label=label)

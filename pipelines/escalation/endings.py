@@ -10,6 +10,7 @@
 | errored: credit, spend limit, key, permission | nothing is decided: escalation pauses, the item stays open |
 | errored: the request itself is refused | next tier; without one, review |
 | its batch was refused as too large | in a batch of half the size; alone and still too large: next tier, then review |
+| its batch was begun and not sent when the run was closed | nothing was asked: as any item that was never sent |
 
 "Again" is bounded by `ATTEMPTS_PER_TIER`. Reasons never quote document or answer text.
 """
@@ -41,6 +42,7 @@ class Ending(StrEnum):
     NEXT_TIER = "next_tier"
     ACCOUNT = "account"
     SMALLER_BATCH = "smaller_batch"
+    NOT_SENT = "not_sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Verdict:
 
 IN_A_SMALLER_BATCH = Verdict(Ending.SMALLER_BATCH, reason="its batch was too large for the provider")
 TOO_LARGE_ALONE = Verdict(Ending.NEXT_TIER, reason="the provider refused the request as too large (413)")
+NOT_SENT = Verdict(Ending.NOT_SENT, reason="the run was closed before it was sent")
 MISSING = Verdict(Ending.AGAIN, reason="the provider gave no row for it")
 
 

@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.cascade.record import RuleRecord
 from pipelines.costs.accounting import add_known, sum_money, to_money
+from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
 from pipelines.results import ROUTES
 
 NEEDED_COLUMNS = [
+    "item_id",
     "route",
     "answer",
     "engine_answer",
@@ -87,9 +89,11 @@ class Tally:
         self._gpu_seconds = 0.0
         self._gold = Counter[str]()
         self._asked_claude = 0
+        self._ids = ItemSum()
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of one part."""
+        self._ids.add(table["item_id"].to_numpy().tolist())
         self._gpu_seconds += pc.sum(table["gpu_seconds"]).as_py() or 0.0
         self._asked_claude += len(table) - table["api_input_tokens"].null_count
         for route in sorted(set(table["route"].to_numpy().tolist())):
@@ -128,6 +132,18 @@ class Tally:
             final_answers=gold["answer"],
             gold_items=gold["items"],
         )
+
+    def check_items(self, run_id: str, planned: str) -> None:
+        """Compare the rows' items with the plan's: as many rows as items could be of other ones.
+
+        Raises:
+            InvariantError: an item has no row, or more than one.
+        """
+        if str(self._ids) != planned:
+            raise InvariantError(
+                f"run {run_id}: its rows are not those of its {sum(self._items.values())} planned items: some have "
+                "none, others two. Do not use the results; please report this with the run's folder"
+            )
 
     def _sum(self, route: str, column: str) -> Decimal | None:
         return add_known(self._money.get((route, column), []))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
 from pipelines.report.page import as_markdown, percent, usd
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, Tally, summarize
@@ -123,6 +124,25 @@ def test_the_total_is_the_sum_of_the_rows_however_they_are_cut(rows: list[dict[s
         assert getattr(closed, column) == sum((row[column] for row in rows), FREE)
         assert getattr(closed, column) == sum((getattr(r, column) for r in closed.routes.values()), FREE)
     assert sum(route.items for route in closed.routes.values()) == len(rows) == closed.items
+
+
+def planned_sum(*item_ids: str) -> str:
+    planned = ItemSum()
+    planned.add(item_ids)
+    return str(planned)
+
+
+def test_rows_of_the_planned_items_in_any_order_and_parts_are_these_items() -> None:
+    rows = [row("accepted", item_id=f"itm_{number}") for number in range(7)]
+    for size in (1, 3, 7):
+        summarize(parts(*rows[::-1], size=size)).check_items("run_1", planned_sum(*[r["item_id"] for r in rows]))
+
+
+@pytest.mark.parametrize("ids", [("itm_1", "itm_1", "itm_3"), ("itm_1", "itm_2", "itm_4"), ("itm_1", "itm_2")])
+def test_as_many_rows_as_items_are_not_enough_where_an_item_has_two_and_another_none(ids: tuple[str, ...]) -> None:
+    tally = summarize(parts(*(row("accepted", item_id=item_id) for item_id in ids)))
+    with pytest.raises(InvariantError, match="run run_1: its rows are not those of its"):
+        tally.check_items("run_1", planned_sum("itm_1", "itm_2", "itm_3"))
 
 
 @pytest.mark.parametrize("planned", [0, 1, 3])

@@ -25,9 +25,10 @@ from flows.review_question import question_of
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.code.inputs import is_pinned, list_code
-from pipelines.documents.records import SourceFile
+from pipelines.documents.own_places import OwnPlaces
+from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.since_last import sources_of, sources_table
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources import list_input as list_places
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job, Quality
 from pipelines.results import RunFacts
@@ -193,13 +194,22 @@ def run_sources(run: Run) -> list[SourceFile]:
     Raises:
         JobError: the input is no longer what the run was started with.
     """
+    return run_listing(run).sources
+
+
+def run_listing(run: Run) -> Listing:
+    """The same, with what is left out; of files that were kept as a list, that list is all there is.
+
+    Raises:
+        JobError: the input is no longer what the run was started with.
+    """
     frozen = run.store.read_if_exists(layout.INPUT)
     if frozen is not None:
-        return sources_of(from_arrow(frozen))
-    sources = list_input(run.job)
-    if input_fingerprint(sources) != run.record.input_fingerprint:
+        return Listing(sources_of(from_arrow(frozen)), [])
+    found = _list(run.job)
+    if input_fingerprint(found.sources) != run.record.input_fingerprint:
         raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
-    return sources
+    return found
 
 
 def list_input(job: Job) -> list[SourceFile]:
@@ -210,7 +220,16 @@ def list_input(job: Job) -> list[SourceFile]:
         JobError: it cannot be listed.
         StoreError: S3 cannot be reached.
     """
-    return list_code(job.input, job.review) if job.review else list_sources(job.input)
+    return _list(job).sources
+
+
+def _list(job: Job) -> Listing:
+    return list_code(job.input, job.review, own_places(job)) if job.review else list_places(job.input, own_places(job))
+
+
+def own_places(job: Job) -> OwnPlaces:
+    """Where runs of the job write: none of it is their input."""
+    return OwnPlaces(job.output, str(settings().state_dir))
 
 
 def input_fingerprint(sources: list[SourceFile]) -> str:

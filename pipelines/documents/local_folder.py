@@ -18,6 +18,7 @@ from pipelines.documents import own_places
 from pipelines.documents.names import DETAILS, problem_of_name, shown_name, why_ignored
 from pipelines.documents.own_places import Identity, OwnPlaces, holds_run
 from pipelines.documents.records import LeftOut, Listing, Reason, SourceFile
+from pipelines.store.regular_files import is_below
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _PROBLEMS: Mapping[int, str] = {
@@ -97,10 +98,11 @@ class _Walk:
                 if self._enters(path):
                     self._list(path)
             except OSError as error:
-                if error.errno not in _PROBLEMS:
+                problem = _PROBLEMS.get(error.errno or 0)
+                if problem is None:
                     raise
                 if error.errno != errno.ENOENT:  # one that went meanwhile is no longer part of the input
-                    self._fail(path, _PROBLEMS[error.errno])
+                    self._fail(path, problem)
 
     def _enters(self, path: str) -> bool:
         info = os.stat(self._whole(path))
@@ -125,10 +127,11 @@ class _Walk:
                     if self._takes_folder(entry, below):
                         folders.append(below)
                 except OSError as error:
-                    if error.errno not in _PROBLEMS:
+                    problem = _PROBLEMS.get(error.errno or 0)
+                    if problem is None:
                         raise
                     if error.errno != errno.ENOENT or entry.is_symlink():
-                        self._fail(below, _PROBLEMS[error.errno])
+                        self._fail(below, problem)
         self._folders += sorted(folders, reverse=True)
 
     def _takes_folder(self, entry: os.DirEntry[str], path: str) -> bool:
@@ -176,8 +179,3 @@ class _Walk:
 
     def _whole(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether a real path is a folder's, or of something in it."""
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")

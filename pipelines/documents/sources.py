@@ -23,14 +23,14 @@ from typing import Protocol, cast
 import pyarrow as pa
 
 from pipelines.documents.left_out import told_left_out
-from pipelines.documents.local_folder import file_version, is_below
+from pipelines.documents.local_folder import file_version
 from pipelines.documents.names import problem_of_name
 from pipelines.documents.own_places import NOWHERE, OwnPlaces
 from pipelines.documents.places import find_sources, locate
 from pipelines.documents.records import Listing, SourceFile
 from pipelines.errors import JobError, NoInputError, StoreError
 from pipelines.store import s3
-from pipelines.store.regular_files import open_regular
+from pipelines.store.regular_files import lies_below, open_regular
 from pipelines.store.s3_reading import CHANGED, ObjectFile, ObjectStream, ObjectUnavailable, ObjectVersion
 
 COMPRESSIONS = (".gz", ".zst")
@@ -167,7 +167,7 @@ def _version(source: SourceFile) -> ObjectVersion:
 class _LocalFile(io.RawIOBase):
     """A local file whose read errors are the run's: without it, a failing disk would look like bad data."""
 
-    def __init__(self, file: io.BufferedReader, uri: str) -> None:
+    def __init__(self, file: io.BufferedReader[io.FileIO], uri: str) -> None:
         self._file = file
         self._uri = uri
 
@@ -213,15 +213,9 @@ def _open_local(source: SourceFile) -> _LocalFile:
 
 def _is_what_was_listed(source: SourceFile, opened: os.stat_result) -> bool:
     """Whether the open file is the listed version, and lies in the input: a link may have been put in its place."""
-    if file_version(opened) != source.version:
-        return False
     is_below_root = source.uri.endswith(f"/{source.path}")
     root = source.uri[: -len(source.path)] if is_below_root else os.path.dirname(source.uri)
-    target = os.path.realpath(source.uri)
-    try:
-        return is_below(target, os.path.realpath(root)) and os.path.samestat(os.stat(target), opened)
-    except OSError:
-        return False
+    return file_version(opened) == source.version and lies_below(opened, source.uri, root)
 
 
 def _store_error(uri: str, error: OSError) -> StoreError:

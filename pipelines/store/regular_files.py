@@ -62,3 +62,20 @@ def read_regular(path: str | Path, limit_bytes: int) -> bytes:
     if len(data) > limit_bytes:
         raise OSError(errno.EFBIG, f"more than {limit_bytes:,} bytes", str(path))
     return data
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a real path is a folder's, or of something in it."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
+def lies_below(opened: os.stat_result, path: str, folder: str) -> bool:
+    """Whether the file that was opened at a path lies in the folder, all links followed.
+
+    Asked of the file that is open already, so that whoever puts a link in its place meanwhile gains nothing.
+    """
+    target = os.path.realpath(path)
+    try:
+        return is_below(target, os.path.realpath(folder)) and os.path.samestat(os.stat(target), opened)
+    except OSError:  # gone meanwhile
+        return False

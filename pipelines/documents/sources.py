@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import os
 from collections import Counter, deque
@@ -38,6 +39,7 @@ COMPRESSIONS = (".gz", ".zst")
 _SMALL_BYTES = 1024 * 1024
 _FETCHED_AHEAD = 64
 _FETCHED_AT_ONCE = 16
+_HASHED_AT_ONCE = 1024 * 1024
 # What opening says of a pipe, device, socket, folder or circle of links that took a listed file's place.
 _NO_LONGER_A_FILE = (errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR)
 
@@ -82,6 +84,24 @@ def _nothing_at(location: str, found: Listing) -> str:
         return f"input: nothing found at {location!r}; give a file, a folder, a glob or an s3:// prefix"
     told = told_left_out(Counter(each.reason for each in found.left_out))
     return f"input: nothing to read at {location!r}; left out: {told}. Rename what shall be read, or name another place"
+
+
+def content_of(source: SourceFile) -> str:
+    """A hash of what a local file holds; its version where there is no such file to read, or it is on S3.
+
+    Raises:
+        StoreError: the disk fails.
+    """
+    if source.problem is not None or _is_object(source):
+        return source.version
+    try:
+        with _open_local(source) as file:
+            digest = hashlib.sha256()
+            while block := file.read(_HASHED_AT_ONCE):
+                digest.update(block)
+    except (FileNotFoundError, PermissionError, ObjectUnavailable):
+        return source.version
+    return f"sha256-{digest.hexdigest()}"
 
 
 def read_ahead(sources: Iterable[SourceFile]) -> Generator[SourceFile, None, None]:

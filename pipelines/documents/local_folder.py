@@ -77,6 +77,7 @@ class _Walk:
     def __init__(self, root: str, own: OwnPlaces) -> None:
         self.found = Listing([], [])
         self._root, self._real_root = root, os.path.realpath(root)
+        self._prefix = f"{root.rstrip('/')}/"
         self._own = own.folders()
         self._own_paths = [os.path.realpath(place) for place in own.local]
         self._seen: set[Identity] = set()
@@ -178,4 +179,4 @@ class _Walk:
         self.found.left_out.append(LeftOut(self._root, shown_name(path), reason, detail))
 
     def _whole(self, path: str) -> str:
-        return f"{self._root.rstrip('/')}/{path}"
+        return self._prefix + path

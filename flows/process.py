@@ -148,6 +148,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         rule=rule,
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
         is_calibration_refused=rule is None and run.question.is_calibration_refused,
+        left_out=plan.left_out,
     )
     tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:

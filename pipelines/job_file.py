@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pipelines.errors import JobError
 from pipelines.job import Job, ModelSource
 from pipelines.job_tree import compose_job
+from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, read_regular
 
 
 def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
@@ -24,7 +25,7 @@ def load_job(path: str | Path, overrides: dict[str, Any] | None = None) -> Job:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_JOB_FILE_BYTES).decode()
     except FileNotFoundError:
         raise JobError([f"{path}: no such file; start from a file in sample_data/jobs/"]) from None
     except IsADirectoryError:

@@ -20,6 +20,7 @@ from pipelines.engine_arguments import code_arguments
 from pipelines.errors import JobError
 from pipelines.job import ModelSource
 from pipelines.settings import settings
+from pipelines.store.regular_files import open_regular
 from workers.file_hashes import content_hash, file_hash
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,6 +28,7 @@ _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
 # Of a local folder: in which files engines and tokenizers find what they load.
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
 _DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
+_SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a tenth of it
 
 
 class CatalogueEntry(BaseModel):
@@ -123,6 +125,7 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
     name, entry = find_entry(model)
     folder = next((path for path in (Path(entry.source), _REPOSITORY / entry.source) if path.is_dir()), None)
     if folder is not None:
+        _check_files(folder)
         weights, revision = str(folder.resolve()), _folder_revision(folder)
     elif entry.source.startswith(("/", ".", "sample_data/")):
         raise JobError([f"model: no folder '{entry.source}'; mend model.source"])
@@ -130,6 +133,25 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
         folder = _fetch_small_files(entry)
         weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
     return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
+
+
+def _check_files(folder: Path) -> None:
+    """What the libraries open by its name must be a file: a pipe would be waited for, a device never ends.
+
+    Raises:
+        JobError: with each that is not, or is far larger than such a file can be.
+    """
+    problems = []
+    for path in sorted([*folder.iterdir(), *folder.glob("*/*.jinja")]):
+        if path.is_dir():
+            continue
+        limit = _SMALL_FILE_BYTES if any(path.match(pattern) for pattern in _SMALL_FILES) else None
+        try:
+            open_regular(path, limit).close()
+        except OSError as error:
+            problems.append(f"model: {path} cannot be read ({error.strerror}); mend it or take it out of the folder")
+    if problems:
+        raise JobError(problems)
 
 
 def _fetch_small_files(entry: CatalogueEntry) -> Path:

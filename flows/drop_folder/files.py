@@ -15,6 +15,8 @@ from pipelines.job import Job
 
 JOB_FILE_SUFFIX = ".job.yaml"
 FOLDER_JOB_FILE = f"folder{JOB_FILE_SUFFIX}"
+# A file name may have 255 bytes, a key on S3 1,024, and reports need a few more than what they are about.
+_MAX_NAME_BYTES, _MAX_REPORT_BYTES = 240, 900
 _NOT_INPUT = (JOB_FILE_SUFFIX, ".part", ".tmp")  # jobs, and uploads under way
 
 
@@ -32,6 +34,7 @@ class DroppedFile:
     version_id: str | None
     # Told to the millisecond by a listing and to the second by a look: it does not make another version.
     written_at: datetime = field(compare=False)
+    problem: str | None = None  # why it cannot be read, where listing it has shown that already
 
     @property
     def listing_id(self) -> str:
@@ -79,6 +82,8 @@ def is_input(path: str) -> bool:
 
 def problem_of(file: DroppedFile, task: str = "classification") -> str | None:
     """Why a file cannot be read for a task, as far as its name and size tell."""
+    if file.problem is not None:
+        return file.problem
     if file.size_bytes == 0:
         return "is empty; send it again with its content"
     readers = DIFF_READERS if task == "code_review" else READERS
@@ -88,6 +93,14 @@ def problem_of(file: DroppedFile, task: str = "classification") -> str | None:
     if _plain_name(file.key.lower()).suffix in DIFF_READERS:
         return f"is for a code review, and its job is a classification; {wanted}"
     return f"is of a type that cannot be read; {wanted}"
+
+
+def report_name(key: str) -> str:
+    """The name under which reports on a file lie: its own, where ``.rejected.json`` can still be put to it."""
+    parts = key.split("/")
+    if len(key.encode()) <= _MAX_REPORT_BYTES and all(len(part.encode()) <= _MAX_NAME_BYTES for part in parts):
+        return key
+    return f"{parts[-1].encode()[:100].decode(errors='ignore')}-{_digest(key)}"
 
 
 def job_files(path: str) -> list[str]:

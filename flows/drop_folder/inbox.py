@@ -22,9 +22,11 @@ from urllib.parse import urlsplit
 
 import obstore
 
-from flows.drop_folder.files import Claim, DroppedFile, is_input
+from flows.drop_folder.files import Claim, DroppedFile, is_input, report_name
+from flows.drop_folder.local_inbox import LocalInbox
 from pipelines.errors import JobError, StoreError
 from pipelines.store.objects import Store
+from pipelines.store.regular_files import MAX_JOB_FILE_BYTES
 
 _STATUS, _REJECTED = "status", "rejected"
 _CLAIMS, _STARTED = f"{_STATUS}/_claims", f"{_STATUS}/_started"
@@ -55,6 +57,7 @@ class Inbox:
                 raise JobError([problem], "the command")
             root, self._prefix = f"s3://{self.bucket}", prefix.rstrip("/")
         self._store = _InboxStore(root)
+        self._local = LocalInbox(self._store.root if self.is_local else "")
         self.location = self._store.uri(self._prefix).rstrip("/")
 
     def check(self) -> None:
@@ -63,11 +66,17 @@ class Inbox:
         Raises:
             StoreError: the folder is not there, or may not be listed or written to.
         """
-        next(self._store.entries(self._prefix), None)
+        if self.is_local:
+            self._local.check()
+        else:
+            next(self._store.entries(self._prefix), None)
         self._store.create(_README, _README_TEXT)
 
     def files(self) -> Iterator[DroppedFile]:
         """Every file to take, in no promised order; listings tell no version ids."""
+        if self.is_local:
+            yield from (file for file in self._local.files() if self.is_input(file.key))
+            return
         for entry in self._store.entries(self._prefix):
             if self.is_input(entry["path"]):
                 yield self._file(entry)
@@ -92,12 +101,25 @@ class Inbox:
 
     def look(self, key: str) -> DroppedFile | None:
         """The version that is there now, if any."""
+        if self.is_local:
+            return self._local.look(key)
         entry = self._store.entry(key)
         return self._file(entry) if entry else None
 
     def read(self, path: str) -> bytes | None:
-        """The object at a path relative to the drop folder."""
-        return self._store.read_if_exists(self._key(path)) if self._can_be(path) else None
+        """The job file at a path relative to the drop folder.
+
+        Raises:
+            JobError: it is no file of a bounded size, or leads out of the folder.
+        """
+        if not self._can_be(path):
+            return None
+        if self.is_local:
+            return self._local.read(path)
+        entry = self._store.entry(self._key(path))
+        if entry and entry["size"] > MAX_JOB_FILE_BYTES:
+            raise JobError([f"{self.uri(path)}: {entry['size']:,} bytes, where a job file has {MAX_JOB_FILE_BYTES:,}"])
+        return self._store.read_if_exists(self._key(path)) if entry else None
 
     def exists(self, path: str) -> bool:
         """Whether an object is at a path relative to the drop folder."""
@@ -138,12 +160,12 @@ class Inbox:
 
     def started(self) -> Iterator[str]:
         """Listing ids of the versions whose runs were started."""
-        for key in self._store.list(_STARTED):
+        for key in self._local.names(_STARTED) if self.is_local else self._store.list(_STARTED):
             yield key.rsplit("/", 1)[1].removesuffix(".json").partition("-")[0]
 
     def mark_started(self, file: DroppedFile, status: dict[str, Any]) -> None:
         """Leave the way to the run beside the file, then note that nothing is left to do."""
-        self._report(f"{_STATUS}/{file.key}.json", _json(status))
+        self._report(f"{_STATUS}/{report_name(file.key)}.json", _json(status))
         rejection = self._rejection(file.key)
         for key in (rejection, _other_name(rejection)):  # of an earlier try, with another job file
             with suppress(StoreError, ValueError):  # no such name can be; in an outage, the next lines tell
@@ -164,7 +186,7 @@ class Inbox:
             self._store.replace(_other_name(key), content)
 
     def _rejection(self, key: str) -> str:
-        return f"{_REJECTED}/{key}.rejected.json"
+        return f"{_REJECTED}/{report_name(key)}.rejected.json"
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}" if self._prefix else path

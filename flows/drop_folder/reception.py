@@ -118,6 +118,6 @@ class Reception:
             if any(problem.startswith("input:") for problem in error.problems):  # it was there a moment ago
                 raise ServiceError(str(error)) from error
             raise JobError([f"{job_file}: {problem}" for problem in error.problems], job_file) from error
-        if self._inbox.look(file.key) != file:
+        if self._inbox.look(file.key) != file or not all(self._inbox.contains(source.uri) for source in sources):
             raise ServiceError(f"{file.claim_id} was replaced while it was taken; the new version is taken next time")
         return sources

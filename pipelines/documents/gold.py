@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
+from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
 from pipelines.tasks.label_names import LabelNames
 
 _MAX_PROBLEMS = 5
@@ -25,7 +25,7 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
         JobError: no such file, other columns, or a label that the job does not have.
     """
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+        with open_regular_text(path, MAX_TABLE_BYTES) as stream:
             rows = csv.DictReader(stream)
             missing = {"id", "label"} - set(rows.fieldnames or ())
             if missing:

@@ -52,6 +52,9 @@ def read_documents(
 
     For JSONL and CSV the limit holds for the line or row as stored, elsewhere for the document's text or file.
     """
+    if source.problem is not None:
+        yield failed(source, None, source.problem)
+        return
     suffix = _suffix(source.path)
     reader = readers.get(suffix)
     if reader is None:

@@ -6,7 +6,7 @@ Read from the published rows alone, part by part, so that it says what the data 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import pyarrow as pa
@@ -78,6 +78,7 @@ class Summary(BaseModel):
     engine_held_seconds: float
     quality: RuleRecord | None  # what a target or a budget decided; None where a threshold decided each item by itself
     warnings: list[str]
+    left_out: dict[str, int] = {}  # no documents by rule: how many files, folders or commits, by reason
 
 
 class Tally:
@@ -160,6 +161,7 @@ class Tally:
         rule: RuleRecord | None = None,
         raw_threshold: float | None = None,
         is_calibration_refused: bool = False,
+        left_out: Mapping[str, int] | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -194,6 +196,7 @@ class Tally:
             stopped_by=stopped_by,
             engine_held_seconds=engine_held_seconds,
             quality=rule,
+            left_out=dict(left_out or {}),
             warnings=[
                 *_quality_warnings(raw_threshold, is_calibration_refused),
                 *_cost_warnings(gpu_cost, api_cost),

@@ -92,6 +92,11 @@ def quality_folder(job_name: str) -> str:
     return f"_quality/{job_name}"
 
 
+def input_of_run(digest: str) -> str:
+    """Which run was the first over an input and a job, below the job's output."""
+    return f"_inputs/{digest}.json"
+
+
 def series_folder(job_name: str) -> str:
     """The folder of a series of runs, below the job's output."""
     return f"_series/{job_name}"

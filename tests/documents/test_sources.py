@@ -101,14 +101,6 @@ def test_an_unknown_kind_of_location_is_refused() -> None:
     ]
 
 
-def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    with open(os.fsencode(tmp_path) + b"/\xff.txt", "wb"):
-        pass
-    with pytest.raises(JobError) as caught:
-        list_sources(str(tmp_path))
-    assert caught.value.problems == [f"input: a file name under {str(tmp_path)!r} is not UTF-8; rename it"]
-
-
 @pytest.mark.parametrize(
     ("name", "stored"),
     [

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipelines.errors import JobError
+from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
 from pipelines.tasks.code_review.categories import Severity, categories
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
 
@@ -139,7 +140,7 @@ def _checked_rows(path: str) -> tuple[list[_Row], list[str]]:
 
 
 def _given_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with open_regular_text(path, MAX_TABLE_BYTES) as stream:
         if path.suffix == ".csv":
             rows = csv.DictReader(stream, strict=True)
             for row in rows:

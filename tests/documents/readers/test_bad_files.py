@@ -1,6 +1,8 @@
 """Files that cannot be read, as a whole or from some place on: the exact message."""
 
+import errno
 import gzip
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -148,7 +150,12 @@ def test_a_source_that_is_gone_is_one_failed_document(tmp_path: Path) -> None:
         ]
 
 
-def test_a_store_that_fails_stops_the_run_and_is_no_documents_fault(tmp_path: Path) -> None:
-    folder = SourceFile(str(tmp_path), "t.txt", 1, "1-1")  # opening a folder fails as a lost connection would
+def test_a_store_that_fails_stops_the_run_and_is_no_documents_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(StoreError, match="what is committed is kept, resume the run"):
-        list(read_documents(folder, Columns(), LIMIT))
+        list(read_documents(SourceFile(f"{tmp_path}/t.txt", "t.txt", 1, "1-1"), Columns(), LIMIT))

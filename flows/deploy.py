@@ -12,7 +12,7 @@ from prefect.server.schemas.schedules import CronSchedule
 
 from flows.deployments import Registered, parse_cron, register_runs, register_schedule
 from flows.prefect_api import prefect_client
-from flows.submit import check_deployable
+from flows.preflight import check_deployable
 from pipelines.job_file import load_job, with_absolute_places
 
 _SHOWN_TIMES = 3

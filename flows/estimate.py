@@ -95,7 +95,7 @@ def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: Pr
 
     Raises: see `estimate_job`.
     """
-    run = begin_job(path, overrides)
+    run = begin_job(path, overrides, None, progress.say)
     if run.job.dial != "target":
         raise JobError(["quality: give a target; only for a target are labels bought ahead of the rest"])
     process_run(run, path, wait=True, progress=progress, until=until)

@@ -11,6 +11,7 @@ from pipelines.documents.records import Document
 from pipelines.errors import JobError
 
 _MAX_PROBLEMS = 5
+_SHOWN_CHARS, _SHOWN_COLUMNS = 40, 10
 
 
 def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
@@ -28,8 +29,12 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
             rows = csv.DictReader(stream)
             missing = {"id", "label"} - set(rows.fieldnames or ())
             if missing:
+                there = ", ".join(shown_gold(name) for name in (rows.fieldnames or ())[:_SHOWN_COLUMNS]) or "none"
                 raise JobError(
-                    [f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}'; name them id,label"]
+                    [
+                        f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}' (there are {there}); "
+                        "name them id,label"
+                    ]
                 )
             return _checked(path, rows, labels)
     except FileNotFoundError:
@@ -46,8 +51,8 @@ def _checked(path: str, rows: csv.DictReader[str], labels: Collection[str]) -> d
     for row in rows:
         if row["label"] not in labels:
             problems.append(
-                f"evaluation.gold_file: {path}:{rows.line_num}: label '{row['label']}' is not one of the job's labels; "
-                "mend the row or add the label"
+                f"evaluation.gold_file: {path}:{rows.line_num}: label {shown_gold(str(row['label']))} is not one of "
+                "the job's labels; mend the row or add the label"
             )
         gold[row["id"]] = row["label"]
     if len(problems) > _MAX_PROBLEMS:
@@ -65,3 +70,15 @@ def with_gold(documents: Iterable[Document], gold: Mapping[str, str]) -> Iterato
     for document in documents:
         label = gold.get(document.document_id)
         yield document if label is None else replace(document, gold_label=label)
+
+
+def gold_text(value: object) -> str | None:
+    """A value of a gold column as a label would be written; None for what counts as not given."""
+    if value is None or isinstance(value, list | dict):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+def shown_gold(label: str) -> str:
+    """A known answer for a message: it may be anything that a column holds."""
+    return repr(label if len(label) <= _SHOWN_CHARS else f"{label[: _SHOWN_CHARS - 3]}...")

@@ -32,7 +32,30 @@ REVIEW_LABELS: dict[str, str | None] = {VERDICT_FAULTY: None, VERDICT_CLEAN: Non
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# What the money columns, decimal128(20, 12), hold of one row; a device's price is bounded so that hours of it fit.
+_MOST_USD = 99_999_999
+_MOST_DEVICE_HOUR_USD = 10_000
+_MOST_ENGINES = 10_000
+# Any number of an engine argument; those below are bounded closer: (least, most, whole).
+_MOST_ENGINE_NUMBER = 10**15
+_ENGINE_NUMBERS: dict[str, tuple[float, float, bool]] = {
+    "tensor_parallel_size": (1, 1_024, True),
+    "pipeline_parallel_size": (1, 1, True),  # an engine is given the devices of one tensor-parallel group
+    "data_parallel_size": (1, 1, True),
+    "max_model_len": (1, 100_000_000, True),
+    "max_num_seqs": (1, 1_000_000, True),
+    "max_num_batched_tokens": (1, 100_000_000, True),
+    "block_size": (1, 65_536, True),
+    "num_gpu_blocks_override": (1, 1_000_000_000, True),
+    "kv_cache_memory_bytes": (1, 10**15, True),
+    "gpu_memory_utilization": (0.01, 1, False),
+    "swap_space": (0, 100_000, False),
+    "cpu_offload_gb": (0, 100_000, False),
+    "seed": (0, 2**32 - 1, True),
+}
 
 
 class ModelSource(_Section):
@@ -43,6 +66,14 @@ class ModelSource(_Section):
     engine: dict[str, Any] = Field(
         default_factory=dict, description="vLLM engine arguments, over the device's defaults"
     )
+
+    @field_validator("engine")
+    @classmethod
+    def _check_numbers(cls, engine: dict[str, Any]) -> dict[str, Any]:
+        problems = [problem for name, value in engine.items() if (problem := _wrong_number(name, value))]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return engine
 
 
 class Review(_Section):
@@ -63,7 +94,10 @@ class Review(_Section):
     )
     threshold: float = Field(0.5, ge=0, le=1, description="findings less sure than this are kept and not reported")
     max_output_tokens: int | None = Field(
-        None, ge=64, description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most"
+        None,
+        ge=64,
+        le=1_000_000,
+        description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most",
     )
 
     @model_validator(mode="after")
@@ -104,7 +138,10 @@ class Quality(_Section):
         "label mass) is at least this; a raw threshold keeps no promise about quality",
     )
     audit_items: int = Field(
-        50, ge=0, description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards"
+        50,
+        ge=0,
+        le=10_000_000,
+        description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards",
     )
 
     @model_validator(mode="after")
@@ -187,9 +224,14 @@ class Compute(_Section):
     """The machines that score."""
 
     device_hour_usd: Decimal | None = Field(
-        None, ge=0, description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown"
+        None,
+        ge=0,
+        le=_MOST_DEVICE_HOUR_USD,
+        description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown",
     )
-    engines: int | None = Field(None, ge=1, description="engines to start; default: one per GPU group, or per core")
+    engines: int | None = Field(
+        None, ge=1, le=_MOST_ENGINES, description="engines to start; default: one per GPU group, or per core"
+    )
 
 
 class Evaluation(_Section):
@@ -211,7 +253,24 @@ class Evaluation(_Section):
 class Limits(_Section):
     """What is refused, item by item."""
 
-    max_document_bytes: int = Field(1_000_000, ge=1, description="a larger document becomes a failed row")
+    max_document_bytes: int = Field(
+        1_000_000, ge=1, le=1_000_000_000, description="a larger document becomes a failed row"
+    )
+
+
+def _wrong_number(name: str, value: object) -> str | None:
+    """What is wrong with an engine argument whose value is, should be, or holds a number."""
+    if name in _ENGINE_NUMBERS and value is not None:
+        least, most, is_whole = _ENGINE_NUMBERS[name]
+        is_number = isinstance(value, int if is_whole else int | float) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most:  # type: ignore[operator]
+            return f"{name}: a {'whole ' if is_whole else ''}number from {least:,} to {most:,} is expected"
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return next((problem for each in inner if (problem := _wrong_number(f"a value in {name}", each))), None)
+    if isinstance(value, int | float) and not abs(value) <= _MOST_ENGINE_NUMBER:
+        return f"{name}: a number between -{_MOST_ENGINE_NUMBER:,} and {_MOST_ENGINE_NUMBER:,} is expected"
+    return None
 
 
 def _accept_off(value: object) -> object:
@@ -262,6 +321,7 @@ class Job(_Section):
     budget_usd: Decimal | None = Field(
         None,
         ge=0,
+        le=_MOST_USD,
         description="the most that Claude may cost; beside a quality, what it does not reach for is held for review",
     )
     # After the two that it depends on.

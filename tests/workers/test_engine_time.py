@@ -52,7 +52,7 @@ class ScriptedVllm:
 
 def output(request: int, text: str, cached: int = 0, *, is_last: bool = False) -> Any:
     """One token of a request: what vLLM returns of it in a step."""
-    logprobs = SimpleNamespace(logprobs=[-0.1, -0.2, -0.3])
+    logprobs = SimpleNamespace(logprobs=[-0.1, -2.0, -3.0])
     completion = SimpleNamespace(text=text, token_ids=[1], logprobs=logprobs)
     return SimpleNamespace(request_id=str(request), outputs=[completion], num_cached_tokens=cached, finished=is_last)
 

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from flows.progress import ProgressReporter
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
-from pipelines.report.page import accuracy_line, percent, usd
+from pipelines.report.page import accuracy_line, percent, reason_lines, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
 from pipelines.settings import settings
@@ -234,10 +234,16 @@ class Terminal:
             self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
         self._say(f"results   {summary.results}")
         self._show_costs(summary)
+        for line in reason_lines(summary):
+            self._say(line)
         if summary.accuracy:
             self._say(accuracy_line(summary))
         if summary.quality:
             self._say(summary.quality.statement)
+        if not summary.items:
+            self._say("nothing   was there to answer: the input holds no document")
+        if summary.problem:
+            self._say(f"problem   {summary.problem}")
 
     def _show_costs(self, summary: Summary) -> None:
         table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)

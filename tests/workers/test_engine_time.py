@@ -95,7 +95,7 @@ def test_labels_pay_in_the_one_step_they_live(monkeypatch: pytest.MonkeyPatch) -
     engine = LabelEngine("", {}, TokenFrame((1, 2, 3, 4), (5,), CODES))
     scores = engine.score([np.zeros(5, np.int32), np.zeros(50, np.int32)]).result()
     engine.close()
-    assert scores.label_logprobs.tolist() == np.array([[-0.2, -0.3]] * 2, np.float32).tolist()
+    assert scores.label_logprobs.tolist() == np.array([[-2.0, -3.0]] * 2, np.float32).tolist()
     assert scores.input_tokens.tolist() == [10, 55]
     assert scores.output_tokens.tolist() == [1, 1]
     assert scores.device_nanoseconds.tolist() == [1_010, 999]

@@ -119,6 +119,8 @@ def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
         terminal.show_nothing_new()
         return
     terminal.show_outcome(outcome)
+    if outcome.summary and outcome.summary.problem:
+        raise typer.Exit(1)
     if outcome.summary and outcome.summary.stopped_by == "budget":
         raise typer.Exit(3)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flows.deployments import Registered, next_times, parse_cron, register_runs, register_schedule
 from flows.prefect_api import prefect_client
-from flows.submit import check_deployable
+from flows.preflight import check_deployable
 from pipelines.engine_arguments import code_arguments
 from pipelines.job import ModelSource
 from pipelines.job_file import load_job, with_absolute_places

@@ -9,7 +9,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +40,7 @@ from pipelines.report.summary import Summary
 from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, decide_shard, empty_results
 from pipelines.settings import settings
 from pipelines.store import layout
-from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
+from pipelines.store.schemas import PREDICTIONS, REVIEWS, from_arrow, to_arrow, to_parquet
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.catalogue import catalogue, refuse_code
 from workers.pool import EnginePool, cluster_device, start_ray
@@ -52,6 +53,8 @@ _ROWS_PER_RESULT_PART = 50_000
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
 # about this much input on.
 _COMPILE_FROM_INPUT_BYTES = 30_000_000
+# How far to look for a document that can be scored, before engines are asked for.
+_LISTED_TO_LOOK, _LOOKED_AT = 1_000, 1_000
 
 
 class PlanSummary(BaseModel):
@@ -66,6 +69,11 @@ class PlanSummary(BaseModel):
     document_tokens: int
     items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
     left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
+
+    @property
+    def scorable_items(self) -> int:
+        """How many have a text."""
+        return self.items - self.failed_items
 
 
 def read_summary(run: Run) -> Summary | None:
@@ -126,7 +134,7 @@ def _document_tokens(table: pa.Table) -> int:
     return pc.sum(pc.list_value_length(lists)).as_py() or 0
 
 
-def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftOut]:
+def _documents(run: Run, sources: list[SourceFile]) -> Generator[Document | LeftOut]:
     job = run.job
     policy = _policy(run)
     columns = Columns(
@@ -137,14 +145,19 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftO
     )
     limit = job.limits.max_document_bytes
     if job.review:
-        code = read_code(job.input, sources, job.review, columns, limit, own_places(job))
+        code: Iterable[Document | LeftOut] = read_code(job.input, sources, job.review, columns, limit, own_places(job))
         if job.evaluation and job.evaluation.faults_file:
-            return with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
-        return code
-    documents = itertools.chain.from_iterable(read_documents(source, columns, limit) for source in read_ahead(sources))
+            code = with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
+        yield from code
+        return
+    documents: Iterable[Document] = itertools.chain.from_iterable(
+        read_documents(source, columns, limit) for source in read_ahead(sources)
+    )
     if job.evaluation and job.evaluation.gold_file:
-        return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
-    return in_the_jobs_spelling(documents, job.labels)
+        documents = with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
+    else:
+        documents = in_the_jobs_spelling(documents, job.labels)
+    yield from documents
 
 
 def _policy(run: Run) -> EscalationPolicy | None:
@@ -194,13 +207,52 @@ def start_engines(run: Run) -> EnginePool:
 
 
 def start_engines_if_needed(run: Run) -> EnginePool | None:
-    """Ask for engines unless every shard is scored already."""
+    """Ask for engines unless every shard is scored already, or nothing is there to score.
+
+    Before the plan is whole, they are asked for once a look at the first documents finds one that can be scored; where
+    it finds none, the plan decides.
+    """
     if not run.has_engine:
         return None
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
-    if committed and not unscored_shards(run, PlanSummary.model_validate_json(committed)):
-        return None
-    return start_engines(run)
+    if not committed:
+        return start_engines(run) if _begins_scorable(run) else None
+    plan = PlanSummary.model_validate_json(committed)
+    return start_engines(run) if plan.scorable_items and unscored_shards(run, plan) else None
+
+
+def _begins_scorable(run: Run) -> bool:
+    """Whether one of the first documents can be scored; of a very long list of files, which takes long, surely one."""
+    if run.record.input_files > _LISTED_TO_LOOK:
+        return True
+    with closing(_documents(run, run_listing(run).sources)) as documents:
+        first = itertools.islice((each for each in documents if isinstance(each, Document)), _LOOKED_AT)
+        return any(document.failure is None for document in first)
+
+
+def settle_failed_shards(run: Run, plan: PlanSummary) -> None:
+    """Of a plan without anything to score, commit predictions without rows: no engine is asked for them."""
+    if plan.scorable_items:
+        return
+    schema = REVIEWS if run.job.review else PREDICTIONS
+    for shard in unscored_shards(run, plan):
+        run.store.create(layout.predictions_part(shard), to_arrow(schema.empty_table()))
+
+
+def refuse_empty_answer_key(run: Run, plan: PlanSummary) -> None:
+    """A simulation answers from known answers: of which there must be one.
+
+    Raises:
+        JobError: no document has any.
+    """
+    is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
+    if is_simulation and plan.scorable_items and not plan.gold_items:
+        raise JobError(
+            [
+                f"evaluation: none of {plan.scorable_items:,} documents has a known answer, from which the simulation "
+                "would answer; the ids of gold_file must be those of the documents, or gold_column must hold labels"
+            ]
+        )
 
 
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:

@@ -27,7 +27,7 @@ from flows.printable import printable, printable_json, printable_line
 from flows.progress import ProgressReporter
 from pipelines.documents.left_out import told_left_out
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
-from pipelines.report.page import accuracy_line, percent, usd
+from pipelines.report.page import accuracy_line, percent, reason_lines, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
 from pipelines.settings import settings
@@ -239,10 +239,16 @@ class Terminal:
         if summary.left_out:
             self._say(f"left out  {told_left_out(summary.left_out)}")
         self._show_costs(summary)
+        for line in reason_lines(summary):
+            self._say(line)
         if summary.accuracy:
             self._say(accuracy_line(summary))
         if summary.quality:
             self._say(summary.quality.statement)
+        if not summary.items:
+            self._say("nothing   was there to answer: the input holds no document")
+        if summary.problem:
+            self._say(f"problem   {summary.problem}")
 
     def _show_costs(self, summary: Summary) -> None:
         table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)

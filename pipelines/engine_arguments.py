@@ -14,14 +14,23 @@ from pydantic import AfterValidator
 
 _MAX_DEPTH = 20
 _MAX_INTEGER = 2**53 - 1  # what JSON keeps to the last digit
-_AT_LEAST_ONE = (
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "block_size",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-)
+# Any number of an engine argument; those below are bounded closer: (least, most, whole).
+_MOST_NUMBER = 10**15
+_NUMBERS: dict[str, tuple[float, float, bool]] = {
+    "tensor_parallel_size": (1, 1_024, True),
+    "pipeline_parallel_size": (1, 1, True),  # an engine is given the devices of one tensor-parallel group
+    "data_parallel_size": (1, 1, True),
+    "max_model_len": (1, 100_000_000, True),
+    "max_num_seqs": (1, 1_000_000, True),
+    "max_num_batched_tokens": (1, 100_000_000, True),
+    "block_size": (1, 65_536, True),
+    "num_gpu_blocks_override": (1, 1_000_000_000, True),
+    "kv_cache_memory_bytes": (1, 10**15, True),
+    "gpu_memory_utilization": (0.01, 1, False),
+    "swap_space": (0, 100_000, False),
+    "cpu_offload_gb": (0, 100_000, False),
+    "seed": (0, 2**32 - 1, True),
+}
 # They import what they name, or code that lies beside the weights; some also inside other arguments.
 _RUN_CODE = frozenset(
     {
@@ -48,13 +57,7 @@ def check_engine_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         ValueError: with every problem.
     """
     problems = [f"{name}: {problem}" for name, value in arguments.items() for problem in _misfits(value, 0)]
-    for name in _AT_LEAST_ONE:
-        value = arguments.get(name)
-        if name in arguments and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            problems.append(f"{name}: {_shown(value)} is no whole number of at least 1")
-    share = arguments.get("gpu_memory_utilization", 1)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        problems.append(f"gpu_memory_utilization: {_shown(share)} is no share above 0 and up to 1")
+    problems += [problem for name, value in arguments.items() if (problem := _wrong_number(name, value))]
     if problems:
         raise ValueError("; ".join(dict.fromkeys(problems)))
     return arguments
@@ -105,8 +108,16 @@ def _misfits(value: object, depth: int) -> Iterator[str]:
             yield f"a value of type {type(value).__name__} cannot be written down; put it in quotes"
 
 
-def _shown(value: object) -> str:
-    """Short, and of a number too long to be written, its kind."""
-    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
-        return "a number that large"
-    return repr(value)[:60]
+def _wrong_number(name: str, value: object) -> str | None:
+    """What is wrong with an engine argument whose value is, should be, or holds a number."""
+    if name in _NUMBERS and value is not None:
+        least, most, is_whole = _NUMBERS[name]
+        is_number = isinstance(value, int if is_whole else int | float) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most:  # type: ignore[operator]
+            return f"{name}: a {'whole ' if is_whole else ''}number from {least:,} to {most:,} is expected"
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return next((problem for each in inner if (problem := _wrong_number(f"a value in {name}", each))), None)
+    if isinstance(value, int | float) and not abs(value) <= _MOST_NUMBER:
+        return f"{name}: a number between -{_MOST_NUMBER:,} and {_MOST_NUMBER:,} is expected"
+    return None

@@ -35,7 +35,13 @@ REVIEW_LABELS: dict[str, str | None] = {VERDICT_FAULTY: None, VERDICT_CLEAN: Non
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# What the money columns, decimal128(20, 12), hold of one row; a device's price is bounded so that hours of it fit.
+_MOST_USD = 99_999_999
+_MOST_DEVICE_HOUR_USD = 10_000
+_MOST_ENGINES = 10_000
 
 
 class ModelSource(_Section):
@@ -66,7 +72,10 @@ class Review(_Section):
     )
     threshold: float = Field(0.5, ge=0, le=1, description="findings less sure than this are kept and not reported")
     max_output_tokens: int | None = Field(
-        None, ge=64, description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most"
+        None,
+        ge=64,
+        le=1_000_000,
+        description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most",
     )
 
     @model_validator(mode="after")
@@ -107,7 +116,10 @@ class Quality(_Section):
         "label mass) is at least this; a raw threshold keeps no promise about quality",
     )
     audit_items: int = Field(
-        50, ge=0, description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards"
+        50,
+        ge=0,
+        le=10_000_000,
+        description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards",
     )
 
     @model_validator(mode="after")
@@ -190,9 +202,14 @@ class Compute(_Section):
     """The machines that score."""
 
     device_hour_usd: Decimal | None = Field(
-        None, ge=0, description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown"
+        None,
+        ge=0,
+        le=_MOST_DEVICE_HOUR_USD,
+        description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown",
     )
-    engines: int | None = Field(None, ge=1, description="engines to start; default: one per GPU group, or per core")
+    engines: int | None = Field(
+        None, ge=1, le=_MOST_ENGINES, description="engines to start; default: one per GPU group, or per core"
+    )
 
 
 class Evaluation(_Section):
@@ -214,7 +231,9 @@ class Evaluation(_Section):
 class Limits(_Section):
     """What is refused, item by item."""
 
-    max_document_bytes: int = Field(1_000_000, ge=1, description="a larger document becomes a failed row")
+    max_document_bytes: int = Field(
+        1_000_000, ge=1, le=1_000_000_000, description="a larger document becomes a failed row"
+    )
 
 
 def _accept_off(value: object) -> object:
@@ -265,6 +284,7 @@ class Job(_Section):
     budget_usd: Decimal | None = Field(
         None,
         ge=0,
+        le=_MOST_USD,
         description="the most that Claude may cost; beside a quality, what it does not reach for is held for review",
     )
     # After the two that it depends on.

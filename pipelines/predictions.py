@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import Calibration, FloatArray, Scores, read_scores
+from pipelines.cascade.confidence import Calibration, FloatArray, Scores, read_scores, refuse_no_probabilities
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY, review_raw_prob
 
 # An unverified finding may as well be true as not.
@@ -53,16 +53,23 @@ def read_predictions(table: pa.Table, labels: Sequence[str], calibration: Calibr
         table: schema `PREDICTIONS` or `REVIEWS`.
         labels: of the job.
         calibration: already checked to fit.
+
+    Raises:
+        EngineError: the engine gave numbers that are no probabilities.
     """
     if "clean_claims" in table.column_names:
         return _read_reviews(table, tuple(labels), calibration)
     count = len(table)
     logprobs = pc.list_flatten(table["label_logprobs"]).to_numpy().astype(np.float64).reshape(count, len(labels))
+    refuse_no_probabilities(logprobs, "items of a committed shard")
     return Predicted(read_scores(logprobs, calibration), logprobs, *[[None] * count] * 3)
 
 
 def _read_reviews(table: pa.Table, labels: tuple[str, ...], calibration: Calibration | None) -> Predicted:
     rows = table.select(["failure", "findings", "clean_claims", "dropped_findings"]).to_pylist()
+    claims = [claim for row in rows for claim in (*row["findings"], *row["clean_claims"])]
+    put = [(claim["true_logprob"], claim["false_logprob"]) for claim in claims if claim["true_logprob"] is not None]
+    refuse_no_probabilities(np.array(put, np.float64).reshape(-1, 2), "claims of a committed shard")
     raw = [_certainty(row, 1.0) for row in rows]
     answer = np.array([labels.index(_verdict(row)) for row in rows], np.int64)
     raw_prob = np.array(raw, np.float64)

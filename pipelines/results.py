@@ -5,6 +5,7 @@ Functions over tables: no store, no clock, no client. Everything here can be com
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import Calibration
+from pipelines.cascade.confidence import Calibration, Scores
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
@@ -112,7 +113,7 @@ def decide_shard(
     is_accepted = np.zeros(len(plan), np.bool_)
     is_accepted[is_scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
-    routes = _routes(facts, plan, is_accepted, unreadable)
+    routes = _routes(facts, plan, is_accepted, unreadable, spread.values(_held(facts, scores)))
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
@@ -218,23 +219,49 @@ class _Spread:
         return result
 
 
+def _held(facts: RunFacts, scores: Scores | None) -> list[str]:
+    """Why each scored item's answer does not stand where nobody else is asked: what is compared, and with what."""
+    if scores is None:
+        return []
+    if facts.rule is None:
+        return ["not decided"] * len(scores.raw_prob)
+    threshold = f"under {facts.rule.raw_threshold:.10g} and escalation is off"
+    numbers = zip(
+        *(each.tolist() for each in (facts.rule.compared(scores), scores.raw_prob, scores.label_mass)), strict=True
+    )
+    return [
+        f"raw_prob x label_mass = {_under(product, facts.rule.raw_threshold)} ({share:.4f} x {mass:.4f}) {threshold}"
+        for product, share, mass in numbers
+    ]
+
+
+def _under(share: float, threshold: float) -> str:
+    """What is under a threshold must not look like it."""
+    rounded = round(share, 4)
+    return f"{rounded if rounded < threshold else math.floor(share * 10_000) / 10_000:.4f}"
+
+
 def _routes(
-    facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_], unreadable: Sequence[str | None]
+    facts: RunFacts,
+    plan: pa.Table,
+    is_accepted: NDArray[np.bool_],
+    unreadable: Sequence[str | None],
+    held: Sequence[str | None],
 ) -> list[tuple[str, str | None]]:
     """Route and reason of each item as far as the engine and the policy decide them.
 
     `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
     """
-    held = f"probability under {facts.rule.raw_threshold} and escalation is off" if facts.rule else "not decided"
     routes: list[tuple[str, str | None]] = []
     columns = [plan[name].to_pylist() for name in ("failure", "withheld", "note")]
-    for failure, withheld, note, accepted, no_answer in zip(*columns, is_accepted.tolist(), unreadable, strict=True):
+    known = zip(*columns, is_accepted.tolist(), unreadable, held, strict=True)
+    for failure, withheld, note, accepted, no_answer, not_standing in known:
         if failure is not None:
             routes.append(("failed", failure))
         elif accepted:
             routes.append(("accepted", note))
         elif not facts.is_escalating:
-            why = no_answer or held
+            why = no_answer or not_standing or "not decided"
             routes.append(("review", f"{why}; {note}" if note else why))
         elif withheld is not None:
             routes.append(("withheld", withheld))

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.cascade.confidence import refuse_no_probabilities
 from pipelines.costs.accounting import share_nanoseconds
 from pipelines.errors import EngineError
 from workers.tokens import TokenFrame
@@ -203,7 +204,13 @@ def _settle(open_shards: list[_Shard]) -> None:
     finished = [shard for shard in open_shards if not shard.remaining]
     open_shards[:] = [shard for shard in open_shards if shard.remaining]
     for shard in finished:
-        shard.future.set_result(shard.result)
+        try:
+            if isinstance(shard.result, ShardScores):
+                refuse_no_probabilities(shard.result.label_logprobs, "prompts of a shard")
+        except EngineError as error:
+            shard.future.set_exception(error)
+        else:
+            shard.future.set_result(shard.result)
 
 
 class LabelEngine(_Engine):

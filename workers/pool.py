@@ -263,7 +263,9 @@ def _check_attempts(attempts: Counter[int | None], error: _EngineLostError) -> N
     shard, count = attempts.most_common(1)[0]
     if count < _ATTEMPTS_PER_SHARD:
         return
-    what = "no engine starts any more" if shard is None else f"shard {shard} was with an engine that died {count} times"
+    what = (
+        "no engine starts any more" if shard is None else f"shard {shard} was with an engine that failed {count} times"
+    )
     raise EngineError(
         f"{what} ({error}); the other shards are kept. "
         "The engine's own words are in the log. Mend the cause and run the same command again"

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from flows.drop_folder.files import DroppedFile, job_files
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions, JobRules
+from flows.preflight import check_surroundings
 from flows.review_question import question_of
-from flows.submit import check_surroundings
 from pipelines.errors import JobError
 from pipelines.job import Job
 from pipelines.job_file import load_job, parse_job, with_absolute_places

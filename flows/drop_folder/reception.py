@@ -16,8 +16,8 @@ from flows.drop_folder.files import Claim, DroppedFile, problem_of
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.starters import RunStarter
+from flows.preflight import check_surroundings
 from flows.run import prepare_run
-from flows.submit import check_surroundings
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, ServiceError
 from pipelines.job import Job

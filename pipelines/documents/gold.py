@@ -12,6 +12,7 @@ from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
 from pipelines.tasks.label_names import LabelNames
 
 _MAX_PROBLEMS = 5
+_SHOWN_CHARS, _SHOWN_COLUMNS = 40, 10
 
 
 def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
@@ -29,8 +30,12 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
             rows = csv.DictReader(stream)
             missing = {"id", "label"} - set(rows.fieldnames or ())
             if missing:
+                there = ", ".join(shown_gold(name) for name in (rows.fieldnames or ())[:_SHOWN_COLUMNS]) or "none"
                 raise JobError(
-                    [f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}'; name them id,label"]
+                    [
+                        f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}' (there are {there}); "
+                        "name them id,label"
+                    ]
                 )
             return _checked(path, rows, labels)
     except FileNotFoundError:
@@ -49,8 +54,8 @@ def _checked(path: str, rows: csv.DictReader[str], labels: Collection[str]) -> d
         label = known.find(row["label"] or "")
         if label is None:
             problems.append(
-                f"evaluation.gold_file: {path}:{rows.line_num}: label '{row['label']}' is not one of the job's labels; "
-                "mend the row or add the label"
+                f"evaluation.gold_file: {path}:{rows.line_num}: label {shown_gold(str(row['label']))} is not one of "
+                "the job's labels; mend the row or add the label"
             )
         gold[row["id"]] = label or row["label"]
     if len(problems) > _MAX_PROBLEMS:
@@ -76,3 +81,15 @@ def in_the_jobs_spelling(documents: Iterable[Document], labels: Collection[str])
     for document in documents:
         label = known.find(document.gold_label) if document.gold_label else None
         yield document if label in (None, document.gold_label) else replace(document, gold_label=label)
+
+
+def gold_text(value: object) -> str | None:
+    """A value of a gold column as a label would be written; None for what counts as not given."""
+    if value is None or isinstance(value, list | dict):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+def shown_gold(label: str) -> str:
+    """A known answer for a message: it may be anything that a column holds."""
+    return repr(label if len(label) <= _SHOWN_CHARS else f"{label[: _SHOWN_CHARS - 3]}...")

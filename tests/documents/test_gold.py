@@ -44,11 +44,27 @@ def test_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "missing"), [("id,answer", "label"), ("key,label", "id"), ("", "id"), ("id;label", "id")]
+    ("header", "missing", "there"),
+    [
+        ("id,answer", "label", "'id', 'answer'"),
+        ("key,label", "id", "'key', 'label'"),
+        ("", "id", "none"),
+        ("id;label", "id", "'id;label'"),
+    ],
 )
-def test_a_missing_column(path: Path, header: str, missing: str) -> None:
+def test_a_missing_column(path: Path, header: str, missing: str, there: str) -> None:
     path.write_text(f"{header}\n1,billing\n" if header else "")
-    assert problems(path) == [f"evaluation.gold_file: {path} has no column '{missing}'; name them id,label"]
+    assert problems(path) == [
+        f"evaluation.gold_file: {path} has no column '{missing}' (there are {there}); name them id,label"
+    ]
+
+
+def test_a_label_that_would_paint_the_screen_is_shown_escaped_and_cut_short(path: Path) -> None:
+    path.write_text(f"id,label\n1,\x1b[2J{'!' * 100}\n")
+    assert problems(path) == [
+        f"evaluation.gold_file: {path}:2: label '\\x1b[2J{'!' * 33}...' is not one of the job's labels; "
+        "mend the row or add the label"
+    ]
 
 
 def test_a_label_the_job_does_not_have_names_its_line(path: Path) -> None:

@@ -30,7 +30,7 @@ JOB: dict[str, Any] = {
     "evaluation": {"gold_column": "label"},
     "policy": {"never_escalate": "may_leave != true"},
 }
-DOCUMENT = b'{"id": "1", "text": "an invoice", "label": "billing"}\n'
+DOCUMENT = b'{"id": "1", "text": "an invoice", "label": "billing", "may_leave": false}\n'
 
 
 def job_text(output: str, **changes: Any) -> str:

@@ -14,9 +14,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.deployments import register_runs
 from flows.drop_folder.listener import listen_to
 from flows.drop_folder.starters import StartHere, StartInPrefect
+from flows.preflight import check_surroundings
 from flows.run import Run, prepare_run
 from flows.run_lock import sole_process
-from flows.submit import check_surroundings
 from pipelines.errors import JobError, ServiceError
 from pipelines.job_file import load_job
 from pipelines.settings import settings

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from flows.preflight import check_surroundings
 from flows.run import open_run, open_store, prepare_run
 from flows.scheduled import take_new_files
-from flows.submit import begin_job, check_surroundings
+from flows.submit import begin_job
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job
 from pipelines.job_file import load_job

@@ -14,9 +14,9 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from flows import stages
+from flows.preflight import check_surroundings
 from flows.progress import ProgressReporter
 from flows.run import Run, prepare_run
-from flows.submit import check_surroundings
 from infra.local.engine import STAND_IN
 from pipelines.errors import EngineError
 from pipelines.job_file import load_job

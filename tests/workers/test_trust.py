@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from flows import stages
 from flows.cli import app
 from flows.deploy import Deployed
+from flows.preflight import check_surroundings
 from flows.run import Run
-from flows.submit import check_surroundings
 from pipelines.engine_arguments import code_arguments
 from pipelines.errors import JobError
 from pipelines.job import Job, ModelSource

@@ -112,7 +112,8 @@ def decide_shard(
     is_accepted = np.zeros(len(plan), np.bool_)
     is_accepted[is_scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
-    routes = _routes(facts, plan, is_accepted, unreadable)
+    noted = _with_notes(plan, spread.values(predicted.notes if predicted else None))
+    routes = _routes(facts, noted, is_accepted, unreadable)
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
@@ -172,12 +173,17 @@ def answer_rows(
         for engine, standing in zip(doubtful["gpu_cost_usd"].to_pylist(), standings, strict=True)
     ]
     notes = doubtful["reason"].to_pylist()
+    # Of a review that did not come to its end the row says so whatever else became of the item.
+    is_unfinished = pc.and_(pc.is_null(doubtful["engine_answer"]), pc.is_valid(doubtful["findings"])).to_pylist()
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": [standing.label for standing in standings],
         "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
         "route": ["review" if standing.label is None else "escalated" for standing in standings],
-        "reason": [standing.reason or note for standing, note in zip(standings, notes, strict=True)],
+        "reason": [
+            f"{standing.reason}; {note}" if standing.reason and note and unfinished else standing.reason or note
+            for standing, note, unfinished in zip(standings, notes, is_unfinished, strict=True)
+        ],
         "model": [standing.model and standing.model + model_suffix for standing in standings],
         "model_revision": [None] * len(standings),
         # Claude's tokens are of another kind than the engine's: columns of their own, null where it read nothing.
@@ -216,6 +222,15 @@ class _Spread:
         elif elsewhere is not None:
             raise InvariantError("a column without values cannot have values elsewhere")
         return result
+
+
+def _with_notes(plan: pa.Table, notes: Sequence[str | None]) -> pa.Table:
+    """The plan with what is to be known of an answer behind what it notes itself."""
+    if not any(notes):
+        return plan
+    pairs = zip(plan["note"].to_pylist(), notes, strict=True)
+    both = ["; ".join(note for note in pair if note) or None for pair in pairs]
+    return plan.set_column(plan.schema.get_field_index("note"), "note", pa.array(both, pa.string()))
 
 
 def _routes(

@@ -86,6 +86,27 @@ def test_a_sure_review_stands_with_its_findings_and_an_unsure_one_waits_for_clau
     assert (unreadable["engine_answer"], unreadable["findings"], unreadable["reason"]) == (None, None, CUT)
 
 
+UNFINISHED = {"unfinished": CUT, "note": "asked twice", "findings": [FOUND | claim(0.95)]}
+
+
+def test_a_review_that_was_cut_keeps_its_findings_never_stands_and_says_so() -> None:
+    facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
+    (row,) = decide_shard(facts, plan(1), reviews(UNFINISHED), NOW).rows.to_pylist()
+    assert (row["route"], row["answer"], row["engine_answer"]) == ("review", None, None)
+    assert row["reason"] == f"{CUT}; asked twice"
+    assert [found["line"] for found in row["findings"]] == [FOUND["line"]]
+    doubtful = decide_shard(FACTS, plan(1), reviews(UNFINISHED), NOW).doubtful
+    unanswered = Standing(is_settled=True, reason="refused", model="claude", cost_usd=Decimal(1))
+    (held,) = answer_rows(doubtful, [unanswered], NOW).to_pylist()
+    assert held["reason"] == f"refused; {CUT}"
+    assert len(held["findings"]) == 1
+
+
+def test_an_answer_in_a_second_longer_try_is_an_answer_like_any_other_and_the_row_says_so() -> None:
+    (row,) = decide_shard(FACTS, plan(1), reviews(SURE | {"note": "asked twice"}), NOW).rows.to_pylist()
+    assert (row["route"], row["answer"], row["reason"]) == ("accepted", "faulty", "asked twice")
+
+
 def test_a_review_that_cannot_be_read_never_stands() -> None:
     facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
     readable, unreadable = decide_shard(facts, plan(2), reviews(UNSURE, UNREADABLE), NOW).rows.to_pylist()

@@ -178,7 +178,7 @@ def test_the_log_itself_says_what_is_missing_from_it() -> None:
     first, *others = [(told["level"], told["message"]["text"]) for told in invocation["toolExecutionNotifications"]]
     assert first[0] == "error"
     assert first[1].startswith(
-        "not everything was reviewed: 1 of 9 items have no review (1 failed); 2 of 9 items have only the first findings of"
+        "not everything was reviewed: 1 of 9 items have no review (1 failed); 2 of 9 items have only the first findings"
     )
     assert others == [
         ("error", "not reviewed: p.patch: holds no unified diff; send it again"),

@@ -226,11 +226,11 @@ def _read_rows(store: Store) -> _ResultRows:
     for key in sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet")):
         part = read_parquet(store.read(key), [*_ROW_COLUMNS, "document_id", "reason", "engine_answer"])
         parts.append(part.select(_ROW_COLUMNS))
-        is_unreviewed = pc.is_null(part["findings"])
+        is_reviewed = pc.is_valid(part["findings"])
         # The engine gives a verdict with every review that came to its end; Claude's stand as escalated.
-        is_open = pc.and_(pc.is_null(part["engine_answer"]), pc.not_equal(part["route"], "escalated"))
-        unfinished += pc.sum(pc.and_(is_open, pc.invert(is_unreviewed))).as_py() or 0
-        told = part.filter(pc.or_(is_unreviewed, is_open)).select(["document_id", "reason"])
+        is_answered = pc.or_(pc.is_valid(part["engine_answer"]), pc.equal(part["route"], pa.scalar("escalated")))
+        unfinished += len(part.filter(pc.and_not(is_reviewed, is_answered)))
+        told = part.filter(pc.invert(pc.and_(is_reviewed, is_answered))).select(["document_id", "reason"])
         missing += [_told(**row) for row in told.slice(0, _MOST_MISSING - len(missing)).to_pylist()]
     return _ResultRows(pa.concat_tables(parts), unfinished, tuple(missing))
 

@@ -166,7 +166,8 @@ def answer_rows(
         standings: how each item ended, in the same order; cost and tokens of all requests made about it.
         settled_at: for all of them.
         model_suffix: appended to the model's name, e.g. to mark a simulation.
-        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's.
+        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's. Where
+            Claude's answer was cut, what it held is put to the engine's.
     """
     totals = [
         None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
@@ -195,9 +196,25 @@ def answer_rows(
         "settled_at": [settled_at] * len(standings),
     }
     engine_reviews = doubtful.select(["item_id", *REVIEWED_COLUMNS]).to_pylist()
-    reviews = [(verified or {}).get(row["item_id"], row) for row in engine_reviews]
+    reviews = [
+        _reviewed(row, (verified or {}).get(row["item_id"]), standing)
+        for row, standing in zip(engine_reviews, standings, strict=True)
+    ]
     columns |= {name: [review[name] for review in reviews] for name in REVIEWED_COLUMNS}
     return _table(columns, len(standings))
+
+
+def _reviewed(engine: dict[str, Any], claude: Mapping[str, Any] | None, standing: Standing) -> Mapping[str, Any]:
+    """The findings of an item: Claude's where it answered; of an answer that was cut, those besides the engine's."""
+    if claude is None or standing.label is not None:
+        return engine if claude is None else claude
+    known = {_place(finding) for finding in engine["findings"] or ()}
+    more = [finding for finding in claude["findings"] if _place(finding) not in known]
+    return engine | {"findings": [*(engine["findings"] or ()), *more]}
+
+
+def _place(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+    return finding["path"], finding["line"], finding["category"]
 
 
 def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | None]:

@@ -222,7 +222,8 @@ class _ResultRows:
 
 def _read_rows(store: Store) -> _ResultRows:
     parts: list[pa.Table] = []
-    unfinished, missing = 0, []
+    missing: list[str] = []
+    unfinished = 0
     for key in sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet")):
         part = read_parquet(store.read(key), [*_ROW_COLUMNS, "document_id", "reason", "engine_answer"])
         parts.append(part.select(_ROW_COLUMNS))

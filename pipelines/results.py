@@ -113,7 +113,8 @@ def decide_shard(
     is_accepted = np.zeros(len(plan), np.bool_)
     is_accepted[is_scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
-    routes = _routes(facts, plan, is_accepted, unreadable, spread.values(_held(facts, scores)))
+    noted = _with_notes(plan, spread.values(predicted.notes if predicted else None))
+    routes = _routes(facts, noted, is_accepted, unreadable, spread.values(_held(facts, scores)))
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
@@ -166,19 +167,25 @@ def answer_rows(
         standings: how each item ended, in the same order; cost and tokens of all requests made about it.
         settled_at: for all of them.
         model_suffix: appended to the model's name, e.g. to mark a simulation.
-        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's.
+        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's. Where
+            Claude's answer was cut, what it held is put to the engine's.
     """
     totals = [
         None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
         for engine, standing in zip(doubtful["gpu_cost_usd"].to_pylist(), standings, strict=True)
     ]
     notes = doubtful["reason"].to_pylist()
+    # Of a review that did not come to its end the row says so whatever else became of the item.
+    is_unfinished = pc.and_(pc.is_null(doubtful["engine_answer"]), pc.is_valid(doubtful["findings"])).to_pylist()
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": [standing.label for standing in standings],
         "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
         "route": ["review" if standing.label is None else "escalated" for standing in standings],
-        "reason": [standing.reason or note for standing, note in zip(standings, notes, strict=True)],
+        "reason": [
+            f"{standing.reason}; {note}" if standing.reason and note and unfinished else standing.reason or note
+            for standing, note, unfinished in zip(standings, notes, is_unfinished, strict=True)
+        ],
         "model": [standing.model and standing.model + model_suffix for standing in standings],
         "model_revision": [None] * len(standings),
         # Claude's tokens are of another kind than the engine's: columns of their own, null where it read nothing.
@@ -190,9 +197,25 @@ def answer_rows(
         "settled_at": [settled_at] * len(standings),
     }
     engine_reviews = doubtful.select(["item_id", *REVIEWED_COLUMNS]).to_pylist()
-    reviews = [(verified or {}).get(row["item_id"], row) for row in engine_reviews]
+    reviews = [
+        _reviewed(row, (verified or {}).get(row["item_id"]), standing)
+        for row, standing in zip(engine_reviews, standings, strict=True)
+    ]
     columns |= {name: [review[name] for review in reviews] for name in REVIEWED_COLUMNS}
     return _table(columns, len(standings))
+
+
+def _reviewed(engine: dict[str, Any], claude: Mapping[str, Any] | None, standing: Standing) -> Mapping[str, Any]:
+    """The findings of an item: Claude's where it answered; of an answer that was cut, those besides the engine's."""
+    if claude is None or standing.label is not None:
+        return engine if claude is None else claude
+    known = {_place(finding) for finding in engine["findings"] or ()}
+    more = [finding for finding in claude["findings"] if _place(finding) not in known]
+    return engine | {"findings": [*(engine["findings"] or ()), *more]}
+
+
+def _place(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+    return finding["path"], finding["line"], finding["category"]
 
 
 def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | None]:
@@ -239,6 +262,15 @@ def _under(share: float, threshold: float) -> str:
     """What is under a threshold must not look like it."""
     rounded = round(share, 4)
     return f"{rounded if rounded < threshold else math.floor(share * 10_000) / 10_000:.4f}"
+
+
+def _with_notes(plan: pa.Table, notes: Sequence[str | None]) -> pa.Table:
+    """The plan with what is to be known of an answer behind what it notes itself."""
+    if not any(notes):
+        return plan
+    pairs = zip(plan["note"].to_pylist(), notes, strict=True)
+    both = ["; ".join(note for note in pair if note) or None for pair in pairs]
+    return plan.set_column(plan.schema.get_field_index("note"), "note", pa.array(both, pa.string()))
 
 
 def _routes(

@@ -206,14 +206,18 @@ def test_the_commits_of_a_range(pipeline: PipelineCommand, home: Path) -> None:
     assert places(sarif_of(pipeline, "commits")) == [("shared-mutable-state", "b.py", 1)]
 
 
-def test_without_a_review_of_everything_there_is_no_sarif(pipeline: PipelineCommand, home: Path) -> None:
+def test_items_without_a_review_are_told_in_the_sarif_of_the_others(pipeline: PipelineCommand, home: Path) -> None:
     job = write_review(home, model=False, quality=None, evaluation={"faults_file": str(
         write_faults(home / "some.jsonl", FAULTS[:1]))})  # fmt: skip
     outcome = pipeline.run_json("submit", job, "--run-id", "gaps")
-    assert not (Path(outcome["root"]) / "review" / "findings.sarif").exists()
-    refused = pipeline.run("results", "gaps", "--sarif")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("pipeline: 3 of 4 items have no review (3 review). No SARIF is written: ")
+    assert (Path(outcome["root"]) / "review" / "findings.sarif").exists()
+    done = pipeline.run("results", "gaps", "--sarif")
+    assert done.returncode == 0
+    assert "3 of 4 items have no review (3 review). The SARIF says so" in done.stderr
+    (invocation,) = json.loads(done.stdout)["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is False
+    texts = [told["message"]["text"] for told in invocation["toolExecutionNotifications"]]
+    assert sum(text.startswith("not reviewed: ") for text in texts) == 3
 
 
 def test_a_run_that_is_no_review_has_no_sarif(pipeline: PipelineCommand, home: Path) -> None:

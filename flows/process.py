@@ -75,7 +75,9 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
     engines = early_engines.get() or _ask_for_engines(run)
     try:
         plan = plan_documents(run, progress)
-        score_shards(run, plan, engines.result(), progress)
+        with progress.waiting("engines", "Ray starts"):
+            pool = engines.result()
+        score_shards(run, plan, pool, progress)
     finally:
         if pool := engines.result():
             pool.close()

@@ -13,6 +13,7 @@ import time
 from prefect import flow
 from rich.console import Console
 
+from flows.prefect_server import prefect_at_hand
 from flows.process import process, reporter
 from flows.progress import ProgressReporter
 from flows.run import open_store
@@ -27,7 +28,8 @@ def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -
     """One round over the open runs, or, with ``every_seconds``, one after another without end."""
     reporter.set(progress)
     while True:
-        collect()
+        with prefect_at_hand(progress):
+            collect()
         if every_seconds is None:
             return
         time.sleep(every_seconds)

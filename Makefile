@@ -7,7 +7,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
-DEMO_RUN := demo-$(shell date +%Y%m%d-%H%M%S)
+DEMO_RUN := demo_output/.run
+# What was begun goes on when it is given again, unless that is refused: by another version of code or sample data.
+OR_FORGET_IT := || { code=$$?; test $$code != 2 || { rm $(DEMO_RUN); echo "make demo, given again, starts anew"; }; exit $$code; }
 
 # Tests are spread over processes, so that what waits overlaps with what computes; tests/conftest.py says how.
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
@@ -18,8 +20,10 @@ help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 demo: $(INSTALLED)  ## the main job on 2,000 sample documents, then a code review: real vLLM, Ray, Prefect; Claude simulated
-	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $(DEMO_RUN)
-	@$(BIN)/pipeline submit sample_data/jobs/review.yaml --run-id $(DEMO_RUN)-review
+	@mkdir -p $(dir $(DEMO_RUN)); test -s $(DEMO_RUN) || date +demo-%Y%m%d-%H%M%S > $(DEMO_RUN)
+	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $$(cat $(DEMO_RUN)) $(OR_FORGET_IT)
+	@$(BIN)/pipeline submit sample_data/jobs/review.yaml --run-id $$(cat $(DEMO_RUN))-review $(OR_FORGET_IT)
+	@rm $(DEMO_RUN)
 
 demo-s3: $(INSTALLED)  ## files dropped on a local S3 become runs in Prefect and rows on S3, all of it local; two to four minutes
 	@$(BIN)/python -m infra.local.demo_s3

@@ -1,13 +1,19 @@
 """The `pipeline` command. Thin: every command names the function that does the work.
 
 Nothing heavy is imported at the top: `pipeline --help` must answer at once. Exit codes: 0 done, 1 failed, 2 bad usage
-or job file, 3 stopped by budget, 130 interrupted.
+or job file, 3 stopped by budget; 130, 143 and 129 ended by Ctrl-C, SIGTERM and a closed terminal.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+from flows.interruption import interruption
+
+if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ctrl-C would show a traceback meanwhile
+    interruption.install()
 
 import typer
 

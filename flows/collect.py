@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from prefect import flow
 from rich.console import Console
 
+from flows.prefect_server import prefect_at_hand
 from flows.process import process, reporter
 from flows.progress import ProgressReporter
 from flows.run import open_store
@@ -30,7 +31,8 @@ def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -
     withhold_claude_key()  # before Ray and Prefect start processes of theirs
     reporter.set(progress)
     while True:
-        collect()
+        with prefect_at_hand(progress):
+            collect()
         if every_seconds is None:
             return
         time.sleep(every_seconds)

@@ -124,8 +124,11 @@ class Escalation:
         """
         self._builder.asked = asked
         self._may_send_more = True
-        items = sum(len(asked(shard)) for shard in range(self._plan.shards))
-        with self._progress.stage("escalate", "items", total=items):
+        items = unsettled = 0
+        for ids in map(asked, range(self._plan.shards)):
+            items += len(ids)
+            unsettled += len(list(self._ledger.unsettled(ids)))
+        with self._progress.stage("escalate", "items", items, items - unsettled, waits_for=_ANSWER_TAKES):
             while True:
                 stop = self._send()
                 if not self._open:  # only then is a stop final: what is taken in can free some of the budget
@@ -324,6 +327,7 @@ _WHAT_NEXT = {
     Ending.AGAIN: f"they are asked again, {ATTEMPTS_PER_TIER} times in all",
     Ending.NEXT_TIER: "the next tier is asked; without one they are held for review",
 }
+_ANSWER_TAKES = "most take under an hour"
 _ANOTHER_PROCESS = "another process sends the doubtful items of this run; wait for it, or stop it"
 _UNSENT_REASONS = {
     Stop.BUDGET: "budget: budget_usd does not reach for it",

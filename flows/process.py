@@ -77,7 +77,8 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
     try:
         plan = plan_documents(run, progress)
         stages.refuse_empty_answer_key(run, plan)
-        pool = engines.result() or stages.start_engines_if_needed(run)
+        with progress.waiting("engines", "Ray starts"):
+            pool = engines.result() or stages.start_engines_if_needed(run)
         score_shards(run, plan, pool, progress)
     finally:
         if pool := pool or engines.result():

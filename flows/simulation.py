@@ -83,7 +83,8 @@ def running_service(state: Path, answer_key: Path, error_rate: float) -> Iterato
         ProviderError: it does not start.
     """
     command = [
-        *(sys.executable, "-m", "infra.local.message_batches"),
+        # -P: the folder it runs in must not be searched for modules.
+        *(sys.executable, "-P", "-m", "infra.local.message_batches"),
         *("--state", str(state), "--answer-key", str(answer_key), "--error-rate", str(error_rate)),
         "--exit-with-parent",
     ]

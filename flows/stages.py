@@ -259,11 +259,11 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: Progre
     """Score what is not scored yet."""
     todo = unscored_shards(run, plan)
     items = plan.items - plan.failed_items
-    done = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0
-    with progress.stage("engines", "started"):
+    before = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0  # shards are about equal
+    with progress.waiting("engines", f"{pool.engines} starting"):
         pool.wait_ready()
-        progress.advance(pool.engines)
-    with progress.stage("score", "items", total=items, done=done):
+    progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
+    with progress.stage("score", "items", total=items, before=before):
         pool.score(todo, lambda report: progress.advance(report.items), shards_in_flight(run, plan))
     held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())

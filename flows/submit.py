@@ -138,11 +138,13 @@ def process_run(
         return Outcome(path, run.run_id, run.store.root, True, summary, notes())
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
+        from flows.prefect_server import prefect_at_hand
         from flows.process import early_engines, process, reporter
 
         reporter.set(progress)
         early_engines.set(engines)
-        summary = process(run.store.root, wait=wait, until=until)
+        with prefect_at_hand(progress):
+            summary = process(run.store.root, wait=wait, until=until)
     return Outcome(path, run.run_id, run.store.root, False, summary, notes())
 
 
@@ -162,6 +164,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     """
     quiet_third_parties()
     withhold_claude_key()
+    from flows.prefect_server import prefect_at_hand
     from flows.process import process, reporter
     from flows.stages import read_summary
 
@@ -173,4 +176,6 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     Journal(opened.store).cancel(datetime.now(UTC))  # where all is answered already, the run completes as it would have
     wait_for_sole_process(opened.store.root)  # a process that works on the run sees the word, and closes the books
     reporter.set(progress)
-    return Outcome(None, opened.run_id, opened.store.root, False, process(opened.store.root, wait=True))
+    with prefect_at_hand(progress):
+        summary = process(opened.store.root, wait=True)
+    return Outcome(None, opened.run_id, opened.store.root, False, summary)

@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.interruption import CLEAR_LINE, interruption
 from flows.printable import printable, printable_json, printable_line
 from flows.progress import ProgressReporter
 from pipelines.documents.left_out import told_left_out
@@ -40,6 +43,7 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from workers.catalogue import CatalogueEntry
 
 _SHOWN_ROWS = 10
+_ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
 _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
 
@@ -68,6 +72,7 @@ class Terminal:
         self._err = os.fdopen(os.dup(2), "w", encoding="utf-8")
         self.console = Console(file=os.fdopen(os.dup(2 if as_json else 1), "w", encoding="utf-8"), highlight=False)
         self.progress = ProgressReporter(self.console)
+        interruption.say_last = self._say_last
         if not keep_output:
             self._redirect()
 
@@ -91,13 +96,17 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Tell how it ended, and leave. Output stays with the log: Ray and Prefect print until the very end."""
-        self.console.file.flush()
-        self._out.flush()
+        if interruption.is_ending:  # this is its consequence: an engine is gone, or the terminal
+            time.sleep(_ENDING_SECONDS)
+        try:
+            if isinstance(error, BrokenPipeError):
+                raise error
+            self.console.file.flush()
+            self._out.flush()
+        except BrokenPipeError:  # `pipeline results RUN --json | head`: what is left in a buffer is for nobody
+            os._exit(128 + signal.SIGPIPE)
         if error is None or isinstance(error, SystemExit | typer.Exit):
             return
-        if isinstance(error, KeyboardInterrupt):
-            self._complain("interrupted; what is committed is kept: the same command does the rest")
-            os._exit(130)  # Ray's and Prefect's clean-up of a half-run flow takes long; there is nothing to save
         if isinstance(error, SluiceError):
             self._complain(f"pipeline: {error}")
             raise SystemExit(2 if isinstance(error, JobError | RunNotFoundError) else 1)
@@ -105,6 +114,13 @@ class Terminal:
         where = f"; details are in {self.log_path}" if self.log_path else f": {error}"
         self._complain(f"pipeline: unexpected {type(error).__name__}{where}")
         raise SystemExit(1)
+
+    def _say_last(self, words: str) -> None:
+        """The last line of a command that is interrupted, where the bar was; nothing comes after it."""
+        self.progress.give_up()
+        if self._err.isatty():
+            self._err.write(CLEAR_LINE)
+        self._complain(words)
 
     def _complain(self, text: str) -> None:
         self._err.write(f"{printable(text)}\n")

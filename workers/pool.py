@@ -28,6 +28,8 @@ from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, ScorerActor, 
 Device = Literal["gpu", "cpu"]
 
 _ATTEMPTS_PER_SHARD = 3
+# A busy machine takes minutes for what an idle one does in five seconds.
+_START_SECONDS = 300
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,11 @@ _stopping: threading.Thread | None = None
 
 
 def start_ray(address: str | None) -> None:
-    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined."""
+    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined.
+
+    Raises:
+        EngineError: it does not start.
+    """
     if _stopping:
         _stopping.join()
     if ray.is_initialized():
@@ -44,14 +50,42 @@ def start_ray(address: str | None) -> None:
     withhold_claude_key()  # what Ray starts here inherits this environment
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
     if address is None:
-        options |= {"include_dashboard": False, "object_store_memory": 200 * 1024**2}  # only numbers travel
+        options |= {
+            "include_dashboard": False,
+            "object_store_memory": 200 * 1024**2,  # only numbers travel
+            "_system_config": {"worker_register_timeout_seconds": _START_SECONDS},
+        }
         _keep_others_out()
-    try:
-        # "local": never somebody else's Ray that happens to run on this machine.
-        ray.init(address=address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at '{address}'" if address else "on this machine"
-        raise EngineError(f"Ray does not start ({where}): {error}; see the log, or set RAY_ADDRESS") from error
+    first_asked_at = time.monotonic()
+    while True:
+        try:
+            # "local": never somebody else's Ray that happens to run on this machine.
+            ray.init(address=address or "local", **options)
+            return
+        except Exception as error:  # what Ray raises for a node that is not up in time is a bare Exception
+            if address is None:
+                ray.shutdown()
+                if _is_out_of_time(error) and time.monotonic() - first_asked_at < _START_SECONDS:
+                    log.warning("Ray is not up in its 30 seconds (%s); trying again", _last_line(error))
+                    continue
+            raise EngineError(_not_started(address, error)) from error
+
+
+def _is_out_of_time(error: Exception) -> bool:
+    """Whether more time may help; Ray gives its node half a minute, which no setting changes."""
+    return type(error) is Exception or isinstance(error, TimeoutError) or "timed out" in str(error).lower()
+
+
+def _not_started(address: str | None, error: Exception) -> str:
+    if address:
+        return (
+            f"the Ray cluster at '{address}' cannot be joined: {_last_line(error)}; see whether it is up (`ray status "
+            f"--address {address}`) and run the same command again, or unset RAY_ADDRESS to start Ray here"
+        )
+    return (
+        f"Ray does not start on this machine: {_last_line(error)}. Run the same command again when the machine is less "
+        "busy; if that does not help, the log says more"
+    )
 
 
 def _keep_others_out() -> None:

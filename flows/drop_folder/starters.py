@@ -10,6 +10,7 @@ import sys
 from typing import Protocol
 from uuid import UUID
 
+from flows.interruption import interruption
 from flows.run import Run
 from flows.run_lock import wait_for_sole_process
 from pipelines.errors import JobError, ServiceError
@@ -49,11 +50,16 @@ class StartHere:
 
     def start(self, run: Run, claim_id: str) -> str | None:
         """Process the run, or wait for the listener of this machine that does."""
+        with interruption.at_once():  # it may take hours: a stop ends it where it stands, and the next start goes on
+            self._process(run)
+        return None
+
+    def _process(self, run: Run) -> None:
         wait_for_sole_process(run.store.root)
         # A simulation's answers are there within seconds, and the service that gives them ends with the process.
         is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
         arguments = ["resume", run.store.root, "--wait" if is_simulation else "--no-wait"]
-        # In a session of its own: Ctrl-C at the listener's terminal lets the run in hand come to its end.
+        # In a session of its own: Ctrl-C at the listener's terminal is the listener's to obey, which ends its child.
         child = subprocess.run(  # noqa: S603  # our own words
             [*_COMMAND, *arguments],
             capture_output=True,
@@ -66,7 +72,6 @@ class StartHere:
             raise JobError([f"run {run.run_id} cannot be done: {said.removeprefix('pipeline: ')}"])
         if child.returncode not in (_EXIT_DONE, _EXIT_STOPPED_BY_BUDGET):
             raise ServiceError(f"run {run.run_id} is not done: {said.removeprefix('pipeline: ')}")
-        return None
 
 
 class StartInPrefect:

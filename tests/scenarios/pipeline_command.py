@@ -18,7 +18,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TICKETS_JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
-_COMMAND = Path(sys.executable).parent / "pipeline"
+COMMAND = Path(sys.executable).parent / "pipeline"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PipelineCommand:
 
     def run(self, *arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [_COMMAND, *map(str, arguments)],
+            [COMMAND, *map(str, arguments)],
             cwd=REPOSITORY,
             env=self.environment,
             capture_output=True,
@@ -58,7 +58,7 @@ class PipelineCommand:
     def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 180) -> None:
         """Start the command and kill it, with every process it started, as soon as ``when`` says so."""
         process = subprocess.Popen(
-            [_COMMAND, *map(str, arguments)],
+            [COMMAND, *map(str, arguments)],
             cwd=REPOSITORY,
             env=self.environment,
             stdout=subprocess.DEVNULL,

@@ -127,6 +127,10 @@ def process_run(
     progress.say(f"run       {run.run_id}")
     _withhold_keys(run)
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
+    # First of all what both import, Ray as it starts and Prefect as it is imported, each in a thread of its own: the
+    # modules of pydantic.v1 import each other, and one thread would find those of the other half made.
+    import pydantic.v1  # noqa: F401
+
     from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
 

@@ -58,7 +58,7 @@ def job_path(tmp_path: Path) -> Path:
 def test_an_id_that_is_more_than_a_name_is_refused(tmp_path: Path, job_path: Path, run_id: str) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(JobError) as caught:
-        begin_job(job_path, {}, run_id)
+        begin_job(job_path, {}, run_id, print)
     [problem] = caught.value.problems
     assert problem.startswith(f"run id {run_id[:80]!r}: give at most 128 letters without accents, digits, '.', '_' and")
     assert list((tmp_path / "in").iterdir()) == [] and not (tmp_path / "x").exists()
@@ -67,7 +67,7 @@ def test_an_id_that_is_more_than_a_name_is_refused(tmp_path: Path, job_path: Pat
 @pytest.mark.parametrize("run_id", ["a", "run_tickets_0123456789ab", "2026-11-27T10.00", "x" * 128])
 def test_names_are_fine(tmp_path: Path, job_path: Path, run_id: str) -> None:
     (tmp_path / "in").mkdir()
-    assert begin_job(job_path, {}, run_id).store.root == str(tmp_path / "in" / "results" / run_id)
+    assert begin_job(job_path, {}, run_id, print).store.root == str(tmp_path / "in" / "results" / run_id)
 
 
 def test_the_id_in_a_store_of_someone_elses_is_checked_too(tmp_path: Path, job_path: Path) -> None:

@@ -15,8 +15,6 @@ import psutil
 import pyte
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# A `vllm` of a few lines that starts at once and takes its time; found through PYTHONPATH.
-ENGINE_STAND_IN = REPOSITORY / "tests" / "chaos" / "stand_in"
 COLUMNS, LINES = 100, 40
 _HISTORY = 5_000
 

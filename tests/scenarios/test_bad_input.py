@@ -107,7 +107,9 @@ def test_a_bad_job_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(JobError) as refused:
-        begin_job(write_job(tmp_path / "job.yaml", **({"output": str(tmp_path / "results")} | changes)), {})
+        begin_job(
+            write_job(tmp_path / "job.yaml", **({"output": str(tmp_path / "results")} | changes)), {}, None, print
+        )
     assert message in str(refused.value)
     assert not (tmp_path / "results").exists()
 
@@ -128,7 +130,7 @@ def test_a_store_that_cannot_be_written_stops_the_run_with_the_reason(
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "taken").write_text("a file where the run's folder should be")
     with pytest.raises(StoreError, match=f"cannot open the store '{tmp_path}/results/taken': File exists"):
-        begin_job(write_job(tmp_path / "job.yaml", output=str(tmp_path / "results")), {}, "taken")
+        begin_job(write_job(tmp_path / "job.yaml", output=str(tmp_path / "results")), {}, "taken", print)
 
 
 @pytest.mark.processes

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.engine import STAND_IN
 from tests.infra.message_batches_server import Server
 from tests.scenarios.pipeline_command import PipelineCommand, write_job
-from tests.scenarios.terminal_session import ENGINE_STAND_IN, REPOSITORY, TerminalSession, assert_nothing_left
+from tests.scenarios.terminal_session import REPOSITORY, TerminalSession, assert_nothing_left
 
 pytestmark = pytest.mark.processes
 
@@ -39,13 +40,14 @@ def pipeline(tmp_path: Path) -> PipelineCommand:
     engine.mkdir(parents=True)
     (engine / "__init__.py").write_text(
         "import sys, traceback\n"
-        f"stand_in = {str(ENGINE_STAND_IN / 'vllm')!r}\n"
+        f"stand_in = {str(STAND_IN / 'vllm')!r}\n"
         "__path__.append(stand_in)\n"
         "print('NOISE on standard output', flush=True)\n"
         "try:\n    raise ValueError('NOISE')\nexcept ValueError:\n    traceback.print_exc()\n"
         "exec(open(stand_in + '/__init__.py').read())\n"
     )
-    return PipelineCommand(tmp_path, {"PYTHONPATH": str(engine.parent)})
+    slow = {"ENGINE_STAND_IN_SECONDS_PER_TOKEN": "0.02"}  # so that there is something to interrupt
+    return PipelineCommand(tmp_path, slow | {"PYTHONPATH": str(engine.parent)})
 
 
 def session(pipeline: PipelineCommand, *arguments: str | Path) -> TerminalSession:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 from ray.cluster_utils import Cluster
 
-_STAND_IN = Path(__file__).with_name("stand_in")
+from infra.local.engine import STAND_IN
+
+# The stand-in takes its time for each prompt, so that there is something to kill.
+_SECONDS_PER_PROMPT = "0.02"
 _MEMORY = {"object_store_memory": 150 * 1024**2}
 # A dead node is noticed within seconds: Ray's own defaults wait for half a minute.
 _HEALTH_CHECKS = {
@@ -25,7 +27,7 @@ class RayCluster:
     """The cluster; as a context manager it is started and ended."""
 
     def __init__(self) -> None:
-        os.environ.update(_HEALTH_CHECKS)
+        os.environ.update(_HEALTH_CHECKS | {"ENGINE_STAND_IN_SECONDS_PER_PROMPT": _SECONDS_PER_PROMPT})
         self._has_real_engine = False
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **_MEMORY})
         self.add_node()
@@ -44,7 +46,7 @@ class RayCluster:
 
     def add_node(self) -> None:
         """Put a node in the place of the one that is gone."""
-        with _variable("PYTHONPATH", None if self._has_real_engine else str(_STAND_IN)):
+        with _variable("PYTHONPATH", None if self._has_real_engine else str(STAND_IN)):
             self._cluster.add_node(num_cpus=1, **_MEMORY)
 
     def kill_node(self) -> None:

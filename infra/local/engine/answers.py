@@ -1,0 +1,104 @@
+"""What the stand-in answers: drawn from the prompt's tokens, or, with an answer key, right as often as it is sure.
+
+Knows the two frames that documents and code stand in (`pipelines/tasks/prompts`), nothing of vLLM.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from pipelines.documents.code.shown import read_shown
+
+# Of the label that an answer gives: about half the answers are doubtful.
+_SURE, _DOUBTFUL = 0.97, 0.6
+_MOST_DOUBT = 0.6  # with an answer key: most answers are sure, few are hardly better than a guess
+_ALL = 0.999  # what the labels share; the rest is for all other tokens
+_REVIEWS_WITH_A_FINDING = 0.5
+
+
+class Answers:
+    """The answers of one model's stand-in; its tokenizer is read only if a prompt's text matters."""
+
+    def __init__(self, weights: str, answer_key: str | None) -> None:
+        self._weights = weights
+        self._labels = {} if answer_key is None else _read_key(Path(answer_key))
+
+    def logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> list[float]:
+        """Log-probabilities of the codes, in their order."""
+        draw = _draw(prompt)
+        known = self._known_code(prompt, codes) if self._labels else None
+        if known is None:
+            best, likely = draw.randrange(len(codes)), draw.choice((_SURE, _DOUBTFUL))
+        else:
+            likely = _ALL - _MOST_DOUBT * draw.random() ** 4
+            others = [code for code in range(len(codes)) if code != known]
+            best = known if draw.random() < likely else draw.choice(others)
+        rest = (_ALL - likely) / (len(codes) - 1)
+        return [math.log(likely if code == best else max(rest, 1e-9)) for code in range(len(codes))]
+
+    def review(self, prompt: Sequence[int], schema: Mapping[str, Any]) -> str:
+        """An answer that obeys the schema of a review."""
+        draw = _draw(prompt)
+        shown = self._text(prompt).partition("\n<code>\n")[2].rpartition("\n</code>")[0]
+        added = [
+            (file.path, line.number)
+            for file in read_shown(shown).files
+            for hunk in file.hunks
+            for line in hunk.lines
+            if line.sign == "+"
+        ]
+        if not added or draw.random() >= _REVIEWS_WITH_A_FINDING:
+            return json.dumps({"findings": []})
+        path, line = draw.choice(added)
+        choices = schema["properties"]["findings"]["items"]["properties"]
+        finding = {
+            "path": path,
+            "line": line,
+            "end_line": line,
+            "category": draw.choice(choices["category"]["enum"]),
+            "severity": draw.choice(choices["severity"]["enum"]),
+            "message": "Found by a stand-in, which understands no code.",
+            "suggestion": "",
+        }
+        return json.dumps({"findings": [finding]})
+
+    def _known_code(self, prompt: Sequence[int], codes: Sequence[int]) -> int | None:
+        """The place among the codes of the label that the key holds for the prompt's document."""
+        before, _, rest = self._text(prompt).partition("\n<document>\n")
+        document = rest.rpartition("\n</document>\n")[0]
+        label = self._labels.get(hashlib.sha256(document.encode()).hexdigest())
+        lines = before.splitlines()
+        for place, code in enumerate(codes):
+            listed = f"{self._text([code]).strip()}. {label}"
+            if any(line == listed or line.startswith(f"{listed}:") for line in lines):
+                return place
+        return None
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=False)
+        return text
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_file(str(Path(self._weights, "tokenizer.json")))
+
+
+def _draw(prompt: Sequence[int]) -> random.Random:
+    return random.Random(zlib.crc32(array("i", prompt).tobytes()))  # noqa: S311  # the same prompt, the same answer
+
+
+def _read_key(path: Path) -> dict[str, str]:
+    with path.open(encoding="utf-8") as lines:
+        entries = [json.loads(line) for line in lines]
+    return {entry["text_sha256"]: entry["answer"]["label"] for entry in entries}

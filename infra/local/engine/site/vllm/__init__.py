@@ -1,0 +1,72 @@
+"""Stands in for vLLM where `workers.engine` imports it: same calls, same shapes, nothing else of it.
+
+Answers come from `infra.local.engine.answers`, after as many seconds for each prompt as the environment says.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from infra.local.engine.answers import Answers
+
+
+@dataclass
+class SamplingParams:
+    """The parameters that are asked for; all but the kind of answer are of no consequence."""
+
+    max_tokens: int
+    temperature: float
+    output_kind: object
+    skip_clone: bool
+    logprob_token_ids: list[int] | None = None
+    flat_logprobs: bool = False
+    detokenize: bool = True
+    structured_outputs: Any = None
+
+    def verify(self, *_: Any) -> None:
+        """Nothing here can be wrong."""
+
+
+class LLM:
+    """An engine that is ready at once."""
+
+    def __init__(self, weights: str, **engine_args: Any) -> None:
+        self.llm_engine = _Engine(weights, os.environ)
+
+
+class _Engine:
+    def __init__(self, weights: str, environment: Mapping[str, str]) -> None:
+        self._answers = Answers(weights, environment.get("ENGINE_STAND_IN_ANSWER_KEY"))
+        self._seconds_per_prompt = float(environment.get("ENGINE_STAND_IN_SECONDS_PER_PROMPT", "0"))
+        self._waiting: deque[tuple[str, list[int], SamplingParams]] = deque()
+
+    def add_request(self, request_id: str, prompt: list[int], params: SamplingParams) -> None:
+        self._waiting.append((request_id, prompt, params))
+
+    def step(self) -> list[Any]:
+        """Finish one prompt."""
+        time.sleep(self._seconds_per_prompt)
+        request_id, prompt, params = self._waiting.popleft()
+        return [
+            SimpleNamespace(
+                request_id=request_id,
+                prompt_token_ids=prompt,
+                num_cached_tokens=0,
+                outputs=[self._complete(prompt, params)],
+                finished=True,
+            )
+        ]
+
+    def _complete(self, prompt: list[int], params: SamplingParams) -> SimpleNamespace:
+        if params.logprob_token_ids is None:
+            text = self._answers.review(prompt, params.structured_outputs.json)
+            return SimpleNamespace(text=text, token_ids=[0] * (len(text) // 4))
+        # Position 0 is the token that was sampled; the codes follow.
+        flat = SimpleNamespace(logprobs=[0.0, *self._answers.logprobs(prompt, params.logprob_token_ids)])
+        return SimpleNamespace(logprobs=flat, token_ids=[0])

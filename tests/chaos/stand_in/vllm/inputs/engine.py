@@ -1,2 +1,0 @@
-def tokens_input(tokens: list[int]) -> list[int]:
-    return tokens

@@ -1,5 +1,0 @@
-from enum import Enum
-
-
-class RequestOutputKind(Enum):
-    FINAL_ONLY = 2

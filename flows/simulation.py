@@ -28,8 +28,8 @@ from pipelines.tasks.code_review.categories import categories
 from pipelines.tasks.code_review.labelled_faults import Fault, read_labelled_faults
 
 # The local service lists a batch the moment it takes it; this covers the slowest create on a busy machine.
-SETTLE_SECONDS = 5.0
-POLL_SECONDS = 0.2
+SETTLE_SECONDS = 6.5
+POLL_SECONDS = 0.05
 NOTICE = "SIMULATION: answers come from the gold labels through a local service; no Claude is asked, nothing is billed"
 
 

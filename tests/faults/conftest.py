@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from tests.faults.escalation_case import MODEL, prepare
-from tests.faults.service_case import Case, Prepare, Row, in_process
-from tests.infra.message_batches_server import Server
+from tests.faults.service_case import Case, ForkedServer, Prepare, Row, in_process
 
 
 @pytest.fixture
 def case(tmp_path: Path) -> Iterator[Prepare]:
     """Prepare a run of ``items`` documents; ``options`` are the service's, the rest is the job's."""
-    servers: list[Server] = []
+    servers: list[ForkedServer] = []
 
     def make(
         items: int,
@@ -30,7 +29,7 @@ def case(tmp_path: Path) -> Iterator[Prepare]:
         place = tmp_path / folder
         in_process(prepare, place, items, is_informed=is_informed, escalation=given, **job)
         key = ("--answer-key", str(place / "answers.jsonl"), "--error-rate", "0")
-        servers.append(Server(place / "service", *key, *options))
+        servers.append(ForkedServer(place / "service", *key, *options))
         return Case(place, servers[-1])
 
     yield make

@@ -45,7 +45,9 @@ from workers.scorer import prediction_table
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABELS = ["billing", "outage", "delivery"]
 MODEL = "claude-haiku-4-5"
-SETTLE_SECONDS = 1.0
+# The local service lists a batch at once, and a killed process has had its answer: there is nothing to wait for.
+SETTLE_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 0.02
 
 # Where a process is killed; "never" is the run without a kill.
 POINTS = ("before POST", "after POST before id", "while polling", "while reading results", "while publishing")
@@ -179,7 +181,7 @@ def escalate_once(root: str, url: str, point: str) -> None:
     if point == "while publishing":
         run = Run(run.job, run.record, KilledWhilePublishing(root), run.question)
     client = ClaudeBatches(connect("key", url), "simulation", SETTLE_SECONDS)
-    provider = PatientProvider(KilledAt(client, point), time.sleep, longest_wait_seconds=0.05)
+    provider = PatientProvider(KilledAt(client, point), time.sleep, LONGEST_WAIT_SECONDS)
     escalate.Escalation(run, _plan(run), provider, quiet()).run(wait=True)
 
 

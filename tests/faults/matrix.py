@@ -1,6 +1,6 @@
 """The fault matrix: every fault of the local service, at every point where a process can die, once and three times.
 
-    python -m tests.faults.matrix            the whole of it, some minutes
+    python -m tests.faults.matrix            the whole of it, some minutes: what `make prove` runs
     python -m tests.faults.matrix --short    what `make test` runs
 
 Prints one line per fault and a total: cases, rows lost, rows repeated, items billed twice, cost that does not add up.
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,19 +69,32 @@ def cases(is_short: bool) -> Iterator[Case]:
                     yield Case(at, kind, point, times)
 
 
-def run_case(template: Path, case: Case, folder: Path) -> tuple[str, Counter[str]]:
+Outcome = tuple[Case, str, Counter[str]]
+
+
+def run_cases(template: Path, given: Sequence[Case], folder: Path) -> list[Outcome]:
+    """Run cases one after the other, against one service: of each, a complaint, or nothing, and its counts."""
+    folder.mkdir()
+    options = ("--answer-key", str(template / "answers.jsonl"), "--error-rate", "0")
+    outcomes = []
+    with Server(folder / "service", *options) as server:
+        for number, case in enumerate(given):
+            outcomes.append((case, *run_case(template, case, folder / f"case-{number}", server)))
+    return outcomes
+
+
+def run_case(template: Path, case: Case, folder: Path, server: Server) -> tuple[str, Counter[str]]:
     """Run one case to its end; a complaint, or nothing, and its counts."""
     root = folder / "run"
     shutil.copytree(template / "run", root)
-    options = ("--answer-key", str(template / "answers.jsonl"), "--error-rate", "0")
-    with Server(folder / "service", *options) as server:
-        server.fault(case.at, case.kind, times=case.times)
-        kills, processes, code = case.times, 0, -1
-        while code != 0 and processes < _MOST_PROCESSES:
-            processes += 1
-            code = in_child(partial(escalate_once, str(root), server.url, case.point if kills else "never"))
-            kills -= code < 0
-        billing = server.control("billing")["custom_ids"]
+    server.control("reset", {})
+    server.fault(case.at, case.kind, times=case.times)
+    kills, processes, code = case.times, 0, -1
+    while code != 0 and processes < _MOST_PROCESSES:
+        processes += 1
+        code = in_child(partial(escalate_once, str(root), server.url, case.point if kills else "never"))
+        kills -= code < 0
+    billing = server.control("billing")["custom_ids"]
     if code != 0:
         return f"never ended (exit code {code})", Counter(cases=1, processes=processes)
     assert in_child(lambda: _write_check(root, billing, folder / "check.json")) == 0
@@ -91,27 +106,34 @@ def _write_check(root: Path, billing: dict[str, dict[str, int]], path: Path) -> 
     path.write_text(json.dumps(check(str(root), billing, ITEMS)))
 
 
+def run_all(given: Sequence[Case], jobs: int, folder: Path) -> Iterator[Outcome]:
+    """Run cases in several processes, which fork in their turn; none keeps a thread."""
+    template = folder / "template"
+    assert in_child(partial(prepare, template, ITEMS)) == 0
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as pool:
+        shares = [given[job::jobs] for job in range(jobs)]
+        running = [pool.submit(run_cases, template, share, folder / f"job-{job}") for job, share in enumerate(shares)]
+        for future in as_completed(running):
+            yield from future.result()
+
+
 def main() -> int:
     """Run the matrix and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", help="a fault's name")
+    parser.add_argument("--jobs", type=int, default=4, help="cases at a time; they wait more than they compute")
     arguments = parser.parse_args()
-    started, total, by_fault, complaints = time.monotonic(), Counter[str](), dict[str, Counter[str]](), 0
+    started, total, complaints = time.monotonic(), Counter[str](), 0
+    chosen = [case for case in cases(arguments.short) if arguments.only in (None, case.kind)]
+    by_fault = {f"{case.at} {case.kind}": Counter[str]() for case in chosen}
     with tempfile.TemporaryDirectory() as temporary:
-        template = Path(temporary) / "template"
-        assert in_child(partial(prepare, template, ITEMS)) == 0
-        for number, case in enumerate(cases(arguments.short)):
-            if arguments.only and case.kind != arguments.only:
-                continue
-            folder = Path(temporary) / f"case-{number}"
-            folder.mkdir()
-            complaint, counts = run_case(template, case, folder)
+        for case, complaint, counts in run_all(chosen, arguments.jobs, Path(temporary)):
             if complaint:
                 complaints += 1
                 print(f"WRONG {case}: {complaint}", flush=True)
             total.update(counts)
-            by_fault.setdefault(f"{case.at} {case.kind}", Counter()).update(counts)
+            by_fault[f"{case.at} {case.kind}"].update(counts)
     columns = ("cases", "processes", "lost", "repeated", "twice", "unbooked", "unknowable", "review")
     print(f"\n{'fault':34}" + "".join(f"{name:>11}" for name in columns))
     for name, counts in [*by_fault.items(), ("all", total)]:

@@ -6,13 +6,17 @@ pytest's own process.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,21 +32,49 @@ from pipelines.escalation.provider import BatchProvider
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow
-from tests.faults.escalation_case import SETTLE_SECONDS, quiet
+from tests.faults.escalation_case import LONGEST_WAIT_SECONDS, SETTLE_SECONDS, quiet
 from tests.infra.message_batches_server import Server
 from workers.claude import ClaudeBatches, connect
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = dict[str, Any]
+# What a process would import while it runs, seconds of it.
+_IMPORTED_LATE = ("transformers.tokenization_utils_tokenizers", "infra.local.message_batches.__main__")
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
+_PROCESSES.set_forkserver_preload([__name__, *_IMPORTED_LATE])
 
 
 def in_process(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """Call ``work`` in a process that does nothing else; what it returns or raises comes back."""
     with ProcessPoolExecutor(1, mp_context=_PROCESSES) as executor:
         return executor.submit(partial(work, *arguments, **named)).result()
+
+
+class ForkedServer(Server):
+    """The service as a fork that need not import anything, and is not asked to end."""
+
+    def _start(self, *options: str) -> Any:
+        receiver, sender = _PROCESSES.Pipe(duplex=False)
+        self._fork = _PROCESSES.Process(target=_serve, args=(options, sender))
+        self._fork.start()
+        sender.close()
+        with receiver, os.fdopen(os.dup(receiver.fileno())) as said:
+            return json.loads(said.readline())
+
+    def _end(self) -> None:
+        self._fork.kill()
+        self._fork.join()
+        self._fork.close()
+
+
+def _serve(options: Sequence[str], sender: Connection) -> None:
+    from infra.local.message_batches.__main__ import main
+
+    os.dup2(sender.fileno(), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    sys.argv = ["message_batches", *options]
+    sys.exit(main())
 
 
 def client(url: str) -> ClaudeBatches:
@@ -52,7 +84,7 @@ def client(url: str) -> ClaudeBatches:
 def escalation(root: str, provider: BatchProvider) -> Escalation:
     run = open_run(root)
     plan = PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
-    return Escalation(run, plan, PatientProvider(provider, time.sleep, longest_wait_seconds=0.05), quiet())
+    return Escalation(run, plan, PatientProvider(provider, time.sleep, LONGEST_WAIT_SECONDS), quiet())
 
 
 def escalate(root: str, url: str, *, wait: bool = True) -> Escalated:

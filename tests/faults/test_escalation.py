@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,8 @@ from tests.faults.service_case import (
     of_route,
     routes,
 )
+
+pytestmark = pytest.mark.processes
 
 SECOND_MODEL = "claude-sonnet-4-6"
 
@@ -57,13 +61,14 @@ class Watched(KilledAt):
 class Overtaken(KilledAt):
     """A provider whose caller is overtaken, with one batch sent, by another process that does all the rest."""
 
-    def __init__(self, provider: BatchProvider, root: str, url: str) -> None:
+    def __init__(self, provider: BatchProvider, folder: Path) -> None:
         super().__init__(provider, "never")
-        self._root, self._url = root, url
+        self._folder = folder
 
     def create(self, requests: Sequence[Request], token: str) -> str:
         batch_id = super().create(requests, token)
-        in_process(escalate, self._root, self._url)
+        (self._folder / "is-sent").touch()
+        wait_for(self._folder / "is-overtaken")
         return batch_id
 
 
@@ -131,8 +136,15 @@ def ask_again_about_all(root: str, url: str) -> tuple[Escalated, int]:
     return ended, Journal(Store(root)).chunks() - before
 
 
-def escalate_overtaken(root: str, url: str) -> None:
-    escalation(root, Overtaken(client(url), root, url)).run(wait=True)
+def escalate_overtaken(folder: Path, root: str, url: str) -> None:
+    escalation(root, Overtaken(client(url), folder)).run(wait=True)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_every_item_is_answered_by_the_gold_label_and_billed_once(case: Prepare) -> None:
@@ -294,9 +306,9 @@ def test_what_no_model_answers_is_held_for_review_with_its_whole_cost(case: Prep
 
 
 def test_a_cancelled_run_keeps_what_was_answered_and_sends_nothing_more(case: Prepare) -> None:
-    run = case(20, "--processing-seconds", "3", "--cancel-seconds", "0.3")
+    run = case(20, "--processing-seconds", "3000", "--cancel-seconds", "0.1")
     assert run.escalate(wait=False) == Escalated(is_done=False)
-    time.sleep(1.2)
+    run.server.control("clock", {"advance_seconds": 1200})
     in_process(cancel, run.root)
     assert run.escalate() == Escalated(is_done=True, stop=Stop.CANCELLED)
     rows = run.rows()
@@ -386,10 +398,10 @@ def test_expired_items_are_asked_again_and_given_up_in_the_end(case: Prepare) ->
 
 
 def test_one_process_sends_and_a_later_one_collects(case: Prepare) -> None:
-    run = case(15, "--processing-seconds", "1")
+    run = case(15, "--processing-seconds", "1000")
     assert run.escalate(wait=False) == Escalated(is_done=False)
     assert of_route(run.rows(), "escalated") == []
-    time.sleep(1.2)
+    run.server.control("clock", {"advance_seconds": 1200})
     assert run.escalate(wait=False) == Escalated(is_done=True)
     assert routes(run.rows()) == {"escalated": 15}
     assert run.escalate(wait=False) == Escalated(is_done=True)  # and once more changes nothing
@@ -399,8 +411,13 @@ def test_one_process_sends_and_a_later_one_collects(case: Prepare) -> None:
 
 def test_of_two_processes_that_send_one_stands_back_and_nothing_is_paid_twice(case: Prepare) -> None:
     run = case(15)
-    with pytest.raises(ProviderError, match="another process sends the doubtful items of this run"):
-        in_process(escalate_overtaken, run.root, run.server.url)
+    with ThreadPoolExecutor(1) as thread:
+        overtaken = thread.submit(in_process, escalate_overtaken, run.folder, run.root, run.server.url)
+        wait_for(run.folder / "is-sent")
+        assert run.escalate() == Escalated(is_done=True)
+        (run.folder / "is-overtaken").touch()
+        with pytest.raises(ProviderError, match="another process sends the doubtful items of this run"):
+            overtaken.result()
     assert run.escalate() == Escalated(is_done=True)
     assert run.creates() == 2
     run.check_costs()

@@ -16,18 +16,22 @@ from flows.run import open_run
 from flows.stages import PlanSummary, publish_scored
 from pipelines.escalation.patience import PatientProvider
 from pipelines.store import layout
-from tests.faults.escalation_case import KilledAt, die, quiet
+from tests.faults.escalation_case import LONGEST_WAIT_SECONDS, KilledAt, die, quiet
 from tests.faults.service_case import Case, Prepare, Row, cancel, client, in_process, of_route, routes
+
+pytestmark = pytest.mark.processes
 
 ITEMS = 600
 TARGET = {"target": 0.9, "assurance": 0.9, "audit_items": 20}
+SLOW_SECONDS = 1_000
+SLOW = ("--processing-seconds", str(SLOW_SECONDS))  # of the service's clock, which a test moves
 
 
 def settle(root: str, url: str, point: str = "never", *, wait: bool = True) -> Escalated:
     """What one process does: as `flows.process` after scoring."""
     run = open_run(root)
     plan = PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
-    provider = PatientProvider(KilledAt(client(url), point), lambda _seconds: None, longest_wait_seconds=0.05)
+    provider = PatientProvider(KilledAt(client(url), point), lambda _seconds: None, LONGEST_WAIT_SECONDS)
     escalated = settle_quality(run, plan, provider, quiet(), wait=wait)
     if escalated.is_done:
         publish_scored(run, plan, quiet())
@@ -48,6 +52,16 @@ def record_of(run: Case) -> dict[str, Any]:
 
 def settled(run: Case, **options: Any) -> Escalated:
     return in_process(settle, run.root, run.server.url, **options)
+
+
+def settle_by_and_by(run: Case) -> int:
+    """Call again whenever the service is done with what it was sent; the number of calls."""
+    calls = 1
+    while not settled(run, wait=False).is_done:
+        run.server.control("clock", {"advance_seconds": SLOW_SECONDS})
+        calls += 1
+        assert calls < 60
+    return calls
 
 
 def wrong(rows: list[Row]) -> int:
@@ -111,12 +125,8 @@ def test_a_kill_between_the_decisions_and_their_record_decides_nothing_anew(case
 
 
 def test_nobody_needs_to_wait_for_a_round(case: Prepare) -> None:
-    run = case(ITEMS, "--processing-seconds", "0.2", is_informed=True, quality=TARGET)
-    calls = 1
-    while not settled(run, wait=False).is_done:
-        calls += 1
-        assert calls < 60
-    assert calls >= 3
+    run = case(ITEMS, *SLOW, is_informed=True, quality=TARGET)
+    assert settle_by_and_by(run) >= 3
     assert len(run.rows()) == ITEMS
 
 
@@ -164,7 +174,7 @@ def test_what_the_worst_case_held_back_of_a_budget_is_spent_once_more(case: Prep
 
 
 def test_a_cancelled_run_holds_what_was_not_answered(case: Prepare) -> None:
-    run = case(ITEMS, "--processing-seconds", "0.2", is_informed=True, quality=TARGET)
+    run = case(ITEMS, *SLOW, is_informed=True, quality=TARGET)
     assert settled(run, wait=False) == Escalated(is_done=False)
     in_process(cancel, run.root)
     assert settled(run) == Escalated(is_done=True, stop=Stop.CANCELLED)

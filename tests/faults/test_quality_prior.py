@@ -13,7 +13,9 @@ from flows.escalate import Escalated
 from pipelines.errors import JobError
 from pipelines.store import layout
 from tests.faults.service_case import Case, Prepare, of_route
-from tests.faults.test_quality import ITEMS, TARGET, record_of, settled, wrong
+from tests.faults.test_quality import ITEMS, SLOW, TARGET, record_of, settle_by_and_by, settled, wrong
+
+pytestmark = pytest.mark.processes
 
 Profile = dict[str, Any]
 
@@ -41,12 +43,12 @@ def test_the_next_run_begins_with_what_the_last_has_learnt(case: Prepare) -> Non
     bought = record["certificate"]["pilot"] + record["certificate"]["sample"]
     assert sum(labels for _, _, labels, _ in profile["places"]) == bought
 
-    second = case(ITEMS, "--processing-seconds", "0.2", is_informed=True, quality=TARGET, folder="second")
+    second = case(ITEMS, *SLOW, is_informed=True, quality=TARGET, folder="second")
     hand_on(profile, second)
     assert settled(second, wait=False) == Escalated(is_done=False)
     chosen = Path(second.root, layout.PRIOR).read_bytes()
     hand_on(profile | {"places": []}, second)  # another run may end meanwhile: nothing is chosen anew
-    assert settled(second) == Escalated(is_done=True)
+    settle_by_and_by(second)
     assert Path(second.root, layout.PRIOR).read_bytes() == chosen
     rows, again = second.rows(), record_of(second)
     assert again["prior"] == {"run_id": "before", "labels": bought, "reason": None}
@@ -84,7 +86,7 @@ def test_what_another_engine_or_question_has_taught_is_refused_with_a_reason(cas
         ),
     }
     for number, (reason, change) in enumerate(refusals.items()):
-        run = case(ITEMS, "--processing-seconds", "60", is_informed=True, quality=TARGET, folder=f"refused-{number}")
+        run = case(ITEMS, *SLOW, is_informed=True, quality=TARGET, folder=f"refused-{number}")
         hand_on(change(profile_of(first)), run)
         assert settled(run, wait=False) == Escalated(is_done=False)
         assert json.loads(Path(run.root, layout.PRIOR).read_text()) == {"run_id": None, "reason": reason, "places": []}

@@ -13,6 +13,8 @@ from pipelines.store import layout
 from tests.faults.escalation_case import KilledAt, die
 from tests.faults.service_case import Case, Prepare, answers_of, client, escalation, in_process, of_route, routes
 
+pytestmark = pytest.mark.processes
+
 
 class KilledAtDelete(KilledAt):
     """A provider whose caller dies just before a batch is deleted."""

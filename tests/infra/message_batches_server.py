@@ -19,13 +19,7 @@ class Server:
     """A running service; leaving the ``with`` block ends it."""
 
     def __init__(self, state: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "infra.local.message_batches", "--state", str(state), *options]
-        self.process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self.process.stdout is not None
-        with self.process.stdout as stdout:
-            self.ready = json.loads(stdout.readline())
+        self.ready = self._start("--state", str(state), *options)
         self.url: str = self.ready["url"]
         self.http = httpx2.Client(base_url=self.url, timeout=130)
         self.client = Anthropic(api_key="key", base_url=self.url, max_retries=0, timeout=10)
@@ -36,6 +30,19 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self.http.close()
+        self._end()
+
+    def _start(self, *options: str) -> Any:
+        """Start the process; what it announces when it is ready."""
+        command = [sys.executable, "-m", "infra.local.message_batches", *options]
+        self.process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        with self.process.stdout as stdout:
+            return json.loads(stdout.readline())
+
+    def _end(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(10)

@@ -22,6 +22,7 @@ from pipelines.documents.code.shown import read_shown
 
 # Of the label that an answer gives: about half the answers are doubtful.
 _SURE, _DOUBTFUL = 0.97, 0.6
+_MOST_DOUBT = 0.6  # with an answer key: most answers are sure, few are hardly better than a guess
 _ALL = 0.999  # what the labels share; the rest is for all other tokens
 _REVIEWS_WITH_A_FINDING = 0.5
 
@@ -40,7 +41,7 @@ class Answers:
         if known is None:
             best, likely = draw.randrange(len(codes)), draw.choice((_SURE, _DOUBTFUL))
         else:
-            likely = _ALL - _DOUBTFUL * draw.random() ** 4
+            likely = _ALL - _MOST_DOUBT * draw.random() ** 4
             others = [code for code in range(len(codes)) if code != known]
             best = known if draw.random() < likely else draw.choice(others)
         rest = (_ALL - likely) / (len(codes) - 1)

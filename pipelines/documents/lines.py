@@ -109,13 +109,19 @@ def _invalid(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_INVALID, _invalid)
 
 
-def read_lines(stream: ByteStream, limit_bytes: int) -> Iterator[Line]:
-    """Cuts a stream into lines; a line over the limit is skipped in pieces, a damaged stream ends in a problem."""
+def read_lines(stream: ByteStream, limit_bytes: int, *, skip_blank: bool = False) -> Iterator[Line]:
+    """Cuts a stream into lines; a line over the limit is skipped in pieces, a damaged stream ends in a problem.
+
+    ``skip_blank``: whoever calls needs no blank lines; of a compressed file of nothing else there are billions.
+    """
     number = 1
     pending = PendingLine(limit_bytes)
     stream = stream if isinstance(stream, Utf8Stream) else Utf8Stream(stream)
     try:
         while block := stream.read1(READ_BYTES):
+            if skip_blank and not pending.size_bytes and block.isspace():
+                number += block.count(b"\n")
+                continue
             for index, piece in enumerate(block.split(b"\n")):
                 if index > 0:
                     yield pending.take(number)

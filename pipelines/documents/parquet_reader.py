@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipelines.documents.charsets import decode, joined_notes
 from pipelines.documents.lines import Unreadable, failed
 from pipelines.documents.records import Columns, Document, NoValue, SourceFile
 from pipelines.documents.row_readers import check_columns, row_document
-from pipelines.documents.sources import open_seekable
+from pipelines.documents.sources import EXPANSION_FREE_BYTES, MAX_EXPANSION, open_seekable
 from pipelines.documents.table_formats import table_refusal
 
 PARQUET_MAGIC = b"PAR1"
@@ -46,6 +46,7 @@ def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) 
         row_number = 0
         try:
             names = _readable(schema, columns)
+            _check_expansion(parquet.metadata, names)
             unreadable = _unreadable(schema, columns.attributes.difference(names))
             for record in _records(parquet, names):
                 yield _document(source, row_number, record, unreadable, columns, max_document_bytes)
@@ -58,6 +59,18 @@ def _check_text_column(schema: pa.Schema, name: str) -> None:
     column_type = schema.field(name).type
     if not _is_string(column_type):
         raise Unreadable(f"column {name!r} is {column_type}, not string; cast it, or name another in columns.text")
+
+
+def _check_expansion(metadata: pq.FileMetaData, names: Collection[str]) -> None:
+    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        for chunk in chunks:
+            stored, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
+            if chunk.path_in_schema in names and unpacked > max(EXPANSION_FREE_BYTES, stored * MAX_EXPANSION):
+                raise Unreadable(
+                    f"its compressed data becomes more than {MAX_EXPANSION} times as much; if it is meant, write the "
+                    "file uncompressed"
+                )
 
 
 def _is_string(column_type: pa.DataType) -> bool:
@@ -123,7 +136,7 @@ def _plain(scalar: _Scalar, name: str, notes: dict[str, str | None]) -> object:
         value: object = scalar.as_py()
     except UnicodeDecodeError:  # Parquet's writers do not check what they call a string
         stored = scalar.value if isinstance(scalar, pa.DictionaryScalar) else scalar
-        decoded = decode(stored.as_buffer().to_pybytes(), "string")
+        decoded = decode(stored.cast(pa.binary(), safe=False).as_py(), "string")
         notes[name] = decoded.note
         return decoded.text
     if isinstance(value, float) and isinstance(scalar, pa.FloatScalar):

@@ -97,7 +97,9 @@ def _reader_of(source: SourceFile, readers: Mapping[str, Reader]) -> Reader:
     if reader is None and not suffix and _JSON_ROW.match(head):
         return readers[".jsonl"]
     if reader is None:
-        raise Unreadable(f"unsupported file type {suffix!r}; supported: {', '.join(readers)} (.gz, .zst)")
+        raise Unreadable(
+            f"unsupported file type {suffix!r}; supported: {', '.join(readers)} ({', '.join(COMPRESSIONS)})"
+        )
     what = next((what for magic, what in _NO_TEXT.items() if head.startswith(magic)), None)
     if what is not None and reader is not read_parquet:
         raise Unreadable(f"is {what}, whatever its name says; send its text as one of {', '.join(readers)}")

@@ -39,7 +39,7 @@ def read_json(source: SourceFile, columns: Columns, max_document_bytes: int) -> 
         stream = Utf8Stream(stored)
         shape = shape_of(stream.peek())
         if shape == "lines":
-            lines = read_lines(stream, max_document_bytes)
+            lines = read_lines(stream, max_document_bytes, skip_blank=True)
         else:
             lines = read_values(stream, max_document_bytes, in_array=shape == "array")
         for line in lines:

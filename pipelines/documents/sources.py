@@ -35,8 +35,8 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # from the second byte on; some writers begin with such a frame
 # Text shrinks to a hundredth at best; a bomb, to a thousandth and less. Small ones are let go: they cost little.
-_MAX_EXPANSION = 200
-_EXPANSION_FREE_BYTES = 256 * 1024 * 1024
+MAX_EXPANSION = 200
+EXPANSION_FREE_BYTES = 64 * 1024 * 1024
 # Small objects are fetched before their turn, so many at once that their latency is shared: at most 64 MiB in memory.
 _SMALL_BYTES = 1024 * 1024
 _FETCHED_AHEAD = 64
@@ -174,9 +174,9 @@ class _Expanded:
     def read1(self, size: int, /) -> bytes:
         block = self._unpacked.read1(size)
         self._size_bytes += len(block)
-        if self._size_bytes > max(_EXPANSION_FREE_BYTES, self._packed.read_bytes * _MAX_EXPANSION):
+        if self._size_bytes > max(EXPANSION_FREE_BYTES, self._packed.read_bytes * MAX_EXPANSION):
             raise ObjectUnavailable(
-                f"its compressed data becomes more than {_MAX_EXPANSION} times as much; if it is meant, decompress it"
+                f"its compressed data becomes more than {MAX_EXPANSION} times as much; if it is meant, decompress it"
             )
         return block
 

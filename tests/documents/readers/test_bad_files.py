@@ -23,7 +23,7 @@ WHOLE = (".parquet", ".txt", ".md", ".html", ".htm", ".eml")
         ("t.txt", b" \n", "holds no text; send it again or remove it"),
         ("t.html", b"<p> <script>x</script>", "holds no text; send it again or remove it"),
         ("t.html", b"<![x<![x>", "HTML is too broken to read; mend it or send it as .txt"),
-        ("t.txt", "почта".encode("cp1251"), "not UTF-8 at byte 0 of the file; convert it to UTF-8"),
+        ("t.txt", b"\xef\xee\xf7\xf2\xe0", "not UTF-8 at byte 0 of the file; convert it to UTF-8"),
         ("t.html", "<p>请更正发票".encode("gbk"), "not UTF-8 at byte 3 of the file; convert it to UTF-8"),
         (
             "t.txt",
@@ -79,14 +79,14 @@ WHOLE = (".parquet", ".txt", ".md", ".html", ".htm", ".eml")
         ),
         (
             "t.eml",
-            "Content-Type: text/plain; charset=utf-8\n\nпочта".encode("cp1251"),
+            b"Content-Type: text/plain; charset=utf-8\n\n\xef\xee\xf7\xf2\xe0",
             "not UTF-8 at byte 0 of the mail body; convert it to UTF-8",
         ),
         (
             "t.pdf",
             b"%PDF",
             "unsupported file type '.pdf'; supported: .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt, .md, .html, "
-            ".htm, .eml (.gz, .zst)",
+            ".htm, .eml (.gz, .gzip, .zst, .zstd)",
         ),
     ],
 )

@@ -80,6 +80,7 @@ class Document:
     ``document_id`` is the user's id, or ``path`` or ``path:offset`` where the input gives none.
     ``attributes`` of a row are those asked for that it has, each a str, int, float, bool, None or `NoValue`; None
     where none were asked for, where the file is the document, or where reading failed.
+    ``note`` is what the row should say of how the text was read; None where there is nothing to say.
     """
 
     document_id: str
@@ -89,3 +90,4 @@ class Document:
     gold_label: str | None = None
     failure: str | None = None
     attributes: Mapping[str, object] | None = None
+    note: str | None = None

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import os
+import zlib
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +35,14 @@ from pipelines.store import s3
 from pipelines.store.regular_files import lies_below, open_regular
 from pipelines.store.s3_reading import CHANGED, ObjectFile, ObjectStream, ObjectUnavailable, ObjectVersion
 
-COMPRESSIONS = (".gz", ".zst")
+COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
+_HEAD_BYTES = 1024
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # from the second byte on; some writers begin with such a frame
+# Text shrinks to a hundredth at best; a bomb, to a thousandth and less. Small ones are let go: they cost little.
+MAX_EXPANSION = 200
+EXPANSION_FREE_BYTES = 64 * 1024 * 1024
 # Small objects are fetched before their turn, so many at once that their latency is shared: at most 64 MiB in memory.
 _SMALL_BYTES = 1024 * 1024
 _FETCHED_AHEAD = 64
@@ -136,20 +144,84 @@ def _fetch(source: SourceFile, pool: ThreadPoolExecutor) -> SourceFile:
 
 @contextmanager
 def open_source(source: SourceFile) -> Iterator[ByteStream]:
-    """Opens a source for reading front to back; .gz (also of several members) and .zst are decompressed.
+    """Opens a source for reading front to back; gzip (also of several members) and zstd are decompressed.
 
+    What is compressed is told by its first bytes: names are wrong where something on the way has unpacked a file.
     gzip goes through the standard library because it hands over every byte before a cut, where Arrow's
     stream drops what it has decompressed when the read that meets the cut fails.
     """
     with _open_stream(source) as raw:
-        if source.path.lower().endswith(".gz"):
-            with gzip.GzipFile(fileobj=raw, mode="rb") as unzipped:
-                yield unzipped
-        elif source.path.lower().endswith(".zst"):
-            with pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd") as unpacked:
-                yield cast(ByteStream, unpacked)  # the stubs give its read1 no size
+        counted = _Counted(raw)
+        head = counted.peek(4)
+        if head.startswith(_GZIP):
+            with gzip.GzipFile(fileobj=counted, mode="rb") as unzipped:
+                yield _Expanded(unzipped, counted)
+        elif head == _ZSTD or head[1:] == _ZSTD_SKIPPABLE:
+            with pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd") as unpacked:
+                yield _Expanded(cast(ByteStream, unpacked), counted)  # the stubs give its read1 no size
         else:
-            yield raw
+            yield counted
+
+
+def head_of(source: SourceFile) -> bytes:
+    """The first bytes of what a source holds, decompressed if they are gzip: enough to tell what it is."""
+    with _open_for_access(source) as raw:
+        head = raw.read(_HEAD_BYTES)
+    if not head.startswith(_GZIP):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
+    except zlib.error:  # reading it will tell
+        return b""
+
+
+class _Counted(io.RawIOBase):
+    """A stream whose first bytes can be looked at, and that knows how many have been read."""
+
+    def __init__(self, raw: ObjectStream | _LocalFile) -> None:
+        self._raw = raw
+        self._head = b""
+        self.read_bytes = 0
+
+    def peek(self, size: int) -> bytes:
+        """The first bytes, fewer only where there are no more."""
+        while len(self._head) < size and (more := self._raw.read(size - len(self._head))):
+            self._head += more
+        return self._head
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._head and size != 0:
+            cut = len(self._head) if size < 0 else size
+            block, self._head = self._head[:cut], self._head[cut:]
+            if size < 0:
+                block += self._raw.read()
+        else:
+            block = self._raw.read(size)
+        self.read_bytes += len(block)
+        return block
+
+    read1 = read
+
+    def readable(self) -> bool:
+        return True
+
+
+class _Expanded:
+    """A decompressed stream that ends in a refusal where a little data becomes very much."""
+
+    def __init__(self, unpacked: ByteStream, packed: _Counted) -> None:
+        self._unpacked = unpacked
+        self._packed = packed
+        self._size_bytes = 0
+
+    def read1(self, size: int, /) -> bytes:
+        block = self._unpacked.read1(size)
+        self._size_bytes += len(block)
+        if self._size_bytes > max(EXPANSION_FREE_BYTES, self._packed.read_bytes * MAX_EXPANSION):
+            raise ObjectUnavailable(
+                f"its compressed data becomes more than {MAX_EXPANSION} times as much; if it is meant, decompress it"
+            )
+        return block
 
 
 @contextmanager

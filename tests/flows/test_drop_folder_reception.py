@@ -125,8 +125,8 @@ def test_a_file_that_is_gone_or_a_folder_is_nothing(case: Case) -> None:
         (
             "scan.tiff",
             b"II*",
-            "is of a type that cannot be read; supported: .jsonl, .ndjson, .csv, .tsv, .parquet, .txt, .md, .html, "
-            ".htm, .eml (.gz, .zst)",
+            "is of a type that cannot be read; supported: .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt, .md, "
+            ".html, .htm, .eml (.gz, .gzip, .zst, .zstd)",
         ),
     ],
 )

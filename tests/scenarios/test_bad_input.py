@@ -24,8 +24,6 @@ EXPECTED_FAILURES = {
     "name the right one in columns.text",
     "field-3": "missing-field.jsonl:3: no field 'text'; add it, or name the right one in columns.text",
     "not-parquet.parquet": "not-parquet.parquet: not a Parquet file; rename it or write it again",
-    "not-utf8.jsonl:3": "not-utf8.jsonl:3: not UTF-8 at byte 72 of the line; convert it to UTF-8",
-    "not-utf8.txt": "not-utf8.txt: not UTF-8 at byte 5 of the file; convert it to UTF-8",
     "oversize.txt": "oversize.txt: document is 2000000 bytes (limits.max_document_bytes is 1000000); "
     "split it or raise the limit",
     "ragged.csv:4": "ragged.csv:4: row has 6 fields where the header has 2; quote fields that hold delimiters, "
@@ -35,6 +33,11 @@ EXPECTED_FAILURES = {
     "truncated.parquet": "truncated.parquet: Parquet file is cut off or damaged; write it again",
     "type-3a": "wrong-type.jsonl:3: 'text' is a number, not a string; quote it or remove the row",
     "type-3b": "wrong-type.jsonl:4: 'text' is null; fill it in or remove the row",
+}
+
+EXPECTED_NOTES = {
+    "utf8-3": "not UTF-8 at byte 72 of the line and 1 more: read as U+FFFD",
+    "not-utf8.txt": "not UTF-8 at byte 5 of the file and 6 more: read as U+FFFD",
 }
 
 
@@ -63,11 +66,14 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
     reasons = {row["document_id"]: row["reason"].replace(str(tmp_path / "input"), str(BROKEN)) for row in failed}
     assert len(failed) == len(EXPECTED_FAILURES)
     assert reasons == EXPECTED_FAILURES
-    assert len(good) == 26  # 25 good rows beside the broken ones, and the long document
+    assert len(good) == 28  # 25 good rows beside the broken ones, two with bad bytes, and the long document
     assert all(row["raw_prob"] is not None and row["gpu_seconds"] > 0 for row in good)
     assert all(row["cost_usd"] == 0 and row["answer"] is None for row in failed)
     (cut,) = [row for row in good if row["document_id"] == "long.txt"]
     assert "cut: the engine read the first" in cut["reason"]
+    noted = {row["document_id"]: row["reason"] for row in good if row["document_id"] in EXPECTED_NOTES}
+    assert {name: reason for name, reason in noted.items() if EXPECTED_NOTES[name] in reason} == noted
+    assert noted.keys() == EXPECTED_NOTES.keys()
 
 
 @pytest.mark.parametrize(

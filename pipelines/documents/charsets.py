@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.documents.lines import WIDE_MARKS, Unreadable
 
@@ -65,8 +65,7 @@ _NO_CHARSETS = frozenset(
 _MAX_BAD_SHARE = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A text, and what its reader should know of how it was read."""
 
     text: str
@@ -106,7 +105,10 @@ def decode_line(data: bytes) -> Decoded:
     Raises:
         Unreadable: most of it is no UTF-8.
     """
-    return _decoded(data, "line", ("utf-8",))
+    try:
+        return Decoded(data.decode().removeprefix(BYTE_ORDER_MARK))
+    except UnicodeDecodeError:
+        return _decoded(data, "line", ("utf-8",))
 
 
 def joined_notes(*notes: str | None) -> str | None:

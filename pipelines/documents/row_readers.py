@@ -42,15 +42,18 @@ def read_json(source: SourceFile, columns: Columns, max_document_bytes: int) -> 
             lines = read_lines(stream, max_document_bytes, skip_blank=True)
         else:
             lines = read_values(stream, max_document_bytes, in_array=shape == "array")
+        quoted_names = [f'"{name}"'.encode() for name in _names(columns)]
         for line in lines:
             if line.problem is not None or line.data.strip():
-                yield _json_document(source, line, columns, max_document_bytes)
+                # Names that are there twice are looked for only where it matters or is likely: it takes time.
+                may_repeat = bool(columns.attributes) or any(line.data.count(name) > 1 for name in quoted_names)
+                repeats = _Repeats() if may_repeat else None
+                yield _json_document(source, line, columns, max_document_bytes, repeats)
 
 
-def _json_document(source: SourceFile, line: Line, columns: Columns, max_document_bytes: int) -> Document:
-    # Names that are there twice are looked for only where it matters or is likely: it takes time.
-    may_repeat = columns.attributes or any(line.data.count(b'"%b"' % name.encode()) > 1 for name in _names(columns))
-    repeats = _Repeats() if may_repeat else None
+def _json_document(
+    source: SourceFile, line: Line, columns: Columns, max_document_bytes: int, repeats: _Repeats | None
+) -> Document:
     try:
         record, note = _json_object(line, repeats)
         if repeats is not None:

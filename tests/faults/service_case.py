@@ -40,7 +40,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = dict[str, Any]
 # What a process would import while it runs, seconds of it.
-_IMPORTED_LATE = ("transformers.tokenization_utils_tokenizers", "infra.local.message_batches.__main__")
+_IMPORTED_LATE = (
+    *("transformers.tokenization_utils_tokenizers", "infra.local.message_batches.__main__"),
+    *("numpy.ma", "rich._emoji_codes", "opentelemetry.baggage", "flows.quality", "flows.quality_decisions"),
+)
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__, *_IMPORTED_LATE])
 

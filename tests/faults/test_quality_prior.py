@@ -71,7 +71,7 @@ def with_other(name: str, value: Any) -> Callable[[Profile], Profile]:
 
 
 def test_what_another_engine_or_question_has_taught_is_refused_with_a_reason(case: Prepare) -> None:
-    first = case(ITEMS, is_informed=True, quality=TARGET)
+    first = case(60, is_informed=True, quality=TARGET)
     assert settled(first) == Escalated(is_done=True)
     refusals: dict[str, Callable[[Profile], Profile]] = {
         "run before was made with another model": with_other("model", "other"),
@@ -86,7 +86,7 @@ def test_what_another_engine_or_question_has_taught_is_refused_with_a_reason(cas
         ),
     }
     for number, (reason, change) in enumerate(refusals.items()):
-        run = case(ITEMS, *SLOW, is_informed=True, quality=TARGET, folder=f"refused-{number}")
+        run = case(60, *SLOW, is_informed=True, quality=TARGET, folder=f"refused-{number}")
         hand_on(change(profile_of(first)), run)
         assert settled(run, wait=False) == Escalated(is_done=False)
         assert json.loads(Path(run.root, layout.PRIOR).read_text()) == {"run_id": None, "reason": reason, "places": []}

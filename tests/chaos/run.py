@@ -2,7 +2,7 @@
 
     python -m tests.chaos.run                210 runs; an hour
     python -m tests.chaos.run --runs 20 --short    what `make test` runs: no real engine
-    python -m tests.chaos.run --seed 17      one of them again
+    python -m tests.chaos.run --seeds 17      one of them again
 
 A run's seed decides how it starts (`pipeline submit`, or a file dropped for `pipeline listen`), which processes are
 killed with -9 and when, and which requests to S3 meet a 503, a 500, a dropped connection or a lost reply. Real are S3
@@ -32,11 +32,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=210)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--short", action="store_true", help="never start a real engine")
     arguments = parser.parse_args()
-    first, count = (arguments.first_seed, arguments.runs) if arguments.seed is None else (arguments.seed, 1)
-    cases = [case_of(seed) for seed in range(first, first + count)]
+    cases = [
+        case_of(seed) for seed in arguments.seeds or range(arguments.first_seed, arguments.first_seed + arguments.runs)
+    ]
     if arguments.short:
         cases = [replace(case, has_real_engine=False) for case in cases]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the servers are ended on the way out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -160,9 +161,16 @@ def test_ray_and_prefects_server_are_started_without_keys_that_the_run_does_not_
     monkeypatch.setattr("flows.stages.start_engines_if_needed", lambda run: found.append(dict(os.environ)))
     monkeypatch.setattr("flows.process.process", lambda *_, **__: found.append(dict(os.environ)))
     monkeypatch.setattr("flows.review_publication.read_review", lambda store: None)
+
+    @contextmanager
+    def server_at_hand(progress: object) -> Iterator[None]:
+        found.append(dict(os.environ))
+        yield
+
+    monkeypatch.setattr("flows.prefect_server.prefect_at_hand", server_at_hand)
     quiet = SimpleNamespace(say=lambda line: None)
     flows.submit.process_run(cast(Run, Opened()), None, True, cast(Any, quiet))
-    assert len(found) == 2
+    assert len(found) == 3
     for environment in found:
         assert "ANTHROPIC_API_KEY" not in environment
         assert [name for name in AWS if name in environment] == kept

@@ -36,6 +36,7 @@ class PipelineCommand:
             "SLUICE_STATE_DIR": str(self.home / "state"),
             "PREFECT_HOME": str(self.home / "prefect"),
             "HF_HUB_OFFLINE": "1",
+            "RAY_worker_niceness": "0",  # Ray's 15 would have engines wait for whatever else is tested meanwhile
             "COLUMNS": "200",
             **self.extra_environment,
         }

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.processes
 
 STATUS = "status/in/a b+é.jsonl.json"
 ROWS = (
-    b'{"id": "1", "text": "the invoice is wrong", "label": "billing"}\n{"id": "2", "text": "hello", "label": "other"}\n'
+    b'{"id": "1", "text": "the invoice is wrong", "label": "billing", "may_leave": false}\n'
+    b'{"id": "2", "text": "hello", "label": "other", "may_leave": false}\n'
 )
 
 

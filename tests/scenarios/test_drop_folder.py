@@ -54,7 +54,7 @@ def listening(pipeline: PipelineCommand, *arguments: str | Path) -> Iterator[sub
 
 
 def wait_for(process: subprocess.Popen[str], done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not done():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

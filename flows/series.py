@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from flows.run import Run, input_fingerprint, open_run, prepare_run
+from flows.run import Run, open_run, prepare_run
+from flows.touched_input import input_fingerprint
 from pipelines.documents.records import SourceFile
 from pipelines.documents.since_last import merge_taken, not_taken, sources_of, sources_table, taken_of
 from pipelines.errors import JobError

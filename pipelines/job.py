@@ -6,8 +6,6 @@ Knows nothing of models, stores or clients; whether the named things exist is ch
 
 from __future__ import annotations
 
-import json
-import unicodedata
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -25,7 +23,7 @@ from pydantic import (
 
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.engine_arguments import EngineArguments
-from pipelines.job_places import OutputPlace, Place
+from pipelines.job_places import OutputPlace, Place, refuse_unprintable
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
@@ -360,13 +358,13 @@ class Job(_Section):
         if problem := problem_with_names(labels):
             raise ValueError(problem)
         for text in [*labels, *filter(None, labels.values())]:
-            _refuse_unprintable(text)
+            refuse_unprintable(text)
         return labels
 
     @field_validator("instructions")
     @classmethod
     def _check_instructions(cls, instructions: str) -> str:
-        _refuse_unprintable(instructions)
+        refuse_unprintable(instructions)
         return instructions
 
     @model_validator(mode="after")
@@ -398,20 +396,3 @@ class Job(_Section):
                 "evaluation.gold_file, or set escalation to `off` or its provider to `anthropic`"
             )
         return self
-
-
-def _refuse_unprintable(text: str) -> None:
-    # Private-use characters mark the document's place in the prompt template; control characters have no business here.
-    if any(unicodedata.category(char) in ("Cc", "Co", "Cs") and char not in "\n\t" for char in text):
-        raise ValueError("control or private-use characters are not allowed")
-
-
-def job_schema() -> str:
-    """JSON Schema of the job file, for editors: the text of job.schema.json."""
-    schema = Job.model_json_schema()
-    schema["required"].remove("labels")
-    schema |= {
-        "if": {"properties": {"task": {"const": "classification"}}},
-        "then": {"required": ["labels"]},
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

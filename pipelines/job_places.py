@@ -40,3 +40,10 @@ def _check_output(output: str) -> str:
 
 Place = Annotated[str, AfterValidator(check_place)]
 OutputPlace = Annotated[Place, AfterValidator(_check_output)]
+
+
+def refuse_unprintable(text: str) -> None:
+    """Raise ValueError where a text holds what no prompt may."""
+    # Private-use characters mark the document's place in the prompt template; control characters have no business here.
+    if any(unicodedata.category(char) in ("Cc", "Co", "Cs") and char not in "\n\t" for char in text):
+        raise ValueError("control or private-use characters are not allowed")

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.job import job_schema
+from pipelines.job import Job
 
 _HEAD = """\
 # The job file
@@ -23,6 +23,17 @@ Made by `python -m pipelines.job_reference`; a test holds the two together.
 """
 
 Schema = Mapping[str, Any]
+
+
+def job_schema() -> str:
+    """JSON Schema of the job file, for editors: the text of job.schema.json."""
+    schema = Job.model_json_schema()
+    schema["required"].remove("labels")
+    schema |= {
+        "if": {"properties": {"task": {"const": "classification"}}},
+        "then": {"required": ["labels"]},
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def job_reference() -> str:

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import JobError
-from pipelines.job import Escalation, Job, ModelSource, job_schema
+from pipelines.job import Escalation, Job, ModelSource
 from pipelines.job_file import load_job
+from pipelines.job_reference import job_schema
 from tests.job_case import CLAUDE, GOOD, load, path, problems
 
 __all__ = ["path"]
 
 REGENERATE = (
-    "regenerate it: python -c \"from pipelines.job import job_schema; print(job_schema(), end='')\" "
+    "regenerate it: python -c \"from pipelines.job_reference import job_schema; print(job_schema(), end='')\" "
     "> pipelines/job.schema.json"
 )
 

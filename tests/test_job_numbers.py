@@ -50,7 +50,7 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("value", [*NOT_NUMBERS, "1e+20", "100000000000000000000000"])
+@pytest.mark.parametrize("value", [*NOT_NUMBERS, "1e+20", "9000000000000000000"])
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_number_that_could_never_be_kept_to_is_refused_with_its_field(path: Path, field: str, value: str) -> None:
     (problem,) = problems(path, FIELDS[field](value))
@@ -73,7 +73,7 @@ def test_a_number_that_could_never_be_kept_to_is_refused_with_its_field(path: Pa
         "gpu_memory_utilization: 1.1",
         "gpu_memory_utilization: .nan",
         "some_number: .inf",
-        "some_number: 1000000000000000000000000",
+        "some_number: 9000000000000000000",
         "hf_overrides: {scale: [1, .nan]}",
     ],
 )

@@ -94,11 +94,11 @@ def test_whatever_yaml_stumbles_over_is_a_problem_of_the_file(path: Path, line: 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ("{max_model_len: 2k}", "max_model_len: '2k' is no whole number of at least 1"),
-        ("{max_model_len: true}", "max_model_len: True is no whole number of at least 1"),
-        ("{tensor_parallel_size: 0}", "tensor_parallel_size: 0 is no whole number of at least 1"),
-        ("{max_num_seqs: [1]}", "max_num_seqs: [1] is no whole number of at least 1"),
-        ("{gpu_memory_utilization: 1.5}", "gpu_memory_utilization: 1.5 is no share above 0 and up to 1"),
+        ("{max_model_len: 2k}", "max_model_len: a whole number from 1 to 100,000,000 is expected"),
+        ("{max_model_len: true}", "max_model_len: a whole number from 1 to 100,000,000 is expected"),
+        ("{tensor_parallel_size: 0}", "tensor_parallel_size: a whole number from 1 to 1,024 is expected"),
+        ("{max_num_seqs: [1]}", "max_num_seqs: a whole number from 1 to 1,000,000 is expected"),
+        ("{gpu_memory_utilization: 1.5}", "gpu_memory_utilization: a number from 0.01 to 1 is expected"),
         ("{a: 2020-01-01}", "a: a value of type date cannot be written down; put it in quotes"),
         ("{a: {b: [.nan]}}", "a: nan is not a number that can be written down"),
         ("{a: -.inf}", "a: -inf is not a number that can be written down"),

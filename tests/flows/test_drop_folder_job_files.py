@@ -144,8 +144,8 @@ RULES = JobRules(Job.model_validate(JOB | {"output": "s3://results/a", "budget_u
         ),
         ({"compute": {"engines": 200}}, "compute.engines: is 200; the listener's default job allows 2"),
         (
-            {"limits": {"max_document_bytes": 10**12}},
-            "limits.max_document_bytes: is 1,000,000,000,000; the listener's default job allows 1,000,000",
+            {"limits": {"max_document_bytes": 10**9}},
+            "limits.max_document_bytes: is 1,000,000,000; the listener's default job allows 1,000,000",
         ),
         (
             {"evaluation": {"gold_file": "/etc/passwd"}},

@@ -46,7 +46,12 @@ def publish(folder: Path, rows: list[dict[str, Any]], items: int | None = None) 
     )
     run: Any = SimpleNamespace(store=store, run_id="run_1", job=job, has_engine=False)
     plan = PlanSummary(
-        shards=1, items=len(rows) if items is None else items, failed_items=0, gold_items=0, document_tokens=0
+        shards=1,
+        items=len(rows) if items is None else items,
+        failed_items=0,
+        gold_items=0,
+        document_tokens=0,
+        items_sum="0",
     )
     return publish_review(run, plan), store
 

@@ -55,7 +55,7 @@ def test_a_damaged_parquet_file_never_raises(position: int, garbage: bytes) -> N
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"
         path.write_bytes(stored)
-        assert list(read_documents(list_sources(str(path))[0], Columns(), LIMIT))
+        list(read_documents(list_sources(str(path))[0], Columns(), LIMIT))  # none, where the footer now says: no rows
 
 
 @pytest.mark.parametrize(("name", "head"), [("t.jsonl", b'{"text": "'), ("t.csv", b'text\n"'), ("t.txt", b"")])

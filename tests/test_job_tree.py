@@ -107,8 +107,8 @@ def test_whatever_yaml_stumbles_over_is_a_problem_of_the_file(path: Path, line: 
         ('{a: "x\\ey"}', "a: control characters and half characters are not allowed"),
         (
             "{max_model_len: 2k, b: 2020-01-01}",
-            "b: a value of type date cannot be written down; put it in quotes; max_model_len: '2k' is no whole number "
-            "of at least 1",
+            "b: a value of type date cannot be written down; put it in quotes; max_model_len: a whole number "
+            "from 1 to 100,000,000 is expected",
         ),
     ],
 )

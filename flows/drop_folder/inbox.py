@@ -122,7 +122,9 @@ class Inbox:
         return self._store.read_if_exists(self._key(path)) if entry else None
 
     def exists(self, path: str) -> bool:
-        """Whether an object is at a path relative to the drop folder."""
+        """Whether anything is at a path relative to the drop folder."""
+        if self.is_local:  # the store would open it, and wait for whoever writes into a pipe
+            return self._can_be(path) and self._local.exists(path)
         return self._can_be(path) and self._store.exists(self._key(path))
 
     def _can_be(self, path: str) -> bool:

@@ -75,6 +75,10 @@ class LocalInbox:
         """The version that is there now, if any."""
         return self._unreadable.get(key) or self._file(key)
 
+    def exists(self, path: str) -> bool:
+        """Whether anything has that name; it is not opened."""
+        return os.path.lexists(f"{self._root}/{path}")
+
     def read(self, path: str) -> bytes | None:
         """A job file, if it is there.
 

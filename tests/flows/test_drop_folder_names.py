@@ -12,6 +12,7 @@ import pytest
 from obstore.store import LocalStore
 
 from flows.drop_folder.inbox import Inbox
+from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.reception import Reception
 from pipelines.errors import JobError
@@ -39,7 +40,7 @@ def take_all(folder: Path) -> tuple[list[str], dict[str, str]]:
     job = write_job(folder.parent / "job.yaml", str(folder.parent / "results"))
     inbox, starter = Inbox(str(folder)), RecordingStarter()
     inbox.check()
-    taking = Reception(inbox, JobFinder(inbox, job), starter, lambda line: None)
+    taking = Reception(inbox, JobFinder(inbox, job, JobFileOptions()), starter, lambda line: None)
     for file in list(inbox.files()):
         taking.take(file.key)
     list(inbox.started())

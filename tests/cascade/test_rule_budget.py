@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pipelines.cascade.rule.budget import Reached, Spending, next_purchase, when_stopped
 from pipelines.cascade.rule.scored import UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Target, next_step
-from tests.cascade.populations import Population, binomial_quantile, hostile_populations
+from tests.cascade.populations import Population, hostile_populations
+from tests.cascade.trials import most_misses, trials
 
-RUNS, ASSURANCE = 60, 0.9
+RUNS, ASSURANCE = trials(60), 0.9
 NO_SAMPLE = "the budget did not pay for a uniform sample of the items that were kept"
 
 
@@ -33,7 +34,7 @@ def test_the_reported_limit_holds_on_hostile_items(population: Population) -> No
         assert reached.wrong_limit is not None
         assert reached.agreement_lower == 1 - reached.wrong_limit / items
         missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+    assert missed <= most_misses(RUNS, 1 - ASSURANCE)
 
 
 @settings(max_examples=60, deadline=None)
@@ -106,7 +107,7 @@ def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int) 
         else:
             assert reached.wrong_limit is not None
             missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+    assert missed <= most_misses(RUNS, 1 - ASSURANCE)
 
 
 def buy(population: Population, seed: int, paid_share: float) -> tuple[Reached, list[Ask], float]:
@@ -143,7 +144,7 @@ def test_the_reported_limit_holds_after_a_second_purchase(population: Population
         assert spent <= 1.0
         assert reached.wrong_limit is not None
         missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+    assert missed <= most_misses(RUNS, 1 - ASSURANCE)
 
 
 def test_prices_that_are_none_are_refused() -> None:

@@ -13,9 +13,10 @@ from pipelines.cascade.rule.chain import Chain
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
 from tests.bench import cascade_adapter
-from tests.cascade.populations import Population, binomial_quantile, hostile_populations
+from tests.cascade.populations import Population, hostile_populations
+from tests.cascade.trials import most_misses, trials
 
-RUNS, ASSURANCE = 60, 0.9
+RUNS, ASSURANCE = trials(60), 0.9
 
 
 def finish(scored: Scored, promise: Target, truth: np.ndarray) -> tuple[Settled, list[Ask]]:
@@ -40,7 +41,7 @@ def test_the_promise_holds_on_hostile_items(population: Population) -> None:
         facts = settled.certificate
         assert facts.found >= facts.credit or settled.is_accepted.sum() <= allowed
         assert settled.is_accepted.sum() >= allowed - facts.pilot
-    assert missed <= binomial_quantile(0.999, RUNS, promise.delta)
+    assert missed <= most_misses(RUNS, promise.delta)
 
 
 @pytest.mark.parametrize("target", [0.5, 0.9, 0.999, 1.0])
@@ -55,7 +56,7 @@ def test_the_promise_holds_from_one_item_to_sixty(target: float) -> None:
             missed += is_wrong[settled.is_accepted].sum() > allowed_wrong(items, target)
             runs += 1
             assert sum(len(ask.items) for ask in asks) + settled.is_accepted.sum() == items
-    assert missed <= binomial_quantile(0.999, runs, 0.1)
+    assert missed <= most_misses(runs, 0.1)
 
 
 def test_no_items_are_settled_at_once() -> None:

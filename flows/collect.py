@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from prefect import flow
 from rich.console import Console
 
+from flows.prefect_server import prefect_at_hand
 from flows.process import process, reporter
 from flows.progress import ProgressReporter
 from flows.run import open_store
 from pipelines.errors import RunNotFoundError, SluiceError
-from pipelines.settings import settings
+from pipelines.settings import settings, withhold_claude_key
 from pipelines.store import layout
 
 log = logging.getLogger(__name__)
@@ -25,9 +28,11 @@ log = logging.getLogger(__name__)
 
 def collect_open_runs(progress: ProgressReporter, every_seconds: float | None) -> None:
     """One round over the open runs, or, with ``every_seconds``, one after another without end."""
+    withhold_claude_key()  # before Ray and Prefect start processes of theirs
     reporter.set(progress)
     while True:
-        collect()
+        with prefect_at_hand(progress):
+            collect()
         if every_seconds is None:
             return
         time.sleep(every_seconds)
@@ -40,27 +45,40 @@ def collect() -> None:
     A run whose provider refuses does not keep the others waiting: it is reported, and looked at again next round.
     """
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
-    runs = open_runs()
+    runs = open_runs(progress)
     progress.say(f"open      {len(runs)} runs")
     for run in runs:
-        try:
+        with _only_this_one(run, progress):
             is_complete = process(run, wait=False) is not None
-        except SluiceError as error:
-            log.warning("run %s: %s", run, error)
-            progress.say(f"{run}: {error}")
-        else:
             progress.say(f"{run}: {'complete' if is_complete else 'Claude is answering'}")
 
 
-def open_runs() -> list[str]:
-    """Roots of the runs started on this machine that have sent a batch and are not complete."""
+def open_runs(progress: ProgressReporter) -> list[str]:
+    """Roots of the runs started on this machine that have sent a batch and are not complete.
+
+    One whose store cannot be opened is told, and keeps nobody from the others.
+    """
     folder = settings().state_dir / "runs"
     found = []
     for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []:
-        try:
+        with (
+            _only_this_one(name, progress),
+            suppress(RunNotFoundError),
+        ):  # its folder was removed: nothing is open there
             store = open_store(name)
-        except RunNotFoundError:  # its folder was removed: nothing is open there
-            continue
-        if not store.exists(layout.COMPLETE) and any(store.list(layout.ESCALATIONS)):
-            found.append(store.root)
+            if not store.exists(layout.COMPLETE) and any(store.list(layout.ESCALATIONS)):
+                found.append(store.root)
     return found
+
+
+@contextmanager
+def _only_this_one(run: str, progress: ProgressReporter) -> Iterator[None]:
+    """What goes wrong with one run is said, and stays with it."""
+    try:
+        yield
+    except SluiceError as error:
+        log.warning("run %s: %s", run, error)
+        progress.say(f"{run}: {error}")
+    except Exception as error:  # the edge of each run's own process: whatever fails in one, the others are waiting
+        log.exception("run %s", run)
+        progress.say(f"{run}: unexpected {type(error).__name__}; the log has the details")

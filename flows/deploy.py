@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect.server.schemas.schedules import CronSchedule
-
-from flows.deployments import Registered, parse_cron, register_runs, register_schedule
+from flows.deployments import Registered, next_times, parse_cron, register_runs, register_schedule
 from flows.prefect_api import prefect_client
-from flows.submit import check_deployable
+from flows.preflight import check_deployable
+from pipelines.engine_arguments import code_arguments
+from pipelines.job import ModelSource
 from pipelines.job_file import load_job, with_absolute_places
 
 _SHOWN_TIMES = 3
@@ -28,11 +27,13 @@ class Deployed:
     next_runs: tuple[str, ...]
     listen_command: str | None
     page: str | None
+    needs_trust: bool = False  # the engine is to run code that the job or its model brings along
 
     @property
     def worker_command(self) -> str:
         """What must run, on every machine that is to do the work."""
-        return f"prefect worker start --pool {shlex.quote(self.work_pool)}"
+        word = "SLUICE_TRUST_REMOTE_CODE=1 " if self.needs_trust else ""
+        return f"{word}prefect worker start --pool {shlex.quote(self.work_pool)}"
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
@@ -76,15 +77,12 @@ def deploy_job(path: Path, cron: str | None, watch: str | None, work_pool: str) 
     """
     job = with_absolute_places(load_job(path))
     check_deployable(job)
-    schedule = parse_cron(cron) if cron else None
+    schedule = parse_cron(cron) if cron is not None else None
+    times = next_times(schedule, _SHOWN_TIMES) if schedule else ()
     with prefect_client() as client:
         runs = register_runs(client, work_pool)
         series = register_schedule(client, job, schedule, work_pool) if schedule else None
-    listen = f"pipeline listen {shlex.quote(watch)} --job {shlex.quote(str(path))} --prefect" if watch else None
-    times = _next_times(schedule.cron) if schedule else ()
-    return Deployed(job.name, work_pool, series, times, listen, (series or runs).url)
-
-
-def _next_times(cron: str) -> tuple[str, ...]:
-    dates = asyncio.run(CronSchedule(cron=cron, timezone="UTC").get_dates(_SHOWN_TIMES))
-    return tuple(f"{date:%Y-%m-%d %H:%M}" for date in dates)
+    needs_trust = isinstance(job.model, ModelSource) and bool(code_arguments(job.model.engine))
+    options = "--prefect --trust-remote-code" if needs_trust else "--prefect"
+    listen = f"pipeline listen {shlex.quote(watch)} --job {shlex.quote(str(path))} {options}" if watch else None
+    return Deployed(job.name, work_pool, series, times, listen, (series or runs).url, needs_trust)

@@ -10,6 +10,7 @@ Registering again updates all of it. Flows are named by module, so a worker need
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.server.schemas.schedules import CronSchedule as Clockwork
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.urls import url_for
 from prefect.workers.process import ProcessWorker
@@ -39,6 +41,7 @@ from pipelines.job import Job
 # Runs queue up here, one at a time: each takes every GPU it finds. The light flows pass them by in the default queue.
 RUN_QUEUE = "runs"
 _RUNS_AT_ONCE = 1
+_CRON_FIELDS = 5
 
 _WATCHDOG_EVERY = timedelta(minutes=1)
 _HEARTBEAT_SECONDS = 30  # the least that Prefect sends
@@ -80,12 +83,36 @@ def parse_cron(cron: str) -> CronSchedule:
     """A schedule in UTC.
 
     Raises:
-        JobError: ``cron`` is no cron expression.
+        JobError: ``cron`` is no cron expression, not one of minutes, or never comes true.
     """
+    fields = len(cron.split())
     try:
-        return CronSchedule(cron=cron, timezone="UTC")
+        schedule = CronSchedule(cron=cron, timezone="UTC")
     except ValueError:
         raise JobError([f"--cron: '{cron}' is no cron expression; an example is '0 3 * * *', daily at three"]) from None
+    if fields > _CRON_FIELDS:  # a sixth would be read as seconds, behind the others: once a second for a minute
+        raise JobError(
+            [
+                f"--cron: '{cron}' has {fields} fields, of which there are five: minute, hour, day, month, weekday; "
+                "an example is '0 3 * * *', daily at three"
+            ]
+        )
+    return schedule
+
+
+def next_times(schedule: CronSchedule, count: int) -> tuple[str, ...]:
+    """When a schedule fires next, in UTC.
+
+    Raises:
+        JobError: it never does.
+    """
+    try:
+        dates = asyncio.run(Clockwork(cron=schedule.cron, timezone="UTC").get_dates(count))
+    except ValueError:  # croniter has looked fifty years ahead
+        raise JobError(
+            [f"--cron: '{schedule.cron}' never fires: no month has such a day; an example is '0 3 1 * *', monthly"]
+        ) from None
+    return tuple(f"{date:%Y-%m-%d %H:%M}" for date in dates)
 
 
 def register_schedule(client: SyncPrefectClient, job: Job, schedule: CronSchedule, work_pool: str) -> Registered:

@@ -25,13 +25,14 @@ from flows.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.stages import Asked, PlanSummary, doubtful_ids, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
-from pipelines.escalation.collection import Reader, set_aside
+from pipelines.escalation.collection import Reader, given_up, set_aside
 from pipelines.escalation.endings import ATTEMPTS_PER_TIER, Ending
-from pipelines.escalation.journal import ChunkState, Journal
+from pipelines.escalation.journal import ChunkState, Closed, Journal
 from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.provider import AccountError, BatchProvider, Request, TooLargeError
 from pipelines.escalation.submission import Sender
 from pipelines.settings import settings
+from pipelines.tasks.label_names import LabelNames
 
 _CLOCK_DIFFERENCE = timedelta(minutes=5)
 
@@ -42,7 +43,7 @@ class Stop(StrEnum):
     """Why escalation ended before every doubtful item was answered. An outcome, not an error."""
 
     BUDGET = "budget"
-    CANCELLED = "cancelled"
+    CANCELLED = "cancelled"  # as the journal has it
     TOO_FEW = "too_few"
 
 
@@ -80,7 +81,7 @@ class Escalation:
             provider=provider,
             readers=lambda draft: answer_readers(run, draft),
             prices=price_book(),
-            passed_on=tuple(frozenset(tier.pass_on) for tier in self._tiers),
+            passed_on=tuple(frozenset(map(LabelNames(run.job.labels).find, tier.pass_on)) for tier in self._tiers),
         )
         self._may_send_more = True  # building chunks goes through the whole plan: only after something came in
         self._stop: Stop | None = None
@@ -88,6 +89,7 @@ class Escalation:
         self._open: dict[int, ChunkState] = {}
         self._checked: set[str] = set()
         self._cancelled: set[int] = set()
+        self._closed: Closed | None = None  # the journal's end, once this process knows of it
 
     def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The most that asking the first tier once about each item can cost: shape [items]."""
@@ -105,7 +107,7 @@ class Escalation:
         """
         self.replay()
         escalated = self.ask(lambda shard: doubtful_ids(self._run, shard), wait=wait)
-        if escalated.stop:
+        if escalated.is_done:
             self.close(escalated.stop)
         return escalated
 
@@ -122,8 +124,11 @@ class Escalation:
         """
         self._builder.asked = asked
         self._may_send_more = True
-        items = sum(len(asked(shard)) for shard in range(self._plan.shards))
-        with self._progress.stage("escalate", "items", total=items):
+        items = unsettled = 0
+        for ids in map(asked, range(self._plan.shards)):
+            items += len(ids)
+            unsettled += len(list(self._ledger.unsettled(ids)))
+        with self._progress.stage("escalate", "items", items, items - unsettled, waits_for=_ANSWER_TAKES):
             while True:
                 stop = self._send()
                 if not self._open:  # only then is a stop final: what is taken in can free some of the budget
@@ -133,13 +138,27 @@ class Escalation:
                     return Escalated(is_done=False)
                 if self._open:
                     time.sleep(self._poll_seconds)
-        if stop and self._journal.chunks() > self._chunks:
-            raise ProviderError(_ANOTHER_PROCESS)
         return Escalated(is_done=True, stop=stop)
 
-    def close(self, stop: Stop) -> None:
-        """Publish a row for every doubtful item that was not answered."""
-        publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop], self._model_suffix)
+    def seal(self, stop: Stop | None) -> None:
+        """See to it that nothing is sent from now on; nothing may be open.
+
+        Raises:
+            ProviderError: another process has sent something that this one knows nothing of.
+        """
+        closed = self._closed or self._journal.close(self._chunks, stop, datetime.now(UTC))
+        if closed is None or (stop and closed.stop != stop):
+            raise ProviderError(_ANOTHER_PROCESS)
+        self._closed = closed
+
+    def close(self, stop: Stop | None) -> None:
+        """Seal the journal; then publish a row for every doubtful item that was not answered.
+
+        Raises: see `seal`.
+        """
+        self.seal(stop)
+        if stop:
+            publish_unsent(self._run, self._plan, self._ledger, _UNSENT_REASONS[stop], self._model_suffix)
 
     def replay(self) -> None:
         """Bring the ledger to what the journal says; publish what was collected before a crash and not published."""
@@ -156,38 +175,47 @@ class Escalation:
 
     def _send(self) -> Stop | None:
         """Have the provider hold every begun chunk, and begin new ones; why some items cannot be sent, if so."""
-        is_cancelled = self._journal.is_cancelled
+        self._look_for_end()
         for chunk, state in list(self._open.items()):
             if not state.submitted:
                 try:
-                    self._sender.resume(state, self._builder.rebuild, may_send=not is_cancelled)
+                    self._sender.resume(state, self._builder.rebuild, may_send=self._closed is None)
                 except TooLargeError:
                     self._set_aside(state)
                     continue
                 self._open[chunk] = self._journal.state(chunk)
-                if is_cancelled and not self._open[chunk].submitted:
-                    del self._open[chunk]
-        if is_cancelled:
-            self._cancel_open()
-            return Stop.CANCELLED
-        while self._may_send_more:
+                if self._closed and not self._open[chunk].submitted:
+                    self._set_aside(self._open[chunk], is_given_up=True)
+        while self._may_send_more and not self._closed:
             self._may_send_more = False
             self._stop = self._send_new()
+        if self._closed:
+            self._stop = Stop(self._closed.stop) if self._closed.stop else None
+        if self._stop is Stop.CANCELLED:
+            self._cancel_open()
         return self._stop
+
+    def _look_for_end(self) -> None:
+        """Take note of it if another process, or an earlier one, has closed the journal after what is known here."""
+        self._closed = self._closed or self._journal.closed_at(self._chunks)
 
     def _send_new(self) -> Stop | None:
         """Begin chunks for what is left, as far as it can be sent."""
         for draft, texts in self._builder.new_chunks():
-            if self._journal.is_cancelled:
-                self._cancel_open()
-                return Stop.CANCELLED
-            # Numbered by what this process knows: a number that is taken means that its ledger is behind the journal.
+            self._look_for_end()
+            if self._closed:
+                return None
+            # Numbered by what this process knows: a number that is taken means that its ledger is behind the journal,
+            # or that the run was closed since the look.
             chunk = self._chunks
             requests = self._builder.requests(chunk, draft, texts)
             self._check_first(draft.model, requests[0])
             try:
                 is_too_large = False
                 if not self._sender.send(chunk, draft, requests):
+                    self._look_for_end()
+                    if self._closed:
+                        return None
                     raise ProviderError(_ANOTHER_PROCESS)
             except TooLargeError:
                 is_too_large = True
@@ -200,13 +228,24 @@ class Escalation:
             return Stop.BUDGET
         return Stop.TOO_FEW if self._builder.is_too_few else None
 
-    def _set_aside(self, state: ChunkState) -> None:
-        """Give up a chunk that is too large for the provider; its items are sent again in chunks of half the size."""
+    def _set_aside(self, state: ChunkState, *, is_given_up: bool = False) -> None:
+        """Give up a chunk that is too large for the provider; its items are sent again in chunks of half the size.
+
+        With ``is_given_up``, one that was begun and not sent before the run was closed; nobody may send it any more.
+        """
         now = datetime.now(UTC)
-        if not self._journal.set_aside(self._journal.state(state.chunk), now):
+        if not self._journal.set_aside(self._journal.state(state.chunk), now, is_given_up=is_given_up):
+            if is_given_up:  # it is being sent after all, and stays open: what comes of it is found out next round
+                return
             raise ProviderError(_ANOTHER_PROCESS)
-        log.warning("chunk %d of %d items is too large for the provider", state.chunk, len(state.draft.item_ids))
-        self._journal.collect(state.chunk, set_aside(state.draft, now))
+        intent = self._journal.state(state.chunk).intent
+        if intent and intent.is_given_up:
+            log.info("chunk %d of %d items is not sent: the run is closed", state.chunk, len(state.draft.item_ids))
+            answers = given_up(state.draft, now)
+        else:
+            log.warning("chunk %d of %d items is too large for the provider", state.chunk, len(state.draft.item_ids))
+            answers = set_aside(state.draft, now)
+        self._journal.collect(state.chunk, answers)
         self._take_in(state)
 
     def _cancel_open(self) -> None:
@@ -270,7 +309,7 @@ class Escalation:
         endings = zip(answers["ending"].to_pylist(), answers["reason"].to_pylist(), strict=True)
         for (ending, reason), count in Counter(endings).most_common():
             if ending in _WHAT_NEXT:
-                what_next = "they are held for review" if self._journal.is_cancelled else _WHAT_NEXT[ending]
+                what_next = "they are held for review" if self._closed else _WHAT_NEXT[ending]
                 self._progress.say(f"{count:,} items of {batch_id}: {reason}; {what_next}")
 
     def _delete(self, state: ChunkState) -> None:
@@ -288,6 +327,7 @@ _WHAT_NEXT = {
     Ending.AGAIN: f"they are asked again, {ATTEMPTS_PER_TIER} times in all",
     Ending.NEXT_TIER: "the next tier is asked; without one they are held for review",
 }
+_ANSWER_TAKES = "most take under an hour"
 _ANOTHER_PROCESS = "another process sends the doubtful items of this run; wait for it, or stop it"
 _UNSENT_REASONS = {
     Stop.BUDGET: "budget: budget_usd does not reach for it",

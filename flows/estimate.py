@@ -18,7 +18,7 @@ from pipelines.cascade.rule.history import Stage
 from pipelines.cascade.rule.scored import UNASKED
 from pipelines.cascade.rule.target import Target
 from pipelines.costs.accounting import to_money
-from pipelines.errors import JobError
+from pipelines.errors import JobError, SluiceError
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.ledger import Ledger
 from pipelines.store import layout
@@ -93,12 +93,15 @@ def estimate_job(path: Path, overrides: dict[str, Any], progress: ProgressReport
 def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: ProgressReporter) -> Run:
     """Bring the job's run as far as the labels of a stage, and no further.
 
-    Raises: see `estimate_job`.
+    Raises:
+        SluiceError: nearly all items failed, and the run is complete; else see `estimate_job`.
     """
-    run = begin_job(path, overrides)
+    run = begin_job(path, overrides, None, progress.say)
     if run.job.dial != "target":
         raise JobError(["quality: give a target; only for a target are labels bought ahead of the rest"])
-    process_run(run, path, wait=True, progress=progress, until=until)
+    outcome = process_run(run, path, wait=True, progress=progress, until=until)
+    if outcome.summary and outcome.summary.problem:
+        raise SluiceError(f"nothing to ask about: {outcome.summary.problem}")
     return run
 
 

@@ -73,17 +73,21 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
 
 def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressReporter) -> Summary | None:
     engines = early_engines.get() or _ask_for_engines(run)
+    pool = None
     try:
         plan = plan_documents(run, progress)
-        score_shards(run, plan, engines.result(), progress)
+        stages.refuse_empty_answer_key(run, plan)
+        with progress.waiting("engines", "Ray starts"):
+            pool = engines.result() or stages.start_engines_if_needed(run)
+        score_shards(run, plan, pool, progress)
     finally:
-        if pool := engines.result():
+        if pool := pool or engines.result():
             pool.close()
             leave_ray()
     if run.facts.rule:  # each item is decided by itself: those that need no Claude do not wait for the others
         publish_scored(run, plan, progress)
     stop = None
-    if run.job.escalation:
+    if run.job.escalation and plan.scorable_items:  # nobody is asked about nothing
         if run.facts.rule:
             escalated = escalate_doubtful(run, plan, progress, wait)
         else:
@@ -105,6 +109,7 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
 @task(cache_policy=NO_CACHE)
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool | None, progress: ProgressReporter) -> None:
     """Have the engines score what is not scored yet."""
+    stages.settle_failed_shards(run, plan)
     if pool and stages.unscored_shards(run, plan):
         stages.score_shards(run, plan, pool, progress)
 
@@ -135,7 +140,7 @@ def settle_quality(
 def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
     parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
-    tally = summarize(read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts)
+    tally = summarize((read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
     held = [json.loads(run.store.read(key)) for key in run.store.list(layout.SCORING)]
     rule = read_record(run)
     summary = tally.summary(
@@ -148,7 +153,9 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         rule=rule,
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
         is_calibration_refused=rule is None and run.question.is_calibration_refused,
+        left_out=plan.left_out,
     )
+    tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:
         publish_review(run, plan)
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())

@@ -23,6 +23,7 @@ from pipelines.cascade.rule.budget import Reached, Spending, budget_steps, when_
 from pipelines.cascade.rule.history import Ask, Stage
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, target_steps
+from pipelines.errors import InvariantError
 from pipelines.escalation.provider import BatchProvider
 from pipelines.job import Quality
 
@@ -58,6 +59,7 @@ def settle_quality(
         outcome = _Asking(run, population, escalation, progress, wait, until).outcome()
         if outcome is None:
             return Escalated(is_done=False)
+        escalation.seal(outcome.stop)  # what is decided from here on, nobody may change by asking more
         record = commit_decisions(run, plan, population, escalation.ledger, outcome)
     stop = Stop(record.stopped_by) if record.stopped_by else None
     if stop:
@@ -99,6 +101,11 @@ class _Asking:
                 return None
             if escalated.stop:
                 return self._stopped(asks, escalated.stop)
+            if (self._labels()[ask.items] == UNASKED).any():
+                raise InvariantError(
+                    f"run {self._run.run_id} was closed with all the answers that it needed, and now needs more; "
+                    "was it begun by another version of Sluice? Start a new run with another --run-id"
+                )
 
     def _choose_steps(self) -> Steps:
         scored, promise = self._population.scored, self._promise

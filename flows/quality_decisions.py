@@ -148,6 +148,8 @@ def promise_of(run: Run) -> Target | None:
 
 
 def _agreement_lower(promise: Target | None, outcome: Outcome) -> float | None:
+    if isinstance(outcome.end, Settled) and not outcome.end.certificate.items:
+        return None
     if outcome.stop or not isinstance(outcome.end, Settled):
         return outcome.end.agreement_lower if isinstance(outcome.end, Reached) else None
     return promise.target if promise else None

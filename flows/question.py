@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job import Job
 from pipelines.tasks.classification import (
+    DOCUMENT_MARK,
     Label,
     PromptFrame,
     answer_schema,
@@ -19,6 +21,7 @@ from pipelines.tasks.classification import (
     local_prompt,
 )
 from pipelines.tasks.label_order import asked_fingerprint, reversed_labels
+from pipelines.tasks.marks import defused
 from workers.catalogue import ResolvedModel
 from workers.engine import MAX_LABELS
 from workers.label_orders import TwoOrders
@@ -36,10 +39,17 @@ class Question:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of what is asked, whoever is asked first."""
-        if self.model is None:
-            return hashlib.sha256(self.claude_system_prompt.encode()).hexdigest()[:16]
-        return asked_fingerprint(self.job.label_order, self.prompt, self.reversed_prompt)
+        """Hash of everything that is asked beside the documents, of the engine and of Claude."""
+        asked = [self.engine_fingerprint] if self.model else []
+        if self.job.escalation:
+            asked += [self.claude_system_prompt, json.dumps(self.claude_answer_schema, sort_keys=True)]
+        return hashlib.sha256("\x00".join(asked).encode()).hexdigest()[:16]
+
+    @cached_property
+    def engine_fingerprint(self) -> str:
+        """Hash of everything that the engine reads beside the documents; a calibration holds for one."""
+        reverse = self.two_orders.reversed_frame if self.two_orders else self.frame
+        return asked_fingerprint(self.job.label_order, self.frame.fingerprint, reverse.fingerprint)
 
     @property
     def claude_system_prompt(self) -> str:
@@ -53,7 +63,9 @@ class Question:
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of documents for the engine; none where there is no engine."""
-        return [[] for _ in texts] if self.model is None else self.tokenizer.encode_documents(texts)
+        if self.model is None:
+            return [[] for _ in texts]
+        return self.tokenizer.encode_documents([defused(text, DOCUMENT_MARK) for text in texts])
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
@@ -127,7 +139,7 @@ class Question:
         calibration = self.model.calibration if self.model else None
         if calibration is None:
             return None
-        is_fitting = calibration.fits(prompt_fingerprint=self.fingerprint, labels=tuple(self.job.labels))
+        is_fitting = calibration.fits(prompt_fingerprint=self.engine_fingerprint, labels=tuple(self.job.labels))
         return calibration if is_fitting else None
 
     @property

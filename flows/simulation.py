@@ -20,6 +20,7 @@ import pyarrow as pa
 from flows.request_texts import request_texts
 from flows.run import Run
 from pipelines.errors import ProviderError
+from pipelines.settings import environment_without_keys
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow
@@ -82,11 +83,14 @@ def running_service(state: Path, answer_key: Path, error_rate: float) -> Iterato
         ProviderError: it does not start.
     """
     command = [
-        *(sys.executable, "-m", "infra.local.message_batches"),
+        # -P: the folder it runs in must not be searched for modules.
+        *(sys.executable, "-P", "-m", "infra.local.message_batches"),
         *("--state", str(state), "--answer-key", str(answer_key), "--error-rate", str(error_rate)),
         "--exit-with-parent",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own words
+    process = subprocess.Popen(  # noqa: S603  # our own words
+        command, stdout=subprocess.PIPE, text=True, env=environment_without_keys()
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -9,7 +9,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,13 +21,14 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.progress import ProgressReporter
 from flows.review_question import ReviewQuestion
-from flows.run import Run, run_sources
+from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.code.inputs import read_code, with_verdicts
-from pipelines.documents.code.left_out import LeftOutList
 from pipelines.documents.code.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.records import LeftOut
-from pipelines.documents.gold import read_gold_file, with_gold
+from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
+from pipelines.documents.item_sum import ItemSum
+from pipelines.documents.left_out import LeftOutList, told_left_out
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
@@ -38,9 +40,9 @@ from pipelines.report.summary import Summary
 from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, decide_shard, empty_results
 from pipelines.settings import settings
 from pipelines.store import layout
-from pipelines.store.schemas import from_arrow, to_arrow, to_parquet
+from pipelines.store.schemas import PREDICTIONS, REVIEWS, from_arrow, to_arrow, to_parquet
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
-from workers.catalogue import catalogue
+from workers.catalogue import catalogue, refuse_code
 from workers.pool import EnginePool, cluster_device, start_ray
 from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
 
@@ -51,6 +53,8 @@ _ROWS_PER_RESULT_PART = 50_000
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
 # about this much input on.
 _COMPILE_FROM_INPUT_BYTES = 30_000_000
+# How far to look for a document that can be scored, before engines are asked for.
+_LISTED_TO_LOOK, _LOOKED_AT = 1_000, 1_000
 
 
 class PlanSummary(BaseModel):
@@ -63,7 +67,13 @@ class PlanSummary(BaseModel):
     failed_items: int
     gold_items: int
     document_tokens: int
-    left_out: dict[str, int] = {}  # of a code review: how many files or commits, by reason
+    items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
+    left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
+
+    @property
+    def scorable_items(self) -> int:
+        """How many have a text."""
+        return self.items - self.failed_items
 
 
 def read_summary(run: Run) -> Summary | None:
@@ -82,23 +92,26 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
     if committed:
         return PlanSummary.model_validate_json(committed)
-    sources = run_sources(run)
-    left_out = LeftOutList()
+    found = run_listing(run)
+    left_out, item_ids = LeftOutList(found.left_out), ItemSum()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents"):
-        for table in _shards(run, sources, left_out):
+        for table in _shards(run, found.sources, left_out):
             if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
                 # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
                 raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
+            item_ids.add(table["item_id"].to_numpy().tolist())
             counts["shards"] += 1
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count
             counts["gold_items"] += len(table) - table["gold_label"].null_count
             counts["document_tokens"] += _document_tokens(table)
             progress.advance(len(table))
-    if run.job.review:
+    if run.job.review or found.left_out:
         run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
-    summary = PlanSummary(**counts, left_out=left_out.counts())
+    summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
+    if told := told_left_out(summary.left_out):
+        progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
 
@@ -121,7 +134,7 @@ def _document_tokens(table: pa.Table) -> int:
     return pc.sum(pc.list_value_length(lists)).as_py() or 0
 
 
-def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftOut]:
+def _documents(run: Run, sources: list[SourceFile]) -> Generator[Document | LeftOut]:
     job = run.job
     policy = _policy(run)
     columns = Columns(
@@ -132,14 +145,19 @@ def _documents(run: Run, sources: list[SourceFile]) -> Iterator[Document | LeftO
     )
     limit = job.limits.max_document_bytes
     if job.review:
-        code = read_code(job.input, sources, job.review, columns, limit)
+        code: Iterable[Document | LeftOut] = read_code(job.input, sources, job.review, columns, limit, own_places(job))
         if job.evaluation and job.evaluation.faults_file:
-            return with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
-        return code
-    documents = itertools.chain.from_iterable(read_documents(source, columns, limit) for source in read_ahead(sources))
+            code = with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
+        yield from code
+        return
+    documents: Iterable[Document] = itertools.chain.from_iterable(
+        read_documents(source, columns, limit) for source in read_ahead(sources)
+    )
     if job.evaluation and job.evaluation.gold_file:
-        return with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
-    return documents
+        documents = with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
+    else:
+        documents = in_the_jobs_spelling(documents, job.labels)
+    yield from documents
 
 
 def _policy(run: Run) -> EscalationPolicy | None:
@@ -161,7 +179,13 @@ def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
 
 
 def start_engines(run: Run) -> EnginePool:
-    """Ask Ray for the engines; they start while the documents are read."""
+    """Ask Ray for the engines; they start while the documents are read.
+
+    Raises:
+        JobError: they would run code that nobody here has allowed.
+        EngineError: there is no room for one.
+    """
+    refuse_code(run.job.model)
     start_ray(settings().ray_address)
     device = cluster_device(settings().device)
     defaults = catalogue().devices[device]
@@ -183,24 +207,63 @@ def start_engines(run: Run) -> EnginePool:
 
 
 def start_engines_if_needed(run: Run) -> EnginePool | None:
-    """Ask for engines unless every shard is scored already."""
+    """Ask for engines unless every shard is scored already, or nothing is there to score.
+
+    Before the plan is whole, they are asked for once a look at the first documents finds one that can be scored; where
+    it finds none, the plan decides.
+    """
     if not run.has_engine:
         return None
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
-    if committed and not unscored_shards(run, PlanSummary.model_validate_json(committed)):
-        return None
-    return start_engines(run)
+    if not committed:
+        return start_engines(run) if _begins_scorable(run) else None
+    plan = PlanSummary.model_validate_json(committed)
+    return start_engines(run) if plan.scorable_items and unscored_shards(run, plan) else None
+
+
+def _begins_scorable(run: Run) -> bool:
+    """Whether one of the first documents can be scored; of a very long list of files, which takes long, surely one."""
+    if run.record.input_files > _LISTED_TO_LOOK:
+        return True
+    with closing(_documents(run, run_listing(run).sources)) as documents:
+        first = itertools.islice((each for each in documents if isinstance(each, Document)), _LOOKED_AT)
+        return any(document.failure is None for document in first)
+
+
+def settle_failed_shards(run: Run, plan: PlanSummary) -> None:
+    """Of a plan without anything to score, commit predictions without rows: no engine is asked for them."""
+    if plan.scorable_items:
+        return
+    schema = REVIEWS if run.job.review else PREDICTIONS
+    for shard in unscored_shards(run, plan):
+        run.store.create(layout.predictions_part(shard), to_arrow(schema.empty_table()))
+
+
+def refuse_empty_answer_key(run: Run, plan: PlanSummary) -> None:
+    """A simulation answers from known answers: of which there must be one.
+
+    Raises:
+        JobError: no document has any.
+    """
+    is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
+    if is_simulation and plan.scorable_items and not plan.gold_items:
+        raise JobError(
+            [
+                f"evaluation: none of {plan.scorable_items:,} documents has a known answer, from which the simulation "
+                "would answer; the ids of gold_file must be those of the documents, or gold_column must hold labels"
+            ]
+        )
 
 
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:
     """Score what is not scored yet."""
     todo = unscored_shards(run, plan)
     items = plan.items - plan.failed_items
-    done = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0
-    with progress.stage("engines", "started"):
+    before = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0  # shards are about equal
+    with progress.waiting("engines", f"{pool.engines} starting"):
         pool.wait_ready()
-        progress.advance(pool.engines)
-    with progress.stage("score", "items", total=items, done=done):
+    progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
+    with progress.stage("score", "items", total=items, before=before):
         pool.score(todo, lambda report: progress.advance(report.items), shards_in_flight(run, plan))
     held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())

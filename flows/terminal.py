@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,9 +25,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.interruption import CLEAR_LINE, interruption
+from flows.printable import printable, printable_json, printable_line
 from flows.progress import ProgressReporter
+from pipelines.documents.left_out import told_left_out
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
-from pipelines.report.page import accuracy_line, percent, usd
+from pipelines.report.page import accuracy_line, percent, reason_lines, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
 from pipelines.settings import settings
@@ -38,6 +43,7 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from workers.catalogue import CatalogueEntry
 
 _SHOWN_ROWS = 10
+_ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
 _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
 
@@ -66,6 +72,7 @@ class Terminal:
         self._err = os.fdopen(os.dup(2), "w", encoding="utf-8")
         self.console = Console(file=os.fdopen(os.dup(2 if as_json else 1), "w", encoding="utf-8"), highlight=False)
         self.progress = ProgressReporter(self.console)
+        interruption.say_last = self._say_last
         if not keep_output:
             self._redirect()
 
@@ -89,13 +96,17 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Tell how it ended, and leave. Output stays with the log: Ray and Prefect print until the very end."""
-        self.console.file.flush()
-        self._out.flush()
+        if interruption.is_ending:  # this is its consequence: an engine is gone, or the terminal
+            time.sleep(_ENDING_SECONDS)
+        try:
+            if isinstance(error, BrokenPipeError):
+                raise error
+            self.console.file.flush()
+            self._out.flush()
+        except BrokenPipeError:  # `pipeline results RUN --json | head`: what is left in a buffer is for nobody
+            os._exit(128 + signal.SIGPIPE)
         if error is None or isinstance(error, SystemExit | typer.Exit):
             return
-        if isinstance(error, KeyboardInterrupt):
-            self._complain("interrupted; what is committed is kept: the same command does the rest")
-            os._exit(130)  # Ray's and Prefect's clean-up of a half-run flow takes long; there is nothing to save
         if isinstance(error, SluiceError):
             self._complain(f"pipeline: {error}")
             raise SystemExit(2 if isinstance(error, JobError | RunNotFoundError) else 1)
@@ -104,8 +115,15 @@ class Terminal:
         self._complain(f"pipeline: unexpected {type(error).__name__}{where}")
         raise SystemExit(1)
 
+    def _say_last(self, words: str) -> None:
+        """The last line of a command that is interrupted, where the bar was; nothing comes after it."""
+        self.progress.give_up()
+        if self._err.isatty():
+            self._err.write(CLEAR_LINE)
+        self._complain(words)
+
     def _complain(self, text: str) -> None:
-        self._err.write(f"{text}\n")
+        self._err.write(f"{printable(text)}\n")
         self._err.flush()
 
     def show_outcome(self, outcome: Outcome) -> None:
@@ -184,7 +202,7 @@ class Terminal:
         """Where the rows are, and the first of them; every row with --json."""
         if self._as_json:
             for row in rows:
-                self._out.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+                self._out.write(printable_json(json.dumps(row, default=str, ensure_ascii=False)) + "\n")
             return
         table = Table("document_id", "answer", "route", "confidence", "raw_prob", "cost_usd", "reason")
         for row in islice(rows, _SHOWN_ROWS):
@@ -198,14 +216,15 @@ class Terminal:
                 row["reason"],
             )
             # Text, not markup: a document's id may hold anything.
-            table.add_row(*(Text(cell or "") for cell in cells))
+            table.add_row(*(Text(printable_line(cell or "")) for cell in cells))
         self.console.print(table)
         self._say(f"{total:,} rows in {root}")
         code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
         self._say(f'read them with   python -c "{code}"')
 
     def show_document(self, content: str, warnings: list[str]) -> None:
-        """Something for other programs, on standard output alone."""
+        """Something for other programs, on standard output alone; as it is, unless a terminal shows it."""
+        content = printable(content) if self._out.isatty() else content
         self._out.write(content if content.endswith("\n") else f"{content}\n")
         for warning in warnings:
             self._complain(f"warning   {warning}")
@@ -233,11 +252,19 @@ class Terminal:
         if summary.provider == "simulation":
             self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
         self._say(f"results   {summary.results}")
+        if summary.left_out:
+            self._say(f"left out  {told_left_out(summary.left_out)}")
         self._show_costs(summary)
+        for line in reason_lines(summary):
+            self._say(line)
         if summary.accuracy:
             self._say(accuracy_line(summary))
         if summary.quality:
             self._say(summary.quality.statement)
+        if not summary.items:
+            self._say("nothing   was there to answer: the input holds no document")
+        if summary.problem:
+            self._say(f"problem   {summary.problem}")
 
     def _show_costs(self, summary: Summary) -> None:
         table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)
@@ -269,4 +296,4 @@ class Terminal:
         self.progress.say(text)
 
     def _print_json(self, content: Any) -> None:
-        self._out.write(json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n")
+        self._out.write(printable_json(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")

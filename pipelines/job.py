@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,23 +24,32 @@ from pydantic import (
 )
 
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.engine_arguments import EngineArguments
+from pipelines.job_places import OutputPlace, Place
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
+from pipelines.tasks.label_names import LabelNames, problem_with_names
 
 REVIEW_LABELS: dict[str, str | None] = {VERDICT_FAULTY: None, VERDICT_CLEAN: None}
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# What the money columns, decimal128(20, 12), hold of one row; a device's price is bounded so that hours of it fit.
+_MOST_USD = 99_999_999
+_MOST_DEVICE_HOUR_USD = 10_000
+_MOST_ENGINES = 10_000
 
 
 class ModelSource(_Section):
     """A model that is not in the catalogue."""
 
-    source: str = Field(min_length=1, description="Hugging Face id or local folder")
+    source: Place = Field(min_length=1, description="Hugging Face id or local folder")
     revision: str | None = Field(None, description="commit of the Hugging Face repository; pin it")
-    engine: dict[str, Any] = Field(
+    engine: EngineArguments = Field(
         default_factory=dict, description="vLLM engine arguments, over the device's defaults"
     )
 
@@ -63,7 +72,10 @@ class Review(_Section):
     )
     threshold: float = Field(0.5, ge=0, le=1, description="findings less sure than this are kept and not reported")
     max_output_tokens: int | None = Field(
-        None, ge=64, description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most"
+        None,
+        ge=64,
+        le=1_000_000,
+        description="of the engine's answer to one piece; default: a quarter of the context, 2048 at most",
     )
 
     @model_validator(mode="after")
@@ -104,7 +116,10 @@ class Quality(_Section):
         "label mass) is at least this; a raw threshold keeps no promise about quality",
     )
     audit_items: int = Field(
-        50, ge=0, description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards"
+        50,
+        ge=0,
+        le=10_000_000,
+        description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards",
     )
 
     @model_validator(mode="after")
@@ -187,17 +202,22 @@ class Compute(_Section):
     """The machines that score."""
 
     device_hour_usd: Decimal | None = Field(
-        None, ge=0, description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown"
+        None,
+        ge=0,
+        le=_MOST_DEVICE_HOUR_USD,
+        description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown",
     )
-    engines: int | None = Field(None, ge=1, description="engines to start; default: one per GPU group, or per core")
+    engines: int | None = Field(
+        None, ge=1, le=_MOST_ENGINES, description="engines to start; default: one per GPU group, or per core"
+    )
 
 
 class Evaluation(_Section):
     """Known answers, for measuring accuracy; never shown to the engine or to Claude."""
 
     gold_column: str | None = Field(None, description="column of the input rows that holds the true label")
-    gold_file: str | None = Field(None, description="CSV with the columns id,label")
-    faults_file: str | None = Field(
+    gold_file: Place | None = Field(None, description="CSV with the columns id,label")
+    faults_file: Place | None = Field(
         None, description="of a code review: CSV or JSON Lines of known faults (document_id, path, line, category)"
     )
 
@@ -211,7 +231,9 @@ class Evaluation(_Section):
 class Limits(_Section):
     """What is refused, item by item."""
 
-    max_document_bytes: int = Field(1_000_000, ge=1, description="a larger document becomes a failed row")
+    max_document_bytes: int = Field(
+        1_000_000, ge=1, le=1_000_000_000, description="a larger document becomes a failed row"
+    )
 
 
 def _accept_off(value: object) -> object:
@@ -241,8 +263,8 @@ class Job(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="lower case, digits and dashes")
     task: Literal["classification", "code_review"]
-    input: str = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
-    output: str = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
+    input: Place = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
+    output: OutputPlace = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
     model: Annotated[str | ModelSource | None, _OFF_MODEL] = Field(
         description="a name from `pipeline models`, {source: ..., engine: {...}}, or `off`: all goes to Claude"
     )
@@ -262,6 +284,7 @@ class Job(_Section):
     budget_usd: Decimal | None = Field(
         None,
         ge=0,
+        le=_MOST_USD,
         description="the most that Claude may cost; beside a quality, what it does not reach for is held for review",
     )
     # After the two that it depends on.
@@ -334,12 +357,8 @@ class Job(_Section):
     def _check_labels(cls, labels: dict[str, str | None]) -> dict[str, str | None]:
         if len(labels) < 2:
             raise ValueError(f"at least 2 labels are needed, {len(labels)} given; there is nothing to decide")
-        folded = [name.casefold() for name in labels]
-        for name in labels:
-            if not name.strip():
-                raise ValueError("a label has an empty name")
-            if folded.count(name.casefold()) > 1:
-                raise ValueError(f"label '{name}' is there twice but for its case; names must differ in more")
+        if problem := problem_with_names(labels):
+            raise ValueError(problem)
         for text in [*labels, *filter(None, labels.values())]:
             _refuse_unprintable(text)
         return labels
@@ -353,10 +372,11 @@ class Job(_Section):
     @model_validator(mode="after")
     def _pass_on_names_labels(self) -> Job:
         tiers = self.escalation.tiers if self.escalation else ()
-        strangers = {name for tier in tiers for name in tier.pass_on} - set(self.labels)
+        known = LabelNames(self.labels)
+        strangers = {name for tier in tiers for name in tier.pass_on if known.find(name) is None}
         if strangers:
             names = ", ".join(f"'{name}'" for name in sorted(strangers))
-            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' exact names")
+            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' names")
         return self
 
     @model_validator(mode="after")

@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import Calibration, FloatArray, Scores, read_scores
+from pipelines.cascade.confidence import Calibration, FloatArray, Scores, read_scores, refuse_no_probabilities
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY, review_raw_prob
 
+# The last two are not in predictions of earlier versions.
+_REVIEW_COLUMNS = ("failure", "findings", "clean_claims", "dropped_findings", "unfinished", "note")
 # An unverified finding may as well be true as not.
 _UNKNOWN = 0.5
 # Shares of 0 and 1 have no logarithm of use.
@@ -30,8 +32,8 @@ class Predicted:
     """Arrays and lists of shape [items].
 
     ``logprobs`` has the shape [items, labels]; a review's are made from its raw probability, with its verdict at least
-    as likely as the other. ``failures`` says why there is no answer; ``findings`` are rows of the result's column, None
-    unless it was a review that could be read.
+    as likely as the other. ``failures`` says why there is no answer, or no whole one; ``findings`` are rows of the
+    result's column, None unless it was a review that could be read, in part at least. ``notes`` are for the rows.
     """
 
     scores: Scores
@@ -39,6 +41,7 @@ class Predicted:
     failures: Sequence[str | None]
     findings: Sequence[list[dict[str, Any]] | None]
     dropped_findings: Sequence[int | None]
+    notes: Sequence[str | None]
 
     @property
     def is_readable(self) -> NDArray[np.bool_]:
@@ -53,16 +56,23 @@ def read_predictions(table: pa.Table, labels: Sequence[str], calibration: Calibr
         table: schema `PREDICTIONS` or `REVIEWS`.
         labels: of the job.
         calibration: already checked to fit.
+
+    Raises:
+        EngineError: the engine gave numbers that are no probabilities.
     """
     if "clean_claims" in table.column_names:
         return _read_reviews(table, tuple(labels), calibration)
     count = len(table)
     logprobs = pc.list_flatten(table["label_logprobs"]).to_numpy().astype(np.float64).reshape(count, len(labels))
-    return Predicted(read_scores(logprobs, calibration), logprobs, *[[None] * count] * 3)
+    refuse_no_probabilities(logprobs, "items of a committed shard")
+    return Predicted(read_scores(logprobs, calibration), logprobs, *[[None] * count] * 4)
 
 
 def _read_reviews(table: pa.Table, labels: tuple[str, ...], calibration: Calibration | None) -> Predicted:
-    rows = table.select(["failure", "findings", "clean_claims", "dropped_findings"]).to_pylist()
+    rows = table.select([name for name in _REVIEW_COLUMNS if name in table.column_names]).to_pylist()
+    claims = [claim for row in rows for claim in (*row["findings"], *row["clean_claims"])]
+    put = [(claim["true_logprob"], claim["false_logprob"]) for claim in claims if claim["true_logprob"] is not None]
+    refuse_no_probabilities(np.array(put, np.float64).reshape(-1, 2), "claims of a committed shard")
     raw = [_certainty(row, 1.0) for row in rows]
     answer = np.array([labels.index(_verdict(row)) for row in rows], np.int64)
     raw_prob = np.array(raw, np.float64)
@@ -76,9 +86,10 @@ def _read_reviews(table: pa.Table, labels: tuple[str, ...], calibration: Calibra
     return Predicted(
         scores=Scores(answer, raw_prob, mass, confidence),
         logprobs=logprobs,
-        failures=[row["failure"] for row in rows],
+        failures=[row["failure"] or row.get("unfinished") for row in rows],
         findings=findings,
         dropped_findings=[row["dropped_findings"] for row in rows],
+        notes=[row.get("note") for row in rows],
     )
 
 
@@ -87,10 +98,10 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _certainty(row: dict[str, Any], temperature: float) -> float:
-    """Of the review as a whole; none of one that could not be read."""
+    """Of the review as a whole; none of one that could not be read to its end."""
     found = (_true_prob(each, temperature) for each in row["findings"])
     clean = (_true_prob(each, temperature) for each in row["clean_claims"])
-    certainty = None if row["failure"] else review_raw_prob(found, clean)
+    certainty = None if row["failure"] or row.get("unfinished") else review_raw_prob(found, clean)
     return 0.0 if certainty is None else certainty
 
 

@@ -5,6 +5,7 @@ Functions over tables: no store, no clock, no client. Everything here can be com
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import Calibration
+from pipelines.cascade.confidence import Calibration, Scores
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
@@ -112,7 +113,8 @@ def decide_shard(
     is_accepted = np.zeros(len(plan), np.bool_)
     is_accepted[is_scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
-    routes = _routes(facts, plan, is_accepted, unreadable)
+    noted = _with_notes(plan, spread.values(predicted.notes if predicted else None))
+    routes = _routes(facts, noted, is_accepted, unreadable, spread.values(_held(facts, scores)))
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     engine_costs = [
         None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
@@ -165,19 +167,25 @@ def answer_rows(
         standings: how each item ended, in the same order; cost and tokens of all requests made about it.
         settled_at: for all of them.
         model_suffix: appended to the model's name, e.g. to mark a simulation.
-        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's.
+        verified: by item, the columns that Claude's review replaces; an item without one keeps the engine's. Where
+            Claude's answer was cut, what it held is put to the engine's.
     """
     totals = [
         None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
         for engine, standing in zip(doubtful["gpu_cost_usd"].to_pylist(), standings, strict=True)
     ]
     notes = doubtful["reason"].to_pylist()
+    # Of a review that did not come to its end the row says so whatever else became of the item.
+    is_unfinished = pc.and_(pc.is_null(doubtful["engine_answer"]), pc.is_valid(doubtful["findings"])).to_pylist()
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": [standing.label for standing in standings],
         "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
         "route": ["review" if standing.label is None else "escalated" for standing in standings],
-        "reason": [standing.reason or note for standing, note in zip(standings, notes, strict=True)],
+        "reason": [
+            f"{standing.reason}; {note}" if standing.reason and note and unfinished else standing.reason or note
+            for standing, note, unfinished in zip(standings, notes, is_unfinished, strict=True)
+        ],
         "model": [standing.model and standing.model + model_suffix for standing in standings],
         "model_revision": [None] * len(standings),
         # Claude's tokens are of another kind than the engine's: columns of their own, null where it read nothing.
@@ -189,9 +197,25 @@ def answer_rows(
         "settled_at": [settled_at] * len(standings),
     }
     engine_reviews = doubtful.select(["item_id", *REVIEWED_COLUMNS]).to_pylist()
-    reviews = [(verified or {}).get(row["item_id"], row) for row in engine_reviews]
+    reviews = [
+        _reviewed(row, (verified or {}).get(row["item_id"]), standing)
+        for row, standing in zip(engine_reviews, standings, strict=True)
+    ]
     columns |= {name: [review[name] for review in reviews] for name in REVIEWED_COLUMNS}
     return _table(columns, len(standings))
+
+
+def _reviewed(engine: dict[str, Any], claude: Mapping[str, Any] | None, standing: Standing) -> Mapping[str, Any]:
+    """The findings of an item: Claude's where it answered; of an answer that was cut, those besides the engine's."""
+    if claude is None or standing.label is not None:
+        return engine if claude is None else claude
+    known = {_place(finding) for finding in engine["findings"] or ()}
+    more = [finding for finding in claude["findings"] if _place(finding) not in known]
+    return engine | {"findings": [*(engine["findings"] or ()), *more]}
+
+
+def _place(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+    return finding["path"], finding["line"], finding["category"]
 
 
 def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | None]:
@@ -218,23 +242,58 @@ class _Spread:
         return result
 
 
+def _held(facts: RunFacts, scores: Scores | None) -> list[str]:
+    """Why each scored item's answer does not stand where nobody else is asked: what is compared, and with what."""
+    if scores is None:
+        return []
+    if facts.rule is None:
+        return ["not decided"] * len(scores.raw_prob)
+    threshold = f"under {facts.rule.raw_threshold:.10g} and escalation is off"
+    numbers = zip(
+        *(each.tolist() for each in (facts.rule.compared(scores), scores.raw_prob, scores.label_mass)), strict=True
+    )
+    return [
+        f"raw_prob x label_mass = {_under(product, facts.rule.raw_threshold)} ({share:.4f} x {mass:.4f}) {threshold}"
+        for product, share, mass in numbers
+    ]
+
+
+def _under(share: float, threshold: float) -> str:
+    """What is under a threshold must not look like it."""
+    rounded = round(share, 4)
+    return f"{rounded if rounded < threshold else math.floor(share * 10_000) / 10_000:.4f}"
+
+
+def _with_notes(plan: pa.Table, notes: Sequence[str | None]) -> pa.Table:
+    """The plan with what is to be known of an answer behind what it notes itself."""
+    if not any(notes):
+        return plan
+    pairs = zip(plan["note"].to_pylist(), notes, strict=True)
+    both = ["; ".join(note for note in pair if note) or None for pair in pairs]
+    return plan.set_column(plan.schema.get_field_index("note"), "note", pa.array(both, pa.string()))
+
+
 def _routes(
-    facts: RunFacts, plan: pa.Table, is_accepted: NDArray[np.bool_], unreadable: Sequence[str | None]
+    facts: RunFacts,
+    plan: pa.Table,
+    is_accepted: NDArray[np.bool_],
+    unreadable: Sequence[str | None],
+    held: Sequence[str | None],
 ) -> list[tuple[str, str | None]]:
     """Route and reason of each item as far as the engine and the policy decide them.
 
     `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
     """
-    held = f"probability under {facts.rule.raw_threshold} and escalation is off" if facts.rule else "not decided"
     routes: list[tuple[str, str | None]] = []
     columns = [plan[name].to_pylist() for name in ("failure", "withheld", "note")]
-    for failure, withheld, note, accepted, no_answer in zip(*columns, is_accepted.tolist(), unreadable, strict=True):
+    known = zip(*columns, is_accepted.tolist(), unreadable, held, strict=True)
+    for failure, withheld, note, accepted, no_answer, not_standing in known:
         if failure is not None:
             routes.append(("failed", failure))
         elif accepted:
             routes.append(("accepted", note))
         elif not facts.is_escalating:
-            why = no_answer or held
+            why = no_answer or not_standing or "not decided"
             routes.append(("review", f"{why}; {note}" if note else why))
         elif withheld is not None:
             routes.append(("withheld", withheld))

@@ -6,12 +6,51 @@ Secrets stay `SecretStr`: printing the settings never shows a key.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_CLAUDE_KEY, _TRUST = "ANTHROPIC_API_KEY", "SLUICE_TRUST_REMOTE_CODE"
+# What opens an account, by how it begins; engines run what a model's makers wrote, and need none of it.
+_NOT_FOR_ENGINES = (
+    _CLAUDE_KEY,
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_AWS_API_KEY",
+    "ANTHROPIC_FOUNDRY_API_KEY",
+    "ANTHROPIC_IDENTITY_TOKEN",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_CONFIG_DIR",
+    "ANTHROPIC_WEBHOOK_SIGNING_KEY",
+    "ANTHROPIC_ENVIRONMENT_KEY",
+    "ANTHROPIC_WORK_SECRET",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_DATABASE_",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_DATABASE_",
+)
+_AWS_CREDENTIALS = (  # for engines that read and write S3, and no others
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+)
+# Set where machines are given keys, whether or not this process has them.
+_USUAL_KEYS = (_CLAUDE_KEY, "ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "PREFECT_API_KEY")
 
 
 class Settings(BaseSettings):
@@ -47,9 +86,66 @@ class Settings(BaseSettings):
         None, description="bucket in the path, not in the host name; unset: with an endpoint of one's own"
     )
     poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
+    trust_remote_code: bool = Field(
+        False,
+        description="let jobs have the engine run code of a model's own; for workers, who have no --option for it",
+    )
 
 
 @lru_cache
 def settings() -> Settings:
     """The settings of this process, read once."""
     return Settings()
+
+
+def withhold_claude_key() -> None:
+    """Take Claude's key out of the environment once it is read: Ray, Prefect's server and engines do not inherit it."""
+    settings()
+    os.environ.pop(_CLAUDE_KEY, None)
+
+
+def withhold_aws_credentials() -> None:
+    """The same with AWS's, where all that this process does is one run that needs nothing of AWS."""
+    for name in [name for name in os.environ if name.startswith(_AWS_CREDENTIALS)]:
+        del os.environ[name]
+
+
+def environment_with_claude_key() -> dict[str, str]:
+    """For a child that is to do what this process does."""
+    key = settings().anthropic_api_key
+    return dict(os.environ) | ({_CLAUDE_KEY: key.get_secret_value()} if key else {})
+
+
+def environment_without_keys() -> dict[str, str]:
+    """For a child that has no business with any account."""
+    withheld = keys_not_for_engines(places=())
+    return {name: value for name, value in os.environ.items() if name not in withheld}
+
+
+def keys_not_for_engines(places: Iterable[str]) -> set[str]:
+    """Names in this environment that give access to what an engine does not need.
+
+    Args:
+        places: what it reads and writes; on S3, it keeps AWS's credentials.
+    """
+    needs_aws = any(place.startswith("s3://") for place in places)
+    prefixes = _NOT_FOR_ENGINES if needs_aws else _NOT_FOR_ENGINES + _AWS_CREDENTIALS
+    return {name for name in os.environ if name.startswith(prefixes)}
+
+
+def usual_keys() -> set[str]:
+    """Names under which other machines may have been given keys that no engine needs."""
+    return set(_USUAL_KEYS)
+
+
+def withhold_keys_from_engine(places: Iterable[str]) -> None:
+    """In an engine's process: forget them before anything of the model is loaded."""
+    for name in keys_not_for_engines(places):
+        del os.environ[name]
+
+
+def trust_remote_code() -> None:
+    """Note the word of the machine's owner, for this process and its children."""
+    os.environ.update(environment_with_claude_key())  # to be read once more
+    os.environ[_TRUST] = "1"
+    settings.cache_clear()

@@ -37,7 +37,7 @@ from sample_data.code_training.network import (
 from sample_data.code_training.tokens import PromptIds, product_prompts, prompt_ids, train_tokenizer
 from sample_data.generate_code import training_diffs
 from sample_data.starter_training.measures import fit_temperature
-from sample_data.starter_training.tokens import PAD_ID, TURN_END_ID, save_tokenizer
+from sample_data.starter_training.tokens import PAD_ID, TURN_END_ID, frame_fingerprint, save_tokenizer
 
 TOKENIZER_EXAMPLES = 1500
 # Rows are packed out of this many examples at a time.
@@ -117,7 +117,7 @@ def train(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, s
             losses = training_losses(network, forward, line_head, make_batch(prompts.before, rows), prompts.codes)
         network.zero_grad()
         line_head.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        losses.total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -151,16 +151,15 @@ def _batches(
 
 def save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, int]) -> None:
     """Write weights and config; ``origin`` says in the config how they were made."""
-    network.to(torch.bfloat16)  # type: ignore[arg-type]  # a decorator of transformers hides the method's type
+    network.to(torch.bfloat16)
     network.config.training = origin
-    # transformers' annotations stop here
-    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)  # type: ignore[no-untyped-call]
+    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)
     network.save_pretrained(out)
 
 
 def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, out: Path, seed: int) -> None:
     """Fit the temperature of the verification on other diffs of the training grammar, with the weights as written."""
-    network.to(torch.float32)  # type: ignore[arg-type]  # a decorator of transformers hides the method's type
+    network.to(torch.float32)
     examples = _examples(seed + CALIBRATION_SEED_STEP)
     batches = itertools.islice(_batches(tokenizer, prompts, examples, seed), CALIBRATION_BATCHES)
     pairs = [verdict_log_probs(network, make_batch(prompts.before, rows), prompts.codes) for rows in batches]
@@ -170,7 +169,7 @@ def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: P
         "method": "temperature",
         "temperature": round(fit_temperature(log_probs, gold), 4),
         "fitted_on": len(gold),
-        "prompt_fingerprint": product_prompts()[1].fingerprint,
+        "prompt_fingerprint": frame_fingerprint(out, product_prompts()[1]),
         "labels": list(CLAIM_LABELS),
         "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
     }

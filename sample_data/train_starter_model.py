@@ -26,6 +26,7 @@ from sample_data.starter_training.tokens import (
     TURN_END_ID,
     FrameIds,
     document_ids,
+    frame_fingerprint,
     frame_ids,
     production_frame,
     save_tokenizer,
@@ -73,10 +74,9 @@ def _examples(part: list[tickets.Ticket], labels: dict[str, str]) -> list[Exampl
 
 def _save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, str | int]) -> None:
     """Write weights and config; ``origin`` says in the config what the weights were trained on."""
-    network.to(torch.bfloat16)  # type: ignore[arg-type]  # a decorator of transformers hides the method's type
+    network.to(torch.bfloat16)
     network.config.training = origin
-    # transformers' annotations stop here
-    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)  # type: ignore[no-untyped-call]
+    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)
     network.save_pretrained(out)
 
 
@@ -84,7 +84,7 @@ def _fit_temperature(
     network: Qwen3ForCausalLM, tokenizer: Tokenizer, frame: FrameIds, examples: list[Example]
 ) -> float:
     """Fit on the weights as written (rounded to bfloat16), computed in float32."""
-    network.to(torch.float32)  # type: ignore[arg-type]  # a decorator of transformers hides the method's type
+    network.to(torch.float32)
     documents = document_ids(tokenizer, [example.text for example in examples], frame.room)
     log_probs = predict(network, documents, frame).double().numpy()
     gold = np.array([example.label for example in examples])
@@ -99,7 +99,7 @@ def _save_calibration(out: Path, frame: PromptFrame, temperature: float, labels:
         "method": "temperature",
         "temperature": round(temperature, 4),
         "fitted_on": fitted_on,
-        "prompt_fingerprint": frame.fingerprint,
+        "prompt_fingerprint": frame_fingerprint(out, frame),
         "labels": labels,
         "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
     }

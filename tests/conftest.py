@@ -1,11 +1,78 @@
-"""What all tests share: S3 and Prefect where asked for; hypothesis without a stopwatch, the machine may be busy."""
+"""What all tests share: servers, the runs of `make demo`; and how pytest-xdist spreads tests over processes."""
 
+import re
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 from tests.s3_fixtures import emulator, moto, s3
+from tests.scenarios.demo_runs import demo
 from tests.scenarios.prefect_server import prefect_server
+from tests.shared_servers import Variables, close_session, open_session, variables_of
 
-__all__ = ["emulator", "moto", "prefect_server", "s3"]
+__all__ = ["demo", "emulator", "moto", "prefect_server", "s3"]
 
+# Hypothesis without a stopwatch: the machine may be busy.
 settings.register_profile("sluice", deadline=None, max_examples=50)
 settings.load_profile("sluice")
+
+# Modules that use a server which the tests of another would disturb: one process runs them all.
+_TOGETHER = re.compile(r"tests/flows/test_(deployments|drop_folder_starters)|tests/scenarios/test_resume\.py")
+# What takes longest is begun first, so that nothing long is left over when all else is done.
+_BEGUN_FIRST = (
+    "tests/scenarios/test_end_to_end.py",
+    "tests/chaos/",
+    "tests/faults/",
+    "tests/workers/",
+    "tests/scenarios/",
+)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Variables:
+    """Leads to a Ray node whose engines start at once, and to a Prefect server: each takes seconds to start."""
+    return variables_of("ray") | variables_of("prefect")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _is_worker(config):
+        open_session()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _is_worker(config):
+        close_session()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes by their number: those of gzip hold the time, and all processes must name a test alike."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole modules go to one process: what their fixtures make is made once.
+
+    `--dist loadgroup` would do, but pytest-xdist 3.8 does not see its groups with pytest 9.2.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByModule(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "together" if _TOGETHER.match(nodeid) else str(super()._split_scope(nodeid))
+
+    return ByModule(config, log)
+
+
+def _place(nodeid: str) -> int:
+    return next((place for place, name in enumerate(_BEGUN_FIRST) if nodeid.startswith(name)), len(_BEGUN_FIRST))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether pytest-xdist started this process, and not the user."""
+    return hasattr(config, "workerinput")

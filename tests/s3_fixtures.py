@@ -1,28 +1,52 @@
-"""Fixtures of tests that need S3: one emulator for the session, a fresh bucket and AWS variables for each test."""
+"""Fixtures of tests that need S3: one emulator for all tests, a fresh bucket and AWS variables for each test."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 import pytest
 
-from infra.local.s3 import Emulator, MotoServer, ObjectServer
 from infra.local.s3.servers import REGION, ROOT_KEY
 from pipelines.settings import settings
 from pipelines.store import s3 as s3_store
+from tests.shared_servers import Variables, variables_of
 
 _numbers = itertools.count()
+
+
+class RunningServer(Protocol):
+    """What a bucket needs of the server it is on."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    def client_variables(self) -> dict[str, str]: ...
+
+
+@dataclass(frozen=True)
+class SharedServer:
+    """A server that another process keeps."""
+
+    variables: Variables
+
+    @property
+    def endpoint(self) -> str:
+        return self.variables["AWS_ENDPOINT_URL"]
+
+    def client_variables(self) -> dict[str, str]:
+        return self.variables
 
 
 @dataclass(frozen=True)
 class Bucket:
     """A bucket of its own on a running server; the process's AWS variables lead there."""
 
-    server: ObjectServer
+    server: RunningServer
     name: str
 
     @property
@@ -56,10 +80,10 @@ def _client(endpoint: str, service: str) -> Any:
     )
 
 
-def fresh_bucket(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def fresh_bucket(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """Make a bucket, and lead this process and those it starts to it."""
     use(server.client_variables(), monkeypatch)
-    bucket = Bucket(server, f"bucket-{next(_numbers)}")
+    bucket = Bucket(server, f"bucket-{os.getpid()}-{next(_numbers)}")
     bucket.client().create_bucket(Bucket=bucket.name)
     return bucket
 
@@ -83,18 +107,16 @@ def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with Emulator(tmp_path_factory.mktemp("emulator")) as emulator:
-        yield emulator
+def emulator() -> SharedServer:
+    return SharedServer(variables_of("emulator"))
 
 
 @pytest.fixture(scope="session")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
-    with MotoServer(tmp_path_factory.mktemp("moto")) as moto:
-        yield moto
+def moto() -> SharedServer:
+    return SharedServer(variables_of("moto"))
 
 
 @pytest.fixture
-def s3(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def s3(emulator: SharedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     yield fresh_bucket(emulator, monkeypatch)
     forget_clients()

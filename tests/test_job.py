@@ -107,7 +107,7 @@ def test_not_utf8(path: Path) -> None:
         ("name: [tickets\n", "{path}:2: not YAML: expected ',' or ']', but got '<stream end>'"),
         (GOOD + "\tinput: x\n", "{path}:9: not YAML: found character '\\t' that cannot start any token"),
         (GOOD.replace("tickets", "2026-13-01"), "{path}: not YAML: month must be in 1..12"),
-        ("[" * 3000, "{path}: not YAML: maximum recursion depth exceeded"),
+        ("[" * 3000, "{path}:1: nested more than 40 deep"),
         ("name: \x01\n", "{path}: not YAML: unreadable"),
     ],
 )
@@ -142,30 +142,76 @@ def test_a_bad_override_is_reported_like_a_bad_file(path: Path) -> None:
 
 UNPRINTABLE = "line 6: labels: control or private-use characters are not allowed"
 
+TWICE = "is there twice but for its case, spaces or what cannot be seen; rename one"
+COLON = "line 6: labels: one label a line with a colon is expected: `billing:`, or `billing: what it means`"
+
 
 @pytest.mark.parametrize(
     ("labels", "problem"),
     [
         ("{a: null}", "line 6: labels: at least 2 labels are needed, 1 given; there is nothing to decide"),
         ("{}", "line 6: labels: at least 2 labels are needed, 0 given; there is nothing to decide"),
-        ("{Bug: x, bug: y}", "line 6: labels: label 'Bug' is there twice but for its case; names must differ in more"),
-        (
-            "{straße: x, STRASSE: y}",
-            "line 6: labels: label 'straße' is there twice but for its case; names must differ in more",
-        ),
+        ("{Bug: x, bug: y}", f"line 6: labels: label 'Bug' {TWICE}"),
+        ("{straße: x, STRASSE: y}", f"line 6: labels: label 'straße' {TWICE}"),
+        ("{'bug ': x, bug: y}", f"line 6: labels: label 'bug ' {TWICE}"),
+        ("{a  b: x, 'a b': y}", f"line 6: labels: label 'a  b' {TWICE}"),
+        ('{"a\\u00a0b": x, a b: y}', f"line 6: labels: label 'a\xa0b' {TWICE}"),
+        ('{"caf\\u00e9": x, "cafe\\u0301": y}', f"line 6: labels: label 'caf\u00e9' {TWICE}"),
+        ('{"bug\\u200b": x, bug: y}', f"line 6: labels: label 'bug\u200b' {TWICE}"),
         ("{a: x, a: y}", "line 6: a: is there twice; remove one"),
         ("{a: x, '': y}", "line 6: labels: a label has an empty name"),
         ("{a: x, '  ': y}", "line 6: labels: a label has an empty name"),
         ('{a: x, "b\\ue000": y}', UNPRINTABLE),
         ('{a: x, b: "y\\u0007"}', UNPRINTABLE),
         ('{a: x, b: "\\U000f0000"}', UNPRINTABLE),
-        ("[a, b]", "line 6: labels: input should be a valid dictionary"),
-        ("{a: x, no: y}", "line 6: labels.0.[key]: input should be a valid string"),
+        ('{a: x, "\\u200b\\u00a0": y}', "line 6: labels: a label has an empty name"),
+        ("[a, b]", COLON),
+        ("[yes, no]", COLON),
+        ("a, b", COLON),
+        ("{a: x, no: y}", 'line 6: labels: YAML reads no as a truth value, not as text; put it in quotes: "no"'),
+        ("{a: x, On: y}", 'line 6: labels: YAML reads On as a truth value, not as text; put it in quotes: "On"'),
+        ("{a: x, 12: y}", 'line 6: labels: YAML reads 12 as a number, not as text; put it in quotes: "12"'),
+        ("{a: x, 1_0.5: y}", 'line 6: labels: YAML reads 1_0.5 as a number, not as text; put it in quotes: "1_0.5"'),
+        ("{a: x, 12:30: y}", 'line 6: labels: YAML reads 12:30 as a number, not as text; put it in quotes: "12:30"'),
+        (
+            "{a: x, 2024-05-01: y}",
+            'line 6: labels: YAML reads 2024-05-01 as a date, not as text; put it in quotes: "2024-05-01"',
+        ),
+        ("{a: x, ~: y}", 'line 6: labels: YAML reads ~ as nothing, not as text; put it in quotes: "~"'),
+        ("{a: x, b: no}", 'line 6: labels.b: YAML reads no as a truth value, not as text; put it in quotes: "no"'),
+        ("{a: x, b: 7}", 'line 6: labels.b: YAML reads 7 as a number, not as text; put it in quotes: "7"'),
+        ("{a: x, b: [y]}", "line 6: labels.b: input should be a valid string"),
     ],
 )
 def test_labels_that_are_refused(path: Path, labels: str, problem: str) -> None:
     text = GOOD.replace('{billing: "money", outage: null}', labels)
     assert problem in problems(path, text)
+
+
+def test_each_label_that_yaml_does_not_read_as_text_is_told_with_its_own_line(path: Path) -> None:
+    labels = "\n  yes: it is\n  no: it is not\n  on: perhaps"
+    assert problems(path, GOOD.replace('{billing: "money", outage: null}', f"{labels}\n  'off': surely not")) == [
+        f'line {line}: labels: YAML reads {word} as a truth value, not as text; put it in quotes: "{word}"'
+        for line, word in ((7, "yes"), (8, "no"), (9, "on"))
+    ]
+
+
+def test_labels_in_quotes_are_text(path: Path) -> None:
+    quoted = """{"yes": 'no', '12': null, "2024-05-01": "1.5", "~": x}"""
+    assert list(load(path, GOOD.replace('{billing: "money", outage: null}', quoted)).labels) == [
+        "yes",
+        "12",
+        "2024-05-01",
+        "~",
+    ]
+
+
+def test_words_that_yaml_does_not_read_as_text_are_told_wherever_text_is_wanted(path: Path) -> None:
+    told = problems(path, f"{GOOD}instructions: yes\ncolumns: {{text: 5}}\n")
+    assert told == [
+        'line 9: instructions: YAML reads yes as a truth value, not as text; put it in quotes: "yes"',
+        'line 10: columns.text: YAML reads 5 as a number, not as text; put it in quotes: "5"',
+    ]
 
 
 def test_instructions_are_checked_like_labels(path: Path) -> None:

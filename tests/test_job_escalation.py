@@ -76,9 +76,19 @@ def test_what_no_tier_would_heed_is_refused(path: Path, value: str, problem: str
 
 
 def test_labels_that_are_passed_on_must_be_labels(path: Path) -> None:
-    assert problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[Outage, refund]"))) == [
-        "job: escalation.tiers: pass_on names 'Outage', 'refund', which is no label; use the labels' exact names"
+    assert problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[outages, refund]"))) == [
+        "job: escalation.tiers: pass_on names 'outages', 'refund', which is no label; use the labels' names"
     ]
+
+
+@pytest.mark.parametrize("name", ["Outage", "'outage '", '"\\u00a0outage\\u200b"'])
+def test_a_label_that_is_passed_on_may_be_spelt_as_an_answer_may(path: Path, name: str) -> None:
+    assert load(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", f"[{name}]")))
+
+
+def test_a_label_to_pass_on_that_yaml_does_not_read_as_text_is_told(path: Path) -> None:
+    (told,) = problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[no]")))
+    assert "pass_on.0: YAML reads no as a truth value, not as text; put it in quotes" in told
 
 
 def test_mistakes_in_a_tier_are_told(path: Path) -> None:
@@ -121,7 +131,9 @@ def test_mistakes_in_the_rule_are_reported_with_the_others(path: Path) -> None:
 
 def test_a_rule_is_text(path: Path) -> None:
     text = GOOD + "policy: {never_escalate: true}"
-    assert problems(path, text) == ["line 9: policy.never_escalate: input should be a valid string"]
+    assert problems(path, text) == [
+        'line 9: policy.never_escalate: YAML reads true as a truth value, not as text; put it in quotes: "true"'
+    ]
 
 
 @pytest.mark.parametrize(

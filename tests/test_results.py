@@ -1,5 +1,6 @@
 """From plan, predictions and answers to result rows: one item, one row, one route, and what it cost."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -35,7 +36,7 @@ FACTS = RunFacts(
 )
 ENGINE_NANOSECONDS = 5_000_000
 ENGINE_COST = device_cost(ENGINE_NANOSECONDS, HOUR_USD)
-HELD = "probability under 0.8 and escalation is off"
+HELD = "raw_prob x label_mass = 0.6000 (0.6000 x 1.0000) under 0.8 and escalation is off"
 
 
 def plan(*failures: str | None, notes: dict[int, str] | None = None) -> pa.Table:
@@ -150,6 +151,25 @@ def test_without_escalation_doubtful_rows_are_held_for_review_and_say_so() -> No
         ("accepted", "cut: y"),
     ]
     assert columns(decide(replace(FACTS, is_escalating=False)).rows, "reason")[2] == HELD
+
+
+def test_a_sure_answer_that_the_engine_hardly_wanted_to_give_says_what_was_compared() -> None:
+    table = predictions({0: 0.9})
+    logprobs = pa.array([np.log([0.938 * 0.9, 0.062 * 0.9]).tolist()], PREDICTIONS.field("label_logprobs").type)
+    table = table.set_column(1, PREDICTIONS.field("label_logprobs"), logprobs)
+    facts = replace(FACTS, is_escalating=False, rule=Rule(raw_threshold=0.9))
+    (row,) = decide_shard(facts, plan(None), table, NOW).rows.to_pylist()
+    assert row["raw_prob"] == pytest.approx(0.938)
+    assert re.fullmatch(
+        r"raw_prob x label_mass = 0\.844[12] \(0\.93(80|79) x 0\.(9000|8999)\) under 0\.9 and escalation is off",
+        row["reason"],
+    )
+
+
+def test_what_is_a_hair_under_the_threshold_does_not_look_like_it() -> None:
+    facts = replace(FACTS, is_escalating=False, rule=Rule(raw_threshold=0.9))
+    (row,) = decide_shard(facts, plan(None), predictions({0: 0.89999}), NOW).rows.to_pylist()
+    assert row["reason"].startswith("raw_prob x label_mass = 0.8999 (0.9000 x ")
 
 
 def test_without_a_device_price_costs_are_unknown_not_nothing() -> None:

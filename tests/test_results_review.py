@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,8 +16,9 @@ import pytest
 from pipelines.cascade.decisions import Rule
 from pipelines.documents.code.records import Change, CodeFile, CodeLine, Hunk
 from pipelines.documents.code.shown import LineMap
-from pipelines.escalation.endings import Given
+from pipelines.escalation.endings import Ending, Given, Verdict, judge
 from pipelines.escalation.ledger import Standing
+from pipelines.escalation.provider import ItemResult
 from pipelines.escalation.review_answers import review_reader
 from pipelines.results import Decisions, RunFacts, answer_rows, decide_shard
 from pipelines.store.schemas import PLAN, REVIEWS
@@ -86,6 +88,27 @@ def test_a_sure_review_stands_with_its_findings_and_an_unsure_one_waits_for_clau
     assert (unreadable["engine_answer"], unreadable["findings"], unreadable["reason"]) == (None, None, CUT)
 
 
+UNFINISHED = {"unfinished": CUT, "note": "asked twice", "findings": [FOUND | claim(0.95)]}
+
+
+def test_a_review_that_was_cut_keeps_its_findings_never_stands_and_says_so() -> None:
+    facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
+    (row,) = decide_shard(facts, plan(1), reviews(UNFINISHED), NOW).rows.to_pylist()
+    assert (row["route"], row["answer"], row["engine_answer"]) == ("review", None, None)
+    assert row["reason"] == f"{CUT}; asked twice"
+    assert [found["line"] for found in row["findings"]] == [FOUND["line"]]
+    doubtful = decide_shard(FACTS, plan(1), reviews(UNFINISHED), NOW).doubtful
+    unanswered = Standing(is_settled=True, reason="refused", model="claude", cost_usd=Decimal(1))
+    (held,) = answer_rows(doubtful, [unanswered], NOW).to_pylist()
+    assert held["reason"] == f"refused; {CUT}"
+    assert len(held["findings"]) == 1
+
+
+def test_an_answer_in_a_second_longer_try_is_an_answer_like_any_other_and_the_row_says_so() -> None:
+    (row,) = decide_shard(FACTS, plan(1), reviews(SURE | {"note": "asked twice"}), NOW).rows.to_pylist()
+    assert (row["route"], row["answer"], row["reason"]) == ("accepted", "faulty", "asked twice")
+
+
 def test_a_review_that_cannot_be_read_never_stands() -> None:
     facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
     readable, unreadable = decide_shard(facts, plan(2), reviews(UNSURE, UNREADABLE), NOW).rows.to_pylist()
@@ -109,6 +132,36 @@ def test_claudes_list_takes_the_place_of_the_engines() -> None:
     assert (given["route"], given["answer"], given["dropped_findings"]) == ("escalated", "faulty", 1)
     assert [(found["line"], found["raw_prob"]) for found in given["findings"]] == [(7, None)]
     assert (held["route"], held["answer"], held["findings"]) == ("review", None, None)
+
+
+def test_what_an_answer_of_claudes_held_that_was_cut_is_put_to_the_engines_findings() -> None:
+    doubtful = decide_shard(FACTS, plan(2), reviews(UNFINISHED, UNREADABLE), NOW).doubtful
+    cut = Standing(is_settled=True, reason="Claude's answer was cut off", model="claude", cost_usd=Decimal(1))
+    other = FOUND | {"line": 7}
+    verified = {f"itm_{number}": {"findings": [FOUND, other], "dropped_findings": 1} for number in range(2)}
+    both, claudes = answer_rows(doubtful, [cut, cut], NOW, verified=verified).to_pylist()
+    assert (both["route"], both["answer"]) == ("review", None)
+    assert [(found["line"], found["raw_prob"]) for found in both["findings"]] == [
+        (FOUND["line"], pytest.approx(0.95)),
+        (7, None),
+    ]
+    assert [found["line"] for found in claudes["findings"]] == [FOUND["line"], 7]
+    assert both["reason"] == f"Claude's answer was cut off; {CUT}"
+
+
+def test_the_whole_findings_of_a_cut_answer_of_claudes_are_kept_while_the_next_tier_is_asked() -> None:
+    lines = LineMap(Change((), (CodeFile("a.py", "added", (Hunk("", (CodeLine(1, "+", "x"),)),)),)))
+    read = review_reader(lines)
+    whole = json.dumps({"findings": [FOUND | {"suggestion": ""}] * 2})
+    kept = Given(None, (FOUND,), 0, is_cut=True)
+    assert judge(ItemResult("c", "succeeded", whole[:-20], "max_tokens"), read) == Verdict(
+        Ending.NEXT_TIER,
+        kept,
+        "Claude's answer was cut off, its whole findings (1) are kept; raise escalation.max_output_tokens",
+    )
+    assert judge(ItemResult("c", "succeeded", whole[:-20], "end_turn"), read).ending is Ending.AGAIN
+    lost = judge(ItemResult("c", "succeeded", whole[:20], "max_tokens"), read)
+    assert (lost.ending, lost.given) == (Ending.NEXT_TIER, None)
 
 
 def test_claudes_answer_is_checked_against_what_was_sent() -> None:

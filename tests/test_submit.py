@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.submit import check_surroundings
+from flows.preflight import check_surroundings
 from pipelines.errors import JobError
 from pipelines.job import Job
 

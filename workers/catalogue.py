@@ -5,7 +5,6 @@ Only the small files (config, tokenizer, chat template) are fetched here; engine
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +16,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.cascade.confidence import Calibration
+from pipelines.engine_arguments import code_arguments
 from pipelines.errors import JobError
 from pipelines.job import ModelSource
+from pipelines.settings import settings
+from pipelines.store.regular_files import open_regular
+from workers.file_hashes import content_hash, file_hash
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
-_HASHED_HEAD_BYTES = 64 * 1024 * 1024
+# Of a local folder: in which files engines and tokenizers find what they load.
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
+_DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
+_SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a tenth of it
 
 
 class CatalogueEntry(BaseModel):
@@ -93,6 +99,23 @@ def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
     return model, known[model]
 
 
+def refuse_code(model: str | ModelSource | None) -> None:
+    """A job file may come from anyone; what runs on this machine is for its owner to say.
+
+    Raises:
+        JobError: the engine would run code that nobody here has allowed.
+    """
+    named = code_arguments(model.engine) if isinstance(model, ModelSource) else []
+    if named and not settings().trust_remote_code:
+        raise JobError(
+            [
+                f"model.engine.{name}: has the engine run code that is not vLLM's, with all that this user may do; "
+                "if you trust it, say so where it runs: --trust-remote-code, or SLUICE_TRUST_REMOTE_CODE=1 for a worker"
+                for name in named
+            ]
+        )
+
+
 def resolve_model(model: str | ModelSource) -> ResolvedModel:
     """Find the model's files, downloading the small ones if they are not cached.
 
@@ -102,6 +125,7 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
     name, entry = find_entry(model)
     folder = next((path for path in (Path(entry.source), _REPOSITORY / entry.source) if path.is_dir()), None)
     if folder is not None:
+        _check_files(folder)
         weights, revision = str(folder.resolve()), _folder_revision(folder)
     elif entry.source.startswith(("/", ".", "sample_data/")):
         raise JobError([f"model: no folder '{entry.source}'; mend model.source"])
@@ -109,6 +133,25 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
         folder = _fetch_small_files(entry)
         weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
     return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
+
+
+def _check_files(folder: Path) -> None:
+    """What the libraries open by its name must be a file: a pipe would be waited for, a device never ends.
+
+    Raises:
+        JobError: with each that is not, or is far larger than such a file can be.
+    """
+    problems = []
+    for path in sorted([*folder.iterdir(), *folder.glob("*/*.jinja")]):
+        if path.is_dir():
+            continue
+        limit = _SMALL_FILE_BYTES if any(path.match(pattern) for pattern in _SMALL_FILES) else None
+        try:
+            open_regular(path, limit).close()
+        except OSError as error:
+            problems.append(f"model: {path} cannot be read ({error.strerror}); mend it or take it out of the folder")
+    if problems:
+        raise JobError(problems)
 
 
 def _fetch_small_files(entry: CatalogueEntry) -> Path:
@@ -135,22 +178,19 @@ def _read_calibration(folder: Path) -> Calibration | None:
         calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise JobError([f"model: {path} is not a calibration ({error.error_count()} mistakes); remove it"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError([f"model: {path} cannot be read ({type(error).__name__}); mend or remove it"]) from error
     weights = folder / "model.safetensors"
     # A map fitted to other weights says nothing about these.
-    return calibration if weights.is_file() and _sha256(weights) == calibration.model_sha256 else None
+    return calibration if weights.is_file() and file_hash(weights) == calibration.model_sha256 else None
 
 
 def _folder_revision(folder: Path) -> str:
-    """Hash of names, sizes and first 64 MiB of every file: cheap for 70 GB of shards, certain for small models."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".jinja", ".txt"):
-            digest.update(f"{path.name}\x00{path.stat().st_size}\x00".encode())
-            with path.open("rb") as stream:
-                digest.update(stream.read(_HASHED_HEAD_BYTES))
-    return "sha256-" + digest.hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Hash of every file that says what the model answers: weights, tokenizer, templates, settings, code."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _DECIDING and path.is_file()]
+    try:
+        return f"sha256-{content_hash(files)[:16]}"
+    except OSError as error:
+        raise JobError(
+            [f"model: '{error.filename}' cannot be read ({error.strerror}); mend its permissions"]
+        ) from error

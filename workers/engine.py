@@ -17,11 +17,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.cascade.confidence import refuse_no_probabilities
 from pipelines.costs.accounting import share_nanoseconds
 from pipelines.errors import EngineError
 from workers.tokens import TokenFrame
@@ -203,7 +205,13 @@ def _settle(open_shards: list[_Shard]) -> None:
     finished = [shard for shard in open_shards if not shard.remaining]
     open_shards[:] = [shard for shard in open_shards if shard.remaining]
     for shard in finished:
-        shard.future.set_result(shard.result)
+        try:
+            if isinstance(shard.result, ShardScores):
+                refuse_no_probabilities(shard.result.label_logprobs, "prompts of a shard")
+        except EngineError as error:
+            shard.future.set_exception(error)
+        else:
+            shard.future.set_result(shard.result)
 
 
 class LabelEngine(_Engine):
@@ -259,27 +267,38 @@ class ReviewEngine(_Engine):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        self._text_params = SamplingParams(
-            max_tokens=max_output_tokens,
-            temperature=0,
-            structured_outputs=StructuredOutputsParams(json=dict(schema)),
-            skip_clone=True,
-            # Every step tells which requests it brought a token: its time is theirs, not of those that finish in it.
-            output_kind=RequestOutputKind.DELTA,
-        )
-        _verify_once(self._text_params)
+        def text_params(max_tokens: int) -> Any:
+            params = SamplingParams(
+                max_tokens=max_tokens,
+                temperature=0,
+                structured_outputs=StructuredOutputsParams(json=dict(schema)),
+                skip_clone=True,
+                # Every step tells which requests it brought a token: its time is theirs, not of those that end in it.
+                output_kind=RequestOutputKind.DELTA,
+            )
+            _verify_once(params)
+            return params
+
+        self._max_output_tokens = max_output_tokens
+        self._text_params = cache(text_params)
         # With white space wherever it likes, a model that is at a loss would write that to the end.
         structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
         super().__init__(weights, structured | dict(engine_args), codes, devices)
 
-    def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
-        """Queue whole prompts for an answer each. The future fails if the engine does."""
+    def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
+        """Queue whole prompts for an answer each. The future fails if the engine does.
+
+        Args:
+            prompts: token ids.
+            max_output_tokens: another limit than the engine's own; the end of the context is one in any case.
+        """
         texts = ShardTexts([""] * len(prompts), *_zeros(len(prompts)))
 
         def keep(row: int, completion: Any) -> None:
             texts.texts[row] += completion.text
 
-        shard = _Shard(prompts.__getitem__, self._text_params, keep, texts, Future(), len(prompts), len(prompts))
+        params = self._text_params(max_output_tokens or self._max_output_tokens)
+        shard = _Shard(prompts.__getitem__, params, keep, texts, Future(), len(prompts), len(prompts))
         return self._queue(shard)
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:

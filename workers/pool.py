@@ -7,21 +7,29 @@ lost engine costs its shards one attempt each, and a shard that kills three engi
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
+from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
 from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
 
 Device = Literal["gpu", "cpu"]
 
 _ATTEMPTS_PER_SHARD = 3
+# A busy machine takes minutes for what an idle one does in five seconds.
+_START_SECONDS = 300
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +38,81 @@ _stopping: threading.Thread | None = None
 
 
 def start_ray(address: str | None) -> None:
-    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined."""
+    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined.
+
+    Raises:
+        EngineError: it does not start.
+    """
     if _stopping:
         _stopping.join()
     if ray.is_initialized():
         return
+    withhold_claude_key()  # what Ray starts here inherits this environment
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
     if address is None:
-        options |= {"include_dashboard": False, "object_store_memory": 200 * 1024**2}  # only numbers travel
-    try:
-        ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at '{address}'" if address else "on this machine"
-        raise EngineError(f"Ray does not start ({where}): {error}; see the log, or set RAY_ADDRESS") from error
+        options |= {
+            "include_dashboard": False,
+            "object_store_memory": 200 * 1024**2,  # only numbers travel
+            "_system_config": {"worker_register_timeout_seconds": _START_SECONDS},
+        }
+        _keep_others_out()
+    first_asked_at = time.monotonic()
+    while True:
+        try:
+            # "local": never somebody else's Ray that happens to run on this machine.
+            ray.init(address=address or "local", **options)
+            return
+        except Exception as error:  # what Ray raises for a node that is not up in time is a bare Exception
+            if address is None:
+                ray.shutdown()
+                if _is_out_of_time(error) and time.monotonic() - first_asked_at < _START_SECONDS:
+                    log.warning("Ray is not up in its 30 seconds (%s); trying again", _last_line(error))
+                    continue
+            raise EngineError(_not_started(address, error)) from error
+
+
+def _is_out_of_time(error: Exception) -> bool:
+    """Whether more time may help; Ray gives its node half a minute, which no setting changes."""
+    return type(error) is Exception or isinstance(error, TimeoutError) or "timed out" in str(error).lower()
+
+
+def _not_started(address: str | None, error: Exception) -> str:
+    if address:
+        return (
+            f"the Ray cluster at '{address}' cannot be joined: {_last_line(error)}; see whether it is up (`ray status "
+            f"--address {address}`) and run the same command again, or unset RAY_ADDRESS to start Ray here"
+        )
+    return (
+        f"Ray does not start on this machine: {_last_line(error)}. Run the same command again when the machine is less "
+        "busy; if that does not help, the log says more"
+    )
+
+
+def _keep_others_out() -> None:
+    """A Ray of our own listens on the loopback interface alone, and its token is for this user's eyes.
+
+    Whoever reaches its ports with the token runs code here. Ray itself listens on every interface, except on systems
+    where it expects a firewall to ask (`ENABLE_RAY_CLUSTER`), and writes a token that all may read.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read at import: for this process
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for those that it starts
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_own_token()))
+
+
+def _own_token() -> Path:
+    folder = settings().state_dir / "ray"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = folder / "auth_token"
+    if not token.is_file():
+        staged = folder / f"{token.name}-{secrets.token_hex(8)}"
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+        with suppress(FileExistsError):  # another process was first: its token is as good
+            os.link(staged, token)
+        staged.unlink()
+    token.chmod(0o600)
+    return token
 
 
 def leave_ray() -> None:
@@ -172,8 +242,16 @@ class EnginePool:
 
     def _new_actor(self) -> Any:
         devices = self._config.devices_per_engine
-        wanted = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        wanted: dict[str, Any] = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        if withheld := self._withheld_keys():
+            # Their process is never given them; nobody can take a variable away here, so they are empty.
+            wanted["runtime_env"] = {"env_vars": dict.fromkeys(withheld, "")}
         return ScorerActor.options(max_concurrency=MAX_SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
+
+    def _withheld_keys(self) -> list[str]:
+        """Keys that the scorers' processes would inherit: none as a rule, where Ray was started here."""
+        here = keys_not_for_engines([self._config.run_root, self._config.weights])
+        return sorted(here | usual_keys() if settings().ray_address else here)
 
     def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]], in_flight: int) -> None:
         """Give every engine as many shards as it holds at a time; none to one that is starting: it may get no node."""
@@ -219,7 +297,9 @@ def _check_attempts(attempts: Counter[int | None], error: _EngineLostError) -> N
     shard, count = attempts.most_common(1)[0]
     if count < _ATTEMPTS_PER_SHARD:
         return
-    what = "no engine starts any more" if shard is None else f"shard {shard} was with an engine that died {count} times"
+    what = (
+        "no engine starts any more" if shard is None else f"shard {shard} was with an engine that failed {count} times"
+    )
     raise EngineError(
         f"{what} ({error}); the other shards are kept. "
         "The engine's own words are in the log. Mend the cause and run the same command again"

@@ -1,5 +1,6 @@
 """A shard of a code review on one engine: every piece reviewed, then every finding put to the engine as a claim.
 
+An answer that was cut at the output limit is asked for once more with a larger one, and what it held whole is kept.
 In: rows of the plan. Out: a table of schema `REVIEWS`. The claims of a piece begin with the very tokens of its review,
 so that the second pass finds the code in the prefix cache. Knows nothing of stores or Ray.
 """
@@ -17,12 +18,15 @@ import pyarrow as pa
 
 from pipelines.documents.code.shown import LineMap
 from pipelines.store.schemas import REVIEWS
-from pipelines.tasks.code_review.answers import parse_answer
+from pipelines.tasks.code_review.answers import ReviewAnswer, parse_answer
 from pipelines.tasks.code_review.findings import Finding, merge_findings
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLEAN_CLAIM, finding_claim
 from workers.engine import ReviewEngine, ShardScores, ShardTexts
 from workers.tokens import TextTokenizer, TokenFrame
+
+# How much longer than the limit the second answer to the same question may be.
+_MORE = 4
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class _Item:
     pieces: list[_Piece] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
     failure: str | None = None
+    note: str | None = None
     dropped_findings: int = 0
     findings: list[dict[str, Any]] = field(default_factory=list)
     clean_claims: list[dict[str, Any]] = field(default_factory=list)
@@ -90,19 +95,45 @@ class Reviewer:
         items = list(_items(plan))
         pieces = [piece for item in items for piece in item.pieces]
         prefix, suffix = self._settings.frame.prefix, self._settings.review_suffix
-        written = self._engine.write([[*prefix, *piece.tokens, *suffix] for piece in pieces]).result()
-        for piece, text in zip(pieces, written.texts, strict=True):
-            _take_answer(piece, text)
+        prompts = [[*prefix, *piece.tokens, *suffix] for piece in pieces]
+        written = self._engine.write(prompts).result()
         _count(written, pieces)
+        answers = [parse_answer(text, piece.lines) for piece, text in zip(pieces, written.texts, strict=True)]
+        self._ask_again(pieces, prompts, answers)
+        for piece, answer in zip(pieces, answers, strict=True):
+            _take_answer(piece, answer)
         claims = [claim for item in items for claim in self._claims(item)]
         after = self._settings.frame.suffix
-        prompts = [[*prefix, *claim.piece.tokens, *claim.tokens, *after] for claim in claims]
-        scores = self._engine.score(prompts).result()
+        questions = [[*prefix, *claim.piece.tokens, *claim.tokens, *after] for claim in claims]
+        scores = self._engine.score(questions).result()
         for claim, logprobs in zip(claims, scores.label_logprobs.tolist(), strict=True):
             claim.outcome["true_logprob"], claim.outcome["false_logprob"] = logprobs
         _count(scores, [claim.piece for claim in claims], is_verification=True)
         now = datetime.now(UTC)
         return pa.Table.from_pylist([_row(item, now) for item in items], schema=REVIEWS)
+
+    def _ask_again(self, pieces: Sequence[_Piece], prompts: Sequence[list[int]], answers: list[ReviewAnswer]) -> None:
+        """Replace the answers that were cut, where a longer one has room and there is hope that it comes to its end."""
+        settings = self._settings
+        limit = min(settings.max_output_tokens * _MORE, settings.context_tokens)
+        again = [
+            row
+            for row, answer in enumerate(answers)
+            if answer.is_cut
+            and not answer.is_repeating
+            and len(prompts[row]) + settings.max_output_tokens < settings.context_tokens
+        ]
+        if not again:
+            return
+        written = self._engine.write([prompts[row] for row in again], limit).result()
+        _count(written, [pieces[row] for row in again])
+        for row, text in zip(again, written.texts, strict=True):
+            piece, first = pieces[row], answers[row]
+            second = parse_answer(text, piece.lines)
+            answers[row] = replace(second, findings=(*second.findings, *first.findings))
+            piece.item.note = (
+                f"an answer was cut at {settings.max_output_tokens:,} tokens and asked for again with up to {limit:,}"
+            )
 
     def _claims(self, item: _Item) -> Iterator[_Claim]:
         """What is to be verified of an item; its findings are all kept, also those that no claim has room for."""
@@ -143,8 +174,7 @@ def _items(plan: pa.Table) -> Iterator[_Item]:
         yield item
 
 
-def _take_answer(piece: _Piece, text: str) -> None:
-    answer = parse_answer(text, piece.lines)
+def _take_answer(piece: _Piece, answer: ReviewAnswer) -> None:
     piece.item.failure = piece.item.failure or answer.failure
     piece.item.dropped_findings += answer.dropped.total()
     piece.item.found += answer.findings
@@ -169,7 +199,9 @@ def _row(item: _Item, now: datetime) -> dict[str, Any]:
     counted = [name for name in REVIEWS.names if name.endswith(("_tokens", "_nanoseconds"))]
     return {
         "item_id": item.item_id,
-        "failure": item.failure,
+        "failure": None if item.findings else item.failure,
+        "unfinished": item.failure if item.findings else None,
+        "note": item.note,
         "findings": item.findings,
         "clean_claims": item.clean_claims,
         "dropped_findings": item.dropped_findings,

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from pipelines.settings import withhold_keys_from_engine
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
@@ -59,6 +60,7 @@ class Scorer:
     """One engine and the shards it is given."""
 
     def __init__(self, config: ScorerConfig) -> None:
+        withhold_keys_from_engine([config.run_root, config.weights])  # before any code of a model's own can look
         os.environ.update(config.environment)  # read by vLLM when it is imported, which happens below
         self._store = Store(config.run_root)
         arguments = dict(config.engine_args)

@@ -9,12 +9,14 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.documents.readers import READERS
+from pipelines.documents.readers import DIFF_READERS, READERS
 from pipelines.documents.sources import COMPRESSIONS
 from pipelines.job import Job
 
 JOB_FILE_SUFFIX = ".job.yaml"
 FOLDER_JOB_FILE = f"folder{JOB_FILE_SUFFIX}"
+# A file name may have 255 bytes, a key on S3 1,024, and reports need a few more than what they are about.
+_MAX_NAME_BYTES, _MAX_REPORT_BYTES = 240, 900
 _NOT_INPUT = (JOB_FILE_SUFFIX, ".part", ".tmp")  # jobs, and uploads under way
 
 
@@ -32,6 +34,7 @@ class DroppedFile:
     version_id: str | None
     # Told to the millisecond by a listing and to the second by a look: it does not make another version.
     written_at: datetime = field(compare=False)
+    problem: str | None = None  # why it cannot be read, where listing it has shown that already
 
     @property
     def listing_id(self) -> str:
@@ -77,13 +80,27 @@ def is_input(path: str) -> bool:
     return bool(path) and not path.endswith("/") and not is_hidden and not path.lower().endswith(_NOT_INPUT)
 
 
-def problem_of(file: DroppedFile) -> str | None:
-    """Why a file cannot be read, as far as its name and size tell."""
+def problem_of(file: DroppedFile, task: str = "classification") -> str | None:
+    """Why a file cannot be read for a task, as far as its name and size tell."""
+    if file.problem is not None:
+        return file.problem
     if file.size_bytes == 0:
         return "is empty; send it again with its content"
-    if _plain_name(file.key.lower()).suffix not in READERS:
-        return f"is of a type that cannot be read; supported: {', '.join(READERS)} ({', '.join(COMPRESSIONS)})"
-    return None
+    readers = DIFF_READERS if task == "code_review" else READERS
+    if _plain_name(file.key.lower()).suffix in readers:
+        return None
+    wanted = f"supported: {', '.join(readers)} ({', '.join(COMPRESSIONS)})"
+    if _plain_name(file.key.lower()).suffix in DIFF_READERS:
+        return f"is for a code review, and its job is a classification; {wanted}"
+    return f"is of a type that cannot be read; {wanted}"
+
+
+def report_name(key: str) -> str:
+    """The name under which reports on a file lie: its own, where ``.rejected.json`` can still be put to it."""
+    parts = key.split("/")
+    if len(key.encode()) <= _MAX_REPORT_BYTES and all(len(part.encode()) <= _MAX_NAME_BYTES for part in parts):
+        return key
+    return f"{parts[-1].encode()[:100].decode(errors='ignore')}-{_digest(key)}"
 
 
 def job_files(path: str) -> list[str]:

@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.drop_folder.events import announced_objects
+from flows.drop_folder.failures import describe
 from flows.drop_folder.files import DroppedFile
 from flows.drop_folder.inbox import Inbox
+from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.queue import Message, Queue
 from flows.drop_folder.reception import Reception
@@ -28,23 +30,31 @@ from pipelines.errors import JobError, ServiceError, SluiceError
 
 DEFAULT_POLL_SECONDS = 10.0
 _LONG_POLL_SECONDS = 20  # the most that SQS offers
+_TRIES = 6  # as many as Prefect's watchdog gives a run
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 5.0, 600.0
 
 Say = Callable[[str], None]
 
 
 def listen_to(
-    location: str, default_job: Path, queue_url: str | None, poll_seconds: float | None, starter: RunStarter, say: Say
+    location: str,
+    default_job: Path,
+    queue_url: str | None,
+    poll_seconds: float | None,
+    starter: RunStarter,
+    say: Say,
+    job_files: JobFileOptions | None = None,
 ) -> None:
     """Take files until SIGTERM or Ctrl-C; the file in hand is finished first.
 
     Args:
         location: local folder or ``s3://bucket/prefix``.
-        default_job: for files that have no job file of their own.
+        default_job: for every file, or for those that have no job file of their own.
         queue_url: SQS queue of the bucket's notifications; without one, the folder is listed again and again.
         poll_seconds: time between listings.
         starter: who processes the runs.
         say: takes one line for each file.
+        job_files: what job files in the folder may ask for; None: they are left alone.
 
     Raises:
         JobError: folder, queue or default job are wrong.
@@ -56,7 +66,7 @@ def listen_to(
     if queue_url and poll_seconds is not None:
         raise JobError(["--poll-seconds: with --queue nothing is polled; leave one of them out"], "the command")
     inbox = Inbox(location)
-    jobs = JobFinder(inbox, default_job)
+    jobs = JobFinder(inbox, default_job, job_files)
     inbox.check()
     starter.check()
     queue = Queue(queue_url) if queue_url else None
@@ -133,8 +143,24 @@ class Listener:
 
     def _take_one_of_backlog(self) -> None:
         key = self._backlog.pop_due()
-        if key is not None and not self._is_taken(key):
+        if key is None:
+            return
+        reason = self._failure_to_take(key)
+        if reason is None:
+            self._backlog.forget(key)
+        elif self._backlog.is_hopeless(key):
+            self._give_up(key, reason)
+        else:
             self._backlog.put_off(key)
+
+    def _give_up(self, key: str, reason: str) -> None:
+        try:
+            self._reception.give_up(key, f"tried {_TRIES} times while others were taken; the last time: {reason}")
+        except ServiceError as error:
+            self._say(f"not taken yet: {_one_line(error)}")
+            self._backlog.put_off(key)
+        else:
+            self._backlog.forget(key)
 
     def _hear(self, stop: OrderlyStop) -> None:
         """Wait for the next message, file of the backlog or listing, whichever comes first."""
@@ -158,25 +184,29 @@ class Listener:
             ours = [place.key for place in announced if place.bucket == self._inbox.bucket]
             if len(ours) < len(announced):
                 self._say(f"message {message.id}: announces another bucket; give each bucket a queue of its own")
-            not_taken = [key for key in ours if self._inbox.is_input(key) and not self._is_taken(key)]
+            not_taken = [key for key in ours if self._inbox.is_input(key) and self._failure_to_take(key)]
         if len(ours) == len(announced) and not not_taken:
             queue.delete(message)
 
-    def _is_taken(self, key: str) -> bool:
+    def _failure_to_take(self, key: str) -> str | None:
+        """Have a file taken or rejected; otherwise the reason why it is neither."""
         try:
             self._reception.take(key)
-        except SluiceError as error:
-            self._say(f"not taken yet: {_one_line(error)}")
-            return False
-        return True
+        except Exception as error:  # the edge: not even a report that cannot be written may end the listener
+            reason = _one_line(error) if isinstance(error, SluiceError) else describe(error)
+            self._say(f"not taken yet: {reason}")
+            return reason
+        return None
 
 
 class Backlog:
-    """Keys to take, each when it is due; what fails is put off, longer each time, and never given up."""
+    """Keys to take, each when it is due; what fails is put off, longer each time."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, str]] = []
         self._failures: dict[str, int] = {}
+        self._done = 0
+        self._done_before: dict[str, int] = {}  # how many others were done when a key failed for the first time
 
     def add(self, key: str) -> None:
         """A key to take now."""
@@ -185,8 +215,19 @@ class Backlog:
     def put_off(self, key: str) -> None:
         """A key to take again later."""
         failures = self._failures.get(key, 0)
+        self._done_before.setdefault(key, self._done)
         self._failures[key] = failures + 1
         heapq.heappush(self._heap, (time.monotonic() + retry_seconds(failures), key))
+
+    def forget(self, key: str) -> None:
+        """A key with which nothing is left to do."""
+        self._done += 1
+        self._failures.pop(key, None)
+        self._done_before.pop(key, None)
+
+    def is_hopeless(self, key: str) -> bool:
+        """Whether another failure is the key's own: it has failed often, and others were done meanwhile."""
+        return self._failures.get(key, 0) >= _TRIES - 1 and self._done > self._done_before[key]
 
     def pop_due(self) -> str | None:
         """A key whose time has come, if any."""

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flows.drop_folder.failures import describe, is_failure, problems_of_file
 from flows.drop_folder.files import Claim, DroppedFile, problem_of
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.starters import RunStarter
+from flows.preflight import check_surroundings
 from flows.run import prepare_run
-from flows.submit import check_surroundings
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, ServiceError
 from pipelines.job import Job
+from pipelines.job_places import check_place
 
 _SEND_AGAIN = "then send the file again, or start the listener again: it looks at rejected files anew"
 
@@ -33,46 +35,80 @@ class Reception:
     def take(self, key: str) -> None:
         """Do what is left to do for the version that is there now; nothing if none is there, or all is done.
 
+        A version that cannot be taken because of itself or its job is rejected, whatever the failure.
+
         Raises:
-            JobError: a claimed version cannot go on here: to be tried again.
             ServiceError: something outside failed: to be tried again.
         """
-        file = self._inbox.look(key)
-        if file is None or self._inbox.is_started(file):
-            return
-        claim = self._inbox.claim(file)
+        file = None
         try:
-            job, job_file = (claim.job, claim.job_file) if claim else self._decide(file)
-            sources = self._sources(file, job, job_file)
-        except JobError as error:
-            if claim:
+            file = self._inbox.look(key)
+            if file is not None and not self._inbox.is_started(file):
+                self._take(file)
+        except BaseException as error:
+            # The edge at which one file's failure must not become everybody's: what may be in files, their names and
+            # job files, and how libraries fail over it, is for others to say.
+            if not is_failure(error):
                 raise
-            self._inbox.reject(file, error.problems, f"mend this, {_SEND_AGAIN}")
-            self._say(f"{file.claim_id} rejected")
-            return
+            problems = problems_of_file(error)
+            if file is None or problems is None:
+                raise error if isinstance(error, ServiceError) else ServiceError(describe(error)) from error
+            self._reject(file, problems)
+
+    def give_up(self, key: str, reason: str) -> None:
+        """Reject a version that was tried again and again, while others were taken.
+
+        Raises:
+            ServiceError: the store cannot be reached.
+        """
+        if file := self._inbox.look(key):
+            self._reject(file, [reason])
+
+    def _take(self, file: DroppedFile) -> None:
+        claim = self._inbox.claim(file)
         if claim is None:
+            job, job_file = self._decide(file)
+            sources = self._sources(file, job, job_file)
             claim = self._inbox.make_claim(file, Claim.on(file, job, job_file))
+        else:
+            self._jobs.check_claimed(claim.job, file)
+            sources = self._sources(file, claim.job, claim.job_file)
         run = prepare_run(claim.job, sources, claim.run_id, is_frozen=True)
         page = self._starter.start(run, file.claim_id)
-        self._inbox.mark_started(
-            file,
-            {
-                "file": file.uri,
-                "e_tag": file.e_tag,
-                "version_id": file.version_id,
-                "job_file": claim.job_file,
-                "run_id": run.run_id,
-                "run": run.store.root,
-                "page": page,
-                "next": f"pipeline status {run.store.root}",
-            },
-        )
-        self._say(f"{file.claim_id} started {run.run_id}")
+        status = {
+            "file": file.uri,
+            "e_tag": file.e_tag,
+            "version_id": file.version_id,
+            "job_file": claim.job_file,
+            "run_id": run.run_id,
+            "run": run.store.root,
+            "page": page,
+            "next": f"pipeline status {run.store.root}",
+        }
+        said = f"{file.claim_id} started {run.run_id}"
+        if ignored := self._jobs.ignored(file):
+            status["ignored"] = f"{ignored}: this listener does no job files of its folder; it would with --job-files"
+            said = f"{said}; the job file beside it is ignored"
+        self._inbox.mark_started(file, status)
+        self._say(said)
+
+    def _reject(self, file: DroppedFile, problems: list[str]) -> None:
+        next_step = f"mend this, {_SEND_AGAIN}"
+        if self._inbox.is_claimed(file):
+            claim = self._inbox.claim_uri(file)
+            next_step = f"{next_step}; to have it taken with another job, delete '{claim}' first"
+        self._inbox.reject(file, problems, next_step)
+        self._say(f"{file.claim_id} rejected")
 
     def _decide(self, file: DroppedFile) -> tuple[Job, str]:
-        if problem := problem_of(file):
+        try:
+            check_place(file.uri)
+        except ValueError as error:
+            raise JobError([f"{file.uri!r}: its name cannot be worked with ({error}); rename it"]) from None
+        job, job_file = self._jobs.find(file)
+        if problem := problem_of(file, job.task):
             raise JobError([f"{file.uri} {problem}"])
-        return self._jobs.find(file)
+        return job, job_file
 
     def _sources(self, file: DroppedFile, job: Job, job_file: str) -> list[SourceFile]:
         """The file as the run will read it, and surely in the version that is claimed."""
@@ -82,6 +118,6 @@ class Reception:
             if any(problem.startswith("input:") for problem in error.problems):  # it was there a moment ago
                 raise ServiceError(str(error)) from error
             raise JobError([f"{job_file}: {problem}" for problem in error.problems], job_file) from error
-        if self._inbox.look(file.key) != file:
+        if self._inbox.look(file.key) != file or not all(self._inbox.contains(source.uri) for source in sources):
             raise ServiceError(f"{file.claim_id} was replaced while it was taken; the new version is taken next time")
         return sources

@@ -10,12 +10,14 @@ import sys
 from typing import Protocol
 from uuid import UUID
 
+from flows.interruption import interruption
 from flows.run import Run
 from flows.run_lock import wait_for_sole_process
-from pipelines.errors import ServiceError
+from pipelines.errors import JobError, ServiceError
+from pipelines.settings import environment_with_claude_key
 
 _COMMAND = (sys.executable, "-c", "from flows.cli import app; app()")
-_EXIT_DONE, _EXIT_STOPPED_BY_BUDGET = 0, 3
+_EXIT_DONE, _EXIT_BAD_JOB, _EXIT_STOPPED_BY_BUDGET = 0, 2, 3
 
 
 class RunStarter(Protocol):
@@ -32,6 +34,7 @@ class RunStarter(Protocol):
         """See to it that the run is processed, by now or soon; the page to look at, if there is one.
 
         Raises:
+            JobError: it can never be done as it is.
             ServiceError: it could not be started, or processing failed: to be tried again.
         """
 
@@ -47,18 +50,28 @@ class StartHere:
 
     def start(self, run: Run, claim_id: str) -> str | None:
         """Process the run, or wait for the listener of this machine that does."""
+        with interruption.at_once():  # it may take hours: a stop ends it where it stands, and the next start goes on
+            self._process(run)
+        return None
+
+    def _process(self, run: Run) -> None:
         wait_for_sole_process(run.store.root)
         # A simulation's answers are there within seconds, and the service that gives them ends with the process.
         is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
         arguments = ["resume", run.store.root, "--wait" if is_simulation else "--no-wait"]
-        # In a session of its own: Ctrl-C at the listener's terminal lets the run in hand come to its end.
+        # In a session of its own: Ctrl-C at the listener's terminal is the listener's to obey, which ends its child.
         child = subprocess.run(  # noqa: S603  # our own words
-            [*_COMMAND, *arguments], capture_output=True, text=True, start_new_session=True
+            [*_COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            env=environment_with_claude_key(),
         )
+        said = child.stderr.strip() or f"exit code {child.returncode}"
+        if child.returncode == _EXIT_BAD_JOB:  # it would be so each time
+            raise JobError([f"run {run.run_id} cannot be done: {said.removeprefix('pipeline: ')}"])
         if child.returncode not in (_EXIT_DONE, _EXIT_STOPPED_BY_BUDGET):
-            said = child.stderr.strip() or f"exit code {child.returncode}"
             raise ServiceError(f"run {run.run_id} is not done: {said.removeprefix('pipeline: ')}")
-        return None
 
 
 class StartInPrefect:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from flows.interruption import interruption
+
 _Result = TypeVar("_Result")
 
 
@@ -17,15 +19,20 @@ class _StopWaiting(BaseException):
 
 
 class OrderlyStop:
-    """While it is entered, SIGTERM and Ctrl-C ask for a stop; the second one is obeyed at once, as usual."""
+    """While it is entered, SIGTERM, Ctrl-C and a closed terminal ask for a stop; the second one is obeyed at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
         self._is_waiting = False
         self._handlers_before: dict[signal.Signals, Any] = {}
+        self._before = ExitStack()
 
     def __enter__(self) -> Self:
-        self._handlers_before = {number: signal.signal(number, self._ask) for number in _SIGNALS}
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup`: it outlives its terminal
+            numbers.append(signal.SIGHUP)
+        self._handlers_before = {number: signal.signal(number, self._ask) for number in numbers}
+        self._before.enter_context(interruption.suspended())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,5 +60,6 @@ class OrderlyStop:
             raise _StopWaiting
 
     def _restore(self) -> None:
+        self._before.close()
         for number, handler in self._handlers_before.items():
             signal.signal(number, handler)

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.errors import EngineError
+
 FloatArray = NDArray[np.float64]
+
+# Rounding lifts a sum of probabilities over 1 by far less; logits or percentages, by far more.
+_MOST_MASS = 1.05
 
 
 class Calibration(BaseModel):
@@ -24,7 +29,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["temperature"]
-    temperature: float = Field(gt=0)
+    temperature: float = Field(gt=0, allow_inf_nan=False)
     fitted_on: int = Field(gt=0, description="labelled documents")
     prompt_fingerprint: str
     labels: tuple[str, ...]
@@ -43,6 +48,38 @@ class Scores:
     raw_prob: FloatArray
     label_mass: FloatArray
     confidence: FloatArray | None
+
+
+def no_probabilities(label_logprobs: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which rows are no log-probabilities of labels: shape [items].
+
+    A number is missing (NaN), every label is impossible (all -inf), or together they are likelier than certain. An
+    engine whose numbers overflow gives such rows; what is made of them looks like answers.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mass = np.exp(label_logprobs.astype(np.float64)).sum(axis=1)
+    has_hope = (label_logprobs > -np.inf).any(axis=1)
+    none: NDArray[np.bool_] = ~(has_hope & (mass <= _MOST_MASS))  # a comparison with NaN is false
+    return none
+
+
+def refuse_no_probabilities(label_logprobs: NDArray[np.floating[Any]], what: str) -> None:
+    """Stop where an engine gave numbers that nothing can be made of.
+
+    Args:
+        label_logprobs: shape [items, labels].
+        what: is being read, for the message.
+
+    Raises:
+        EngineError: there is such a row.
+    """
+    count = int(no_probabilities(label_logprobs).sum())
+    if count:
+        raise EngineError(
+            f"the engine gave no probabilities (NaN, all zero, or over 1 together) for {count:,} of "
+            f"{len(label_logprobs):,} {what}: its numbers overflow, or are no log-probabilities; set dtype (float32 or "
+            "bfloat16), or leave logprobs_mode out, in the model's engine section, under another --run-id"
+        )
 
 
 def read_scores(label_logprobs: FloatArray, calibration: Calibration | None) -> Scores:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.cascade.confidence import Scores
+from pipelines.cascade.confidence import FloatArray, Scores
 
 
 class Rule(BaseModel):
@@ -21,5 +21,10 @@ class Rule(BaseModel):
 
     def accepts(self, scores: Scores) -> NDArray[np.bool_]:
         """Shape [items]: True where the engine's label stands."""
-        accepted: NDArray[np.bool_] = scores.raw_prob * scores.label_mass >= self.raw_threshold
+        accepted: NDArray[np.bool_] = self.compared(scores) >= self.raw_threshold
         return accepted
+
+    @staticmethod
+    def compared(scores: Scores) -> FloatArray:
+        """Shape [items]: what is held against the threshold, the probability of the label over the whole vocabulary."""
+        return scores.raw_prob * scores.label_mass

@@ -13,9 +13,17 @@ NOT_COVERED = (
 )
 
 
+NOTHING_ASKED = (
+    "Promised: nothing. No item of this run may be sent to Claude (all failed, or are withheld by policy), so there is "
+    "nothing to promise anything of."
+)
+
+
 def state_target(promise: Target, settled: Settled, audit: Audit | None = None) -> str:
     """Of a run that kept to its target."""
     facts, kept = settled.certificate, int(settled.is_accepted.sum())
+    if not facts.items:
+        return NOTHING_ASKED
     promised = (
         f"Promised: agreement with Claude on at least {_percent(promise.target)} of {_count(facts.items, 'item')}, "
         f"so at most {facts.allowed_wrong:,} may differ, with {_percent(promise.assurance)} assurance."
@@ -54,6 +62,8 @@ def state_stopped(promise: Target | None, why: str, reached: Reached | None, acc
 
 def state_reached(assurance: float, reached: Reached) -> str:
     """Of a run that a budget ended."""
+    if not reached.items:
+        return NOTHING_ASKED
     kept = int(reached.is_accepted.sum())
     promised = "Promised: nothing about quality; the budget decided how many items were asked."
     if reached.agreement_lower is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
+from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
+from pipelines.tasks.label_names import LabelNames
 
 _MAX_PROBLEMS = 5
+_SHOWN_CHARS, _SHOWN_COLUMNS = 40, 10
 
 
 def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
@@ -24,12 +26,16 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
         JobError: no such file, other columns, or a label that the job does not have.
     """
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+        with open_regular_text(path, MAX_TABLE_BYTES) as stream:
             rows = csv.DictReader(stream)
             missing = {"id", "label"} - set(rows.fieldnames or ())
             if missing:
+                there = ", ".join(shown_gold(name) for name in (rows.fieldnames or ())[:_SHOWN_COLUMNS]) or "none"
                 raise JobError(
-                    [f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}'; name them id,label"]
+                    [
+                        f"evaluation.gold_file: {path} has no column '{sorted(missing)[0]}' (there are {there}); "
+                        "name them id,label"
+                    ]
                 )
             return _checked(path, rows, labels)
     except FileNotFoundError:
@@ -43,13 +49,15 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
 def _checked(path: str, rows: csv.DictReader[str], labels: Collection[str]) -> dict[str, str]:
     gold: dict[str, str] = {}
     problems: list[str] = []
+    known = LabelNames(labels)
     for row in rows:
-        if row["label"] not in labels:
+        label = known.find(row["label"] or "")
+        if label is None:
             problems.append(
-                f"evaluation.gold_file: {path}:{rows.line_num}: label '{row['label']}' is not one of the job's labels; "
-                "mend the row or add the label"
+                f"evaluation.gold_file: {path}:{rows.line_num}: label {shown_gold(str(row['label']))} is not one of "
+                "the job's labels; mend the row or add the label"
             )
-        gold[row["id"]] = row["label"]
+        gold[row["id"]] = label or row["label"]
     if len(problems) > _MAX_PROBLEMS:
         problems = [
             *problems[:_MAX_PROBLEMS],
@@ -65,3 +73,23 @@ def with_gold(documents: Iterable[Document], gold: Mapping[str, str]) -> Iterato
     for document in documents:
         label = gold.get(document.document_id)
         yield document if label is None else replace(document, gold_label=label)
+
+
+def in_the_jobs_spelling(documents: Iterable[Document], labels: Collection[str]) -> Iterator[Document]:
+    """The documents, with the labels among their known answers as the job spells them."""
+    known = LabelNames(labels)
+    for document in documents:
+        label = known.find(document.gold_label) if document.gold_label else None
+        yield document if label in (None, document.gold_label) else replace(document, gold_label=label)
+
+
+def gold_text(value: object) -> str | None:
+    """A value of a gold column as a label would be written; None for what counts as not given."""
+    if value is None or isinstance(value, list | dict):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+def shown_gold(label: str) -> str:
+    """A known answer for a message: it may be anything that a column holds."""
+    return repr(label if len(label) <= _SHOWN_CHARS else f"{label[: _SHOWN_CHARS - 3]}...")

@@ -1,7 +1,7 @@
 """Bounded reading: lines and whole files of any size, in memory that the document limit bounds.
 
-In: an open byte stream. Out: lines or one block of bytes, or the reason why not. Also the two things that every
-reader says in the same way: "this cannot be read" and "this is not UTF-8". Knows nothing of file formats.
+In: an open byte stream. Out: lines or one block of bytes, or the reason why not. Also what every reader says in the
+same way: "this cannot be read". Knows nothing of file formats.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from pipelines.documents.sources import ByteStream
 # Arrow loses up to one read of decompressed .zst data at a cut, so reads are small; larger ones are no faster.
 READ_BYTES = 16 * 1024
 DAMAGED_STREAM = (OSError, EOFError, zlib.error)  # what a cut or damaged .gz or .zst raises; see sources.py
+WIDE_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_INVALID = "sluice.invalid"  # the name of an error handler
 CUT_OFF = "compressed data is cut off or damaged from here on; send the file again"
 
 
@@ -38,12 +45,83 @@ class Line:
     skipped_quotes: int = 0
 
 
-def read_lines(stream: ByteStream, limit_bytes: int) -> Iterator[Line]:
-    """Cuts a stream into lines; a line over the limit is skipped in pieces, a damaged stream ends in a problem."""
+class Utf8Stream:
+    """A stream as UTF-8 without a byte order mark: UTF-16 and UTF-32 are told by theirs, as Excel and PowerShell write.
+
+    What is not valid in them becomes a byte that is not valid in UTF-8, so that whoever decodes the lines finds it.
+    """
+
+    _HEAD_BYTES = 1024
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._head: bytes | None = None
+        self._recode: codecs.IncrementalDecoder | None = None
+        self._damage: Exception | None = None
+        self._is_at_end = False
+
+    def peek(self) -> bytes:
+        """The first bytes, which stay to be read."""
+        if self._head is None:
+            self._head = self._read_head()
+        return self._head
+
+    def _read_head(self) -> bytes:
+        head = b""
+        try:
+            while len(head) < self._HEAD_BYTES and (block := self._stream.read1(READ_BYTES)):
+                head += block
+        except DAMAGED_STREAM as error:
+            self._damage = error  # raised when reading gets there
+        for mark, name in WIDE_MARKS:
+            if head.startswith(mark):
+                self._recode = codecs.getincrementaldecoder(name)(_INVALID)
+                return self._recoded(head[len(mark) :])
+        return head.removeprefix(codecs.BOM_UTF8)
+
+    def read1(self, size: int, /) -> bytes:
+        """The next bytes, about ``size`` of them; ``b""`` at the end."""
+        head = self.peek()
+        if head:
+            self._head = b""
+            return head
+        if self._damage is not None:
+            raise self._damage
+        while not self._is_at_end:
+            block = self._stream.read1(size)
+            self._is_at_end = not block
+            if recoded := self._recoded(block):
+                return recoded
+        return b""
+
+    def _recoded(self, block: bytes) -> bytes:
+        if self._recode is None:
+            return block
+        return self._recode.decode(block, final=not block).encode("utf-8", "surrogateescape")
+
+
+def _invalid(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+codecs.register_error(_INVALID, _invalid)
+
+
+def read_lines(stream: ByteStream, limit_bytes: int, *, skip_blank: bool = False) -> Iterator[Line]:
+    """Cuts a stream into lines; a line over the limit is skipped in pieces, a damaged stream ends in a problem.
+
+    ``skip_blank``: whoever calls needs no blank lines; of a compressed file of nothing else there are billions.
+    """
     number = 1
-    pending = _PendingLine(limit_bytes)
+    pending = PendingLine(limit_bytes)
+    stream = stream if isinstance(stream, Utf8Stream) else Utf8Stream(stream)
     try:
         while block := stream.read1(READ_BYTES):
+            if skip_blank and not pending.size_bytes and block.isspace():
+                number += block.count(b"\n")
+                continue
             for index, piece in enumerate(block.split(b"\n")):
                 if index > 0:
                     yield pending.take(number)
@@ -56,8 +134,8 @@ def read_lines(stream: ByteStream, limit_bytes: int) -> Iterator[Line]:
         yield pending.take(number)
 
 
-class _PendingLine:
-    """The line being gathered: its pieces up to the limit, only its size and quotes beyond."""
+class PendingLine:
+    """The line or value being gathered: its pieces up to the limit, only its size and quotes beyond."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.size_bytes = 0
@@ -66,6 +144,7 @@ class _PendingLine:
         self._skipped_quotes = 0
 
     def add(self, piece: bytes) -> None:
+        """Goes on with the line."""
         self.size_bytes += len(piece)
         self._pieces.append(piece)
         if self.size_bytes > self._limit_bytes:
@@ -73,11 +152,11 @@ class _PendingLine:
             self._pieces.clear()
 
     def take(self, number: int) -> Line:
+        """Ends the line, and begins another."""
         if self.size_bytes > self._limit_bytes:
             line = Line(number, b"", over_limit("line", self.size_bytes, self._limit_bytes), self._skipped_quotes)
         else:
-            data = b"".join(self._pieces)
-            line = Line(number, data.removeprefix(codecs.BOM_UTF8) if number == 1 else data)
+            line = Line(number, b"".join(self._pieces))
         self.size_bytes = 0
         self._skipped_quotes = 0
         self._pieces.clear()
@@ -85,7 +164,7 @@ class _PendingLine:
 
 
 def read_whole(stream: ByteStream, limit_bytes: int, size_bytes: int | None) -> bytes:
-    """Reads a stream to its end, less a byte order mark.
+    """Reads a stream to its end.
 
     ``size_bytes`` is for the message about a file over the limit; None where only reading it all would tell
     (compressed files).
@@ -100,22 +179,13 @@ def read_whole(stream: ByteStream, limit_bytes: int, size_bytes: int | None) -> 
             blocks.append(block)
     except DAMAGED_STREAM as error:
         raise Unreadable("compressed data is cut off or damaged; send the file again") from error
-    return b"".join(blocks).removeprefix(codecs.BOM_UTF8)
+    return b"".join(blocks)
 
 
 def over_limit(what: str, size_bytes: int | None, limit_bytes: int) -> str:
     """Says that something is too large; without a size, that it is larger than the limit."""
     size = f"{size_bytes} bytes" if size_bytes is not None else f"more than {limit_bytes} bytes"
     return f"{what} is {size} (limits.max_document_bytes is {limit_bytes}); split it or raise the limit"
-
-
-def decode_utf8(data: bytes, unit: str) -> str:
-    """Decodes bytes, or says at which byte of the unit ("line", "file") they stop being UTF-8."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        guess = " (UTF-16?)" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-        raise Unreadable(f"not UTF-8 at byte {error.start} of the {unit}{guess}; convert it to UTF-8") from error
 
 
 def failed(source: SourceFile, position: int | None, reason: str, document_id: str | None = None) -> Document:

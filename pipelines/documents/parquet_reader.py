@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.documents.charsets import decode, joined_notes
 from pipelines.documents.lines import Unreadable, failed
 from pipelines.documents.records import Columns, Document, NoValue, SourceFile
-from pipelines.documents.row_readers import missing_column, row_document
-from pipelines.documents.sources import COMPRESSIONS, open_seekable
+from pipelines.documents.row_readers import check_columns, row_document
+from pipelines.documents.sources import EXPANSION_FREE_BYTES, MAX_EXPANSION, open_seekable
+from pipelines.documents.table_formats import table_refusal
 
+PARQUET_MAGIC = b"PAR1"
 _ROWS_PER_BATCH = 128  # a batch of the largest documents is what bounds the memory
 _PAGE_BUFFER_BYTES = 1024 * 1024  # read row groups in pieces; whole ones can be gigabytes
 _Scalar: TypeAlias = "pa.Scalar[pa.DataType]"
@@ -22,23 +25,28 @@ _DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # store failures ar
 
 def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
     """Streams rows; a file damaged halfway gives its good rows and one failed document for the rest."""
-    if source.path.lower().endswith(COMPRESSIONS):
-        raise Unreadable("Parquet inside .gz or .zst cannot be read; decompress it (Parquet compresses by itself)")
+    refusal = table_refusal(source)
+    if refusal is not None:
+        raise Unreadable(refusal)
     with open_seekable(source) as file:
         magic = file.read(4)
         if not magic:
-            return
-        if magic != b"PAR1":
+            raise Unreadable("is empty; send it again or remove it")
+        if magic.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+            raise Unreadable("Parquet inside gzip or zstd cannot be read; decompress it (Parquet compresses by itself)")
+        if magic != PARQUET_MAGIC:
             raise Unreadable("not a Parquet file; rename it or write it again")
         try:
             parquet = pq.ParquetFile(file, buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False)
             schema = parquet.schema_arrow
         except _DAMAGED as error:
             raise Unreadable("Parquet file is cut off or damaged; write it again") from error
+        check_columns(columns, schema.names)
         _check_text_column(schema, columns.text)
         row_number = 0
         try:
             names = _readable(schema, columns)
+            _check_expansion(parquet.metadata, names)
             unreadable = _unreadable(schema, columns.attributes.difference(names))
             for record in _records(parquet, names):
                 yield _document(source, row_number, record, unreadable, columns, max_document_bytes)
@@ -48,11 +56,21 @@ def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) 
 
 
 def _check_text_column(schema: pa.Schema, name: str) -> None:
-    if schema.get_field_index(name) < 0:
-        raise Unreadable(missing_column(name, schema.names))
     column_type = schema.field(name).type
     if not _is_string(column_type):
         raise Unreadable(f"column {name!r} is {column_type}, not string; cast it, or name another in columns.text")
+
+
+def _check_expansion(metadata: pq.FileMetaData, names: Collection[str]) -> None:
+    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        for chunk in chunks:
+            stored, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
+            if chunk.path_in_schema in names and unpacked > max(EXPANSION_FREE_BYTES, stored * MAX_EXPANSION):
+                raise Unreadable(
+                    f"its compressed data becomes more than {MAX_EXPANSION} times as much; if it is meant, write the "
+                    "file uncompressed"
+                )
 
 
 def _is_string(column_type: pa.DataType) -> bool:
@@ -103,16 +121,24 @@ def _document(
     columns: Columns,
     max_document_bytes: int,
 ) -> Document:
+    notes: dict[str, str | None] = {}
     try:
-        values = {name: _plain(scalar) for name, scalar in record.items()} | unreadable
-    except UnicodeDecodeError as error:
-        return failed(source, row_number, f"not UTF-8 at byte {error.start} of a string; convert it to UTF-8")
-    return row_document(source, row_number, values, columns, max_document_bytes)
+        values = {name: _plain(scalar, name, notes) for name, scalar in record.items()} | unreadable
+    except Unreadable as reason:
+        return failed(source, row_number, str(reason))
+    note = joined_notes(*notes.values())
+    return row_document(source, row_number, values, columns, max_document_bytes, note=note)
 
 
-def _plain(scalar: _Scalar) -> object:
+def _plain(scalar: _Scalar, name: str, notes: dict[str, str | None]) -> object:
     """The value; of short floats the shortest spelling, because 0.7 written as float32 is meant to be 0.7."""
-    value: object = scalar.as_py()
+    try:
+        value: object = scalar.as_py()
+    except UnicodeDecodeError:  # Parquet's writers do not check what they call a string
+        stored = scalar.value if isinstance(scalar, pa.DictionaryScalar) else scalar
+        decoded = decode(stored.cast(pa.binary(), safe=False).as_py(), "string")
+        notes[name] = decoded.note
+        return decoded.text
     if isinstance(value, float) and isinstance(scalar, pa.FloatScalar):
         return float(str(np.float32(value)))
     if isinstance(value, float) and isinstance(scalar, pa.HalfFloatScalar):

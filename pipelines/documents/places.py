@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pyarrow import fs
-
-from pipelines.documents.records import SourceFile
+from pipelines.documents import own_places
+from pipelines.documents.local_folder import find_file, list_folder
+from pipelines.documents.names import DETAILS, ignored_part
+from pipelines.documents.own_places import OwnPlaces, runs_in
+from pipelines.documents.records import LeftOut, Listing, Reason, SourceFile
 from pipelines.errors import JobError
 from pipelines.store import s3
 from pipelines.store.s3_listing import find_object, list_objects
 from pipelines.store.s3_reading import ObjectVersion
 
-_UNFINISHED = (".part", ".tmp")  # uploads under way
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -29,32 +31,18 @@ class Place(Protocol):
     def find(self, path: str) -> SourceFile | None:
         """The file of exactly this name."""
 
-    def list(self, folder: str, *, recursive: bool) -> list[SourceFile]:
-        """The files in a folder; none where there is no such folder."""
+    def list(self, folder: str, own: OwnPlaces, *, recursive: bool) -> Listing:
+        """What is in a folder; nothing where there is no such folder."""
 
 
 class _Folders:
     """The local file system."""
 
-    def __init__(self) -> None:
-        self._files = fs.LocalFileSystem()
-
     def find(self, path: str) -> SourceFile | None:
-        info = self._files.get_file_info(path)
-        return _local_source(info) if info.is_file else None
+        return find_file(path)
 
-    def list(self, folder: str, *, recursive: bool) -> list[SourceFile]:
-        selector = fs.FileSelector(folder or "/", recursive=recursive, allow_not_found=True)
-        return [_local_source(info) for info in self._files.get_file_info(selector) if info.is_file]
-
-
-def _local_source(info: fs.FileInfo) -> SourceFile:
-    return SourceFile(info.path, info.path, info.size, file_version(info))
-
-
-def file_version(info: fs.FileInfo) -> str:
-    """The version of a local file."""
-    return f"{info.mtime_ns}-{info.size}"
+    def list(self, folder: str, own: OwnPlaces, *, recursive: bool) -> Listing:
+        return list_folder(folder, own, recursive=recursive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +58,30 @@ class _Bucket:
         version = find_object(self.name, path)
         return _object_source(version) if version else None
 
-    def list(self, folder: str, *, recursive: bool) -> list[SourceFile]:
-        return [_object_source(version) for version in list_objects(self.name, folder, recursive=recursive)]
+    def list(self, folder: str, own: OwnPlaces, *, recursive: bool) -> Listing:
+        found, root = Listing([], []), f"s3://{self.name}/{folder}".rstrip("/")
+        versions = list_objects(self.name, folder, recursive=recursive)
+        runs = runs_in({version.key for version in versions}, folder)
+        told: set[str] = set()
+        for version in versions:
+            left_out = _left_out(version, own, folder, runs)
+            if left_out is None:
+                found.sources.append(_object_source(version))
+            elif left_out[0] not in told:
+                told.add(left_out[0])
+                found.left_out.append(LeftOut(root, *left_out))
+        return found
+
+
+def _left_out(
+    version: ObjectVersion, own: OwnPlaces, folder: str, runs: Collection[str]
+) -> tuple[str, Reason, str] | None:
+    if part := own.part_of(version.key, version.bucket, folder, runs):
+        return part, "output", own_places.DETAILS["output"]
+    if ignored := ignored_part(_relative(version.key, folder)):
+        path, reason = ignored
+        return path, reason, DETAILS[reason]
+    return None
 
 
 def _object_source(version: ObjectVersion) -> SourceFile:
@@ -90,11 +100,11 @@ def locate(location: str) -> tuple[Place, str]:
     return _Folders(), os.path.abspath(os.path.expanduser(location))
 
 
-def find_sources(place: Place, path: str) -> list[SourceFile]:
-    """The files under a name, a folder or a glob, with their paths relative to the folder that it begins with.
+def find_sources(place: Place, path: str, own: OwnPlaces) -> Listing:
+    """What lies under a name, a folder or a glob, with paths relative to the folder that it begins with.
 
     What exists under the exact name wins over reading the name as a glob, and a file named outright is taken
-    even if it is hidden. Hidden files and unfinished uploads are left out.
+    even if it is hidden. Of a glob, only what it asks for is told.
 
     Raises:
         JobError: S3 refuses.
@@ -104,32 +114,28 @@ def find_sources(place: Place, path: str) -> list[SourceFile]:
     denied: PermissionError | None = None
     try:
         if source := place.find(path):
-            return [replace(source, path=os.path.basename(path))]
+            return Listing([replace(source, path=os.path.basename(path))], [])
     except PermissionError as error:  # there may yet be a folder of that name
         denied = error
-    found = _visible_files(place, path, recursive=True)
-    root = path
+    found = _relative_to(path, place.list(path, own, recursive=True))
     first_special = _GLOB.search(path)
-    if not found and first_special is not None:
+    if not found.sources and first_special is not None:
         root = path[: max(path.rfind("/", 0, first_special.start()), 0)]
         pattern = _relative(path, root)
         matches = re.compile(_glob_to_regex(pattern)).fullmatch
         deep = "/" in pattern or "**" in pattern
-        found = [
-            source for source in _visible_files(place, root, recursive=deep) if matches(_relative(source.path, root))
-        ]
-    if not found and denied is not None:
+        everything = _relative_to(root, place.list(root, own, recursive=deep))
+        found = Listing(
+            [source for source in everything.sources if matches(source.path)],
+            [each for each in everything.left_out if matches(each.path) or (deep and each.path.endswith("/"))],
+        )
+    if not found.sources and denied is not None:
         raise denied
-    return [replace(source, path=_relative(source.path, root)) for source in found]
+    return found
 
 
-def _visible_files(place: Place, folder: str, *, recursive: bool) -> list[SourceFile]:
-    listed = place.list(folder, recursive=recursive)
-    return [source for source in listed if not _is_ignored(_relative(source.path, folder))]
-
-
-def _is_ignored(path: str) -> bool:
-    return path.lower().endswith(_UNFINISHED) or any(part.startswith((".", "_")) for part in path.split("/"))
+def _relative_to(root: str, found: Listing) -> Listing:
+    return Listing([replace(source, path=_relative(source.path, root)) for source in found.sources], found.left_out)
 
 
 def _relative(path: str, root: str) -> str:

@@ -107,9 +107,10 @@ def _rows(batch: list[Document], tokenize: Tokenize, limit: int, withhold: Withh
     encoded = iter(tokenize([document.text for document in batch if document.text is not None]))
     for document in batch:
         tokens = next(encoded) if document.text is not None else None
-        note = None
+        note = document.note
         if tokens is not None and len(tokens) > limit:
-            note = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
+            cut = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
+            note = cut if note is None else f"{cut}; {note}"
             tokens = tokens[:limit]
         yield {
             "item_id": item_id_of(document),

@@ -7,7 +7,14 @@ A document that could not be read is still a document: its ``failure`` says why,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+# Why something is left out by rule: the first ones of code, the last ones of listings.
+Reason = Literal[
+    "vendored", "lock", "generated", "data", "binary", "oversized", "symlink", "submodule", "empty", "merge", "no_code",
+    "hidden", "unfinished", "special", "repeated", "output", "state",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +23,35 @@ class SourceFile:
 
     ``path`` is relative to the input root and stable between machines; it is the base of document ids.
     ``version`` changes when the content may have changed (ETag on S3, modification time and size locally).
+    ``problem`` says why it cannot be read, where listing it has shown that already.
     """
 
     uri: str
     path: str
     size_bytes: int
     version: str
+    problem: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that is not read, by rule: a file or folder at ``path``, or all of ``document_uri`` if it is "".
+
+    ``detail`` says which rule, for people; ``reason`` is what is counted.
+    """
+
+    document_uri: str
+    path: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies at an input location: everything there is among the ``sources`` or ``left_out``."""
+
+    sources: list[SourceFile]
+    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +80,7 @@ class Document:
     ``document_id`` is the user's id, or ``path`` or ``path:offset`` where the input gives none.
     ``attributes`` of a row are those asked for that it has, each a str, int, float, bool, None or `NoValue`; None
     where none were asked for, where the file is the document, or where reading failed.
+    ``note`` is what the row should say of how the text was read; None where there is nothing to say.
     """
 
     document_id: str
@@ -59,3 +90,4 @@ class Document:
     gold_label: str | None = None
     failure: str | None = None
     attributes: Mapping[str, object] | None = None
+    note: str | None = None

@@ -1,4 +1,4 @@
-"""Readers of row formats held in lines: JSONL, CSV and TSV. One row is one document.
+"""Readers of row formats held in text: JSON (lines or an array), CSV and TSV. One row is one document.
 
 A row that cannot be read costs itself only: reading goes on with the next row.
 """
@@ -7,32 +7,83 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipelines.documents.lines import Line, Unreadable, decode_utf8, failed, over_limit, read_lines
+from pipelines.documents.charsets import decode_line, joined_notes
+from pipelines.documents.json_values import read_values, shape_of
+from pipelines.documents.lines import Line, Unreadable, Utf8Stream, failed, over_limit, read_lines
 from pipelines.documents.records import Columns, Document, NoValue, SourceFile
 from pipelines.documents.sources import open_source
 
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_WRITTEN_AS = {",": "with commas", "\t": "with tabs, or name it .csv if they are commas"}
+_STRAY = "not valid CSV (stray quote or carriage return); mend or remove the row"
+_BACKSLASHED = (
+    "not valid CSV (a quote is escaped as \\\", as Spark does); write it again with quotes doubled (Spark: escape='\"')"
+)
+_NOT_AN_ID = frozenset({"nan", "NaN", "<NA>"})  # how pandas spells a missing value where ids are text
+_EXACT_FLOATS = 2**53  # up to here a float without fraction is one whole number
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
-def read_jsonl(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
-    """One JSON object a line; blank lines are skipped."""
-    repeats = _Repeats() if columns.attributes else None  # looked for only where it matters: it takes time
-    with open_source(source) as stream:
-        for line in read_lines(stream, max_document_bytes):
-            if line.problem is None and not line.data.strip():
-                continue
-            try:
-                record = _json_object(line, repeats)
-            except Unreadable as reason:
-                yield failed(source, line.number, str(reason))
-                continue
-            repeated = repeats.names if repeats else ()
-            yield row_document(source, line.number, record, columns, max_document_bytes, repeated)
+def read_json(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+    """One JSON object a line, an array of them, or objects over several lines, whatever the name says.
+
+    Blank lines are skipped. Documents are placed by their line, or where they have none of their own by their number.
+    """
+    with open_source(source) as stored:
+        stream = Utf8Stream(stored)
+        shape = shape_of(stream.peek())
+        if shape == "lines":
+            lines = read_lines(stream, max_document_bytes, skip_blank=True)
+        else:
+            lines = read_values(stream, max_document_bytes, in_array=shape == "array")
+        quoted_names = [f'"{name}"'.encode() for name in _names(columns)]
+        for line in lines:
+            if line.problem is not None or line.data.strip():
+                # Names that are there twice are looked for only where it matters or is likely: it takes time.
+                may_repeat = bool(columns.attributes) or any(line.data.count(name) > 1 for name in quoted_names)
+                repeats = _Repeats() if may_repeat else None
+                yield _json_document(source, line, columns, max_document_bytes, repeats)
+
+
+def _json_document(
+    source: SourceFile, line: Line, columns: Columns, max_document_bytes: int, repeats: _Repeats | None
+) -> Document:
+    try:
+        record, note = _json_object(line, repeats)
+        if repeats is not None:
+            _check_not_repeated(columns, repeats.names, "the row")
+    except Unreadable as reason:
+        return failed(source, line.number, str(reason))
+    repeated = repeats.names if repeats else ()
+    return row_document(source, line.number, record, columns, max_document_bytes, repeated, note)
+
+
+def _names(columns: Columns) -> list[str]:
+    """The columns that must not be there twice: whichever were read, it might be the wrong one."""
+    return list(dict.fromkeys(name for name in (columns.text, columns.id, columns.gold) if name is not None))
+
+
+def _check_not_repeated(columns: Columns, repeated: Collection[str], where: str) -> None:
+    for name in _names(columns):
+        if name in repeated:
+            raise Unreadable(f"{where} has {name!r} more than once; rename all but one")
+
+
+def check_columns(columns: Columns, there_are: list[str]) -> None:
+    """Looks at the names of a table's columns before its rows are read.
+
+    Raises:
+        Unreadable: there is no text, or two columns have the name of one that is needed.
+    """
+    if columns.text not in there_are:
+        raise Unreadable(missing_column(columns.text, there_are))
+    _check_not_repeated(columns, [name for name in there_are if there_are.count(name) > 1], "the table")
 
 
 class _Repeats:
@@ -47,10 +98,11 @@ class _Repeats:
         return found
 
 
-def _json_object(line: Line, repeats: _Repeats | None) -> dict[str, object]:
+def _json_object(line: Line, repeats: _Repeats | None) -> tuple[dict[str, object], str | None]:
     if line.problem is not None:
         raise Unreadable(line.problem)
-    text = decode_utf8(line.data, "line").rstrip()
+    decoded = decode_line(line.data)
+    text = decoded.text.rstrip()
     try:
         record = json.loads(text, object_pairs_hook=repeats)
     except json.JSONDecodeError as error:
@@ -63,7 +115,7 @@ def _json_object(line: Line, repeats: _Repeats | None) -> dict[str, object]:
         raise Unreadable("JSON is nested too deeply; mend or remove the line") from error
     if not isinstance(record, dict):
         raise Unreadable("JSON line is not an object; write one object per line")
-    return record
+    return record, decoded.note
 
 
 def read_csv(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
@@ -88,7 +140,9 @@ def _read_delimited(
             yield failed(source, header.number, f"header: {header.problem}")
             return
         if columns.text not in header.fields:
-            raise Unreadable(missing_column(columns.text, header.fields))
+            other = _other_delimiter(columns.text, header.fields, delimiter)
+            raise Unreadable(missing_column(columns.text, header.fields) if other is None else other)
+        check_columns(columns, header.fields)
         repeated = [name for name in columns.attributes if header.fields.count(name) > 1]
         for row in rows:
             problem = row.problem
@@ -100,9 +154,22 @@ def _read_delimited(
             if problem is not None:
                 yield failed(source, row.number, problem)
                 continue
-            # The first of two columns of the same name counts, as in most readers.
-            record = dict(zip(reversed(header.fields), reversed(row.fields), strict=True))
-            yield row_document(source, row.number, record, columns, max_document_bytes, repeated)
+            if row.fields == header.fields and len(header.fields) > 1:
+                continue  # files that were joined, each with its header
+            record = dict(zip(header.fields, row.fields, strict=True))
+            yield row_document(source, row.number, record, columns, max_document_bytes, repeated, row.note)
+
+
+def _other_delimiter(name: str, fields: list[str], delimiter: str) -> str | None:
+    """Says so where the header would have the column if it were cut at another delimiter."""
+    line = delimiter.join(fields)
+    for other, spelt in _DELIMITERS.items():
+        if other != delimiter and name in next(csv.reader([line], delimiter=other), []):
+            return (
+                f"no column {name!r}: the columns are separated by {spelt}, not by {_DELIMITERS[delimiter]}; "
+                f"write the file again {_WRITTEN_AS[delimiter]}"
+            )
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +179,7 @@ class _Row:
     number: int
     fields: list[str]
     problem: str | None
+    note: str | None
 
 
 def _csv_rows(lines: Iterable[Line], delimiter: str, limit_bytes: int) -> Iterator[_Row]:
@@ -132,9 +200,9 @@ def _csv_rows(lines: Iterable[Line], delimiter: str, limit_bytes: int) -> Iterat
             if feed.is_at_end:
                 feed.problem = "quoted field is never closed; close it with a double quote"
             else:
-                feed.problem = "not valid CSV (stray quote or carriage return); mend or remove the row"
+                feed.problem = _BACKSLASHED if feed.has_backslashed_quote else _STRAY
         if fields or feed.problem is not None:
-            yield _Row(feed.number, fields, feed.problem)
+            yield _Row(feed.number, fields, feed.problem, feed.note)
 
 
 class _RowLines:
@@ -151,10 +219,14 @@ class _RowLines:
         self._in_row = False
         self.number = 0
         self.problem: str | None = None
+        self.note: str | None = None
+        self.has_backslashed_quote = False
         self.is_at_end = False
 
     def start_row(self) -> None:
         self.problem = None
+        self.note = None
+        self.has_backslashed_quote = False
         self._in_row = False
         self._size_bytes = 0
 
@@ -173,11 +245,15 @@ class _RowLines:
         if line.problem is not None or self._size_bytes > self._limit_bytes + 1:
             self._skip_row(line, was_quoted)
         data = line.data.removesuffix(b"\r")
+        self.has_backslashed_quote |= b'\\"' in data
         try:
-            return decode_utf8(data, "line") + "\n"
+            decoded = decode_line(data)
         except Unreadable as reason:
             self.problem = f"line {line.number}: {reason}" if was_quoted else str(reason)
             return data.decode("utf-8", errors="replace") + "\n"  # keeps the parser's place
+        if decoded.note is not None:
+            self.note = joined_notes(self.note, f"line {line.number}: {decoded.note}" if was_quoted else decoded.note)
+        return decoded.text + "\n"
 
     def _skip_row(self, line: Line, was_quoted: bool) -> None:
         in_quotes = was_quoted ^ _is_odd(line)
@@ -212,6 +288,7 @@ def row_document(
     columns: Columns,
     max_document_bytes: int,
     repeated: Collection[str] = (),
+    note: str | None = None,
 ) -> Document:
     """Makes the document of one row; its id holds even where its text cannot be used.
 
@@ -219,7 +296,9 @@ def row_document(
     """
     document_id = None
     try:
-        document_id = _plain_value(record.get(columns.id)) or f"{source.path}:{position}"
+        document_id = _plain_value(record.get(columns.id))
+        if document_id is None or document_id in _NOT_AN_ID:
+            document_id = f"{source.path}:{position}"
         gold_label = _plain_value(record.get(columns.gold)) if columns.gold is not None else None
         if columns.text not in record:
             raise Unreadable(f"no field {columns.text!r}; add it, or name the right one in columns.text")
@@ -227,22 +306,24 @@ def row_document(
     except Unreadable as reason:
         return failed(source, position, str(reason), document_id)
     if not columns.attributes:
-        return Document(document_id, source.uri, position, text, gold_label)
+        return Document(document_id, source.uri, position, text, gold_label, note=note)
     attributes = {name: _attribute(record[name]) for name in columns.attributes if name in record}
     attributes |= {name: NoValue("is there more than once") for name in repeated if name in attributes}
-    return Document(document_id, source.uri, position, text, gold_label, attributes=attributes)
+    return Document(document_id, source.uri, position, text, gold_label, attributes=attributes, note=note)
 
 
 def _attribute(value: object) -> object:
     if isinstance(value, Decimal):
         return int(value) if value.as_tuple().exponent == 0 else float(value)
+    if _is_nan(value):
+        return None
     if value is None or isinstance(value, str | int | float | NoValue):
         return value
     return NoValue(f"is {_JSON_TYPES.get(type(value), 'neither text nor number nor boolean')}")
 
 
 def _usable_text(value: object, name: str, max_document_bytes: int) -> str:
-    if value is None:
+    if value is None or _is_nan(value):
         raise Unreadable(f"{name!r} is null; fill it in or remove the row")
     if not isinstance(value, str):
         raise Unreadable(f"{name!r} is {_JSON_TYPES[type(value)]}, not a string; quote it or remove the row")
@@ -255,12 +336,24 @@ def _usable_text(value: object, name: str, max_document_bytes: int) -> str:
 
 
 def _plain_value(value: object) -> str | None:
-    """An id or label as text; what is neither text nor number nor boolean (or is empty text) counts as absent."""
+    """An id or label as text; what is neither text nor number nor boolean (or is empty text) counts as absent.
+
+    A whole number stays one where its column has become floating: that is what a missing value in it does.
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_FLOATS:
+        return str(int(value))
     if isinstance(value, int | float | Decimal):
         return str(value)
     return _encode(value).decode("utf-8") if isinstance(value, str) and value else None
+
+
+def _is_nan(value: object) -> bool:
+    """Not a number: what pandas writes where there is nothing."""
+    return isinstance(value, float | Decimal) and math.isnan(value)
 
 
 def _encode(value: str) -> bytes:

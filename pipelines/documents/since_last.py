@@ -21,6 +21,7 @@ _SOURCE_FIELDS: list[pa.Field[Any]] = [
     pa.field("path", pa.string(), nullable=False),
     pa.field("size_bytes", pa.int64(), nullable=False),
     pa.field("version", pa.string(), nullable=False),
+    pa.field("problem", pa.string()),
 ]
 SOURCES = pa.schema(_SOURCE_FIELDS)
 
@@ -38,10 +39,12 @@ def sources_table(sources: Sequence[SourceFile]) -> pa.Table:
 
 def sources_of(table: pa.Table) -> list[SourceFile]:
     """The inverse of `sources_table`."""
+    if "problem" not in table.column_names:  # written by a version before 2026-12, which listed only what it could read
+        table = table.append_column(SOURCES.field("problem"), pa.nulls(len(table), pa.string()))
     columns = (table[name].to_pylist() for name in SOURCES.names)
     return [
-        SourceFile(uri=uri, path=path, size_bytes=size, version=version)
-        for uri, path, size, version in zip(*columns, strict=True)
+        SourceFile(uri=uri, path=path, size_bytes=size, version=version, problem=problem)
+        for uri, path, size, version, problem in zip(*columns, strict=True)
     ]
 
 

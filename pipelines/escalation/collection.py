@@ -15,6 +15,7 @@ from pipelines.costs.price_book import PriceBook
 from pipelines.escalation.endings import (
     IN_A_SMALLER_BATCH,
     MISSING,
+    NOT_SENT,
     TOO_LARGE_ALONE,
     Ending,
     ReadAnswer,
@@ -55,7 +56,7 @@ class Reader:
     readers: Callable[[ChunkDraft], Callable[[str], ReadAnswer]]
     prices: PriceBook
     # Labels that, given by a tier, send the item on to the next tier all the same: one set per tier.
-    passed_on: Sequence[frozenset[str]] = ()
+    passed_on: Sequence[frozenset[str | None]] = ()
 
     def collect(self, intent: Intent, submitted: Submitted, now: datetime) -> Collected:
         """Read every row of an ended batch.
@@ -133,7 +134,15 @@ class Reader:
 
 def set_aside(draft: ChunkDraft, now: datetime) -> pa.Table:
     """What is recorded, schema `COLLECTED`, for a chunk that the provider refused as too large: nothing was billed."""
-    verdict = IN_A_SMALLER_BATCH if len(draft.item_ids) > 1 else TOO_LARGE_ALONE
+    return _never_sent(draft, IN_A_SMALLER_BATCH if len(draft.item_ids) > 1 else TOO_LARGE_ALONE, now)
+
+
+def given_up(draft: ChunkDraft, now: datetime) -> pa.Table:
+    """The same for a chunk that was not sent when the run was closed."""
+    return _never_sent(draft, NOT_SENT, now)
+
+
+def _never_sent(draft: ChunkDraft, verdict: Verdict, now: datetime) -> pa.Table:
     rows = [_unbilled(item_id, verdict, draft.model, now) for item_id in draft.item_ids]
     return pa.Table.from_pylist(rows, schema=COLLECTED)
 

@@ -3,13 +3,15 @@
 | how the request ended | what becomes of the item |
 |---|---|
 | a label of the job, in any case; of a code review a list of findings | answered |
-| refusal, cut off at max_tokens | next tier at once: the same model would do the same again; without one, review |
+| refusal | next tier at once: the same model would do the same again; without one, review |
+| cut off at max_tokens | next tier at once; without one, review, with the findings that the answer held whole |
 | not JSON, or neither of these | again on this tier; then next tier; then review |
 | errored: api, overloaded, timeout, rate limit | again on this tier; then next tier; then review |
 | expired after 24 h, canceled by somebody else, row missing | again on this tier; then next tier; then review |
 | errored: credit, spend limit, key, permission | nothing is decided: escalation pauses, the item stays open |
 | errored: the request itself is refused | next tier; without one, review |
 | its batch was refused as too large | in a batch of half the size; alone and still too large: next tier, then review |
+| its batch was begun and not sent when the run was closed | nothing was asked: as any item that was never sent |
 
 "Again" is bounded by `ATTEMPTS_PER_TIER`. Reasons never quote document or answer text.
 """
@@ -41,15 +43,20 @@ class Ending(StrEnum):
     NEXT_TIER = "next_tier"
     ACCOUNT = "account"
     SMALLER_BATCH = "smaller_batch"
+    NOT_SENT = "not_sent"
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer that can be used. Of a code review the label is the verdict; ``findings`` are rows of `COLLECTED`'s."""
+    """An answer that can be used. Of a code review the label is the verdict; ``findings`` are rows of `COLLECTED`'s.
 
-    label: str
+    One that ``is_cut`` has no verdict, only the findings that it held whole.
+    """
+
+    label: str | None
     findings: tuple[dict[str, Any], ...] | None = None
     dropped_findings: int | None = None
+    is_cut: bool = False
 
 
 # The text of an answer to what it gives, or to the reason why it cannot be used.
@@ -72,6 +79,7 @@ class Verdict:
 
 IN_A_SMALLER_BATCH = Verdict(Ending.SMALLER_BATCH, reason="its batch was too large for the provider")
 TOO_LARGE_ALONE = Verdict(Ending.NEXT_TIER, reason="the provider refused the request as too large (413)")
+NOT_SENT = Verdict(Ending.NOT_SENT, reason="the run was closed before it was sent")
 MISSING = Verdict(Ending.AGAIN, reason="the provider gave no row for it")
 
 
@@ -84,9 +92,11 @@ def judge(result: ItemResult, read: ReadAnswer) -> Verdict:
         return Verdict(Ending.AGAIN, reason=f"the request {how} before Claude answered")
     if result.stop_reason == "refusal":
         return Verdict(Ending.NEXT_TIER, reason="Claude refused to answer")
-    if result.stop_reason == "max_tokens":
-        return Verdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
     given = read(result.text)
+    if result.stop_reason == "max_tokens":
+        return _judge_cut(given)
+    if isinstance(given, Given) and given.is_cut:
+        return Verdict(Ending.AGAIN, reason="Claude's answer ends in the middle")
     if isinstance(given, str):
         return Verdict(Ending.AGAIN, reason=given)
     return Verdict(Ending.ANSWERED, given)
@@ -114,6 +124,14 @@ def read_label(text: str | None, labels: Sequence[str]) -> str | None:
 def is_account_message(message: str) -> bool:
     """Whether an error speaks of the account rather than of the request."""
     return any(words in message.lower() for words in _ACCOUNT_WORDS)
+
+
+def _judge_cut(given: Given | str) -> Verdict:
+    if isinstance(given, str) or not given.is_cut:
+        return Verdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
+    count = len(given.findings or ())
+    reason = f"Claude's answer was cut off, its whole findings ({count}) are kept; raise escalation.max_output_tokens"
+    return Verdict(Ending.NEXT_TIER, given, reason)
 
 
 def _judge_error(kind: str, message: str) -> Verdict:

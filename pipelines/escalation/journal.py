@@ -9,10 +9,15 @@
 Each is created once and never changed. Ids of items only: a document's text is never journalled. Chunks are numbered
 without gaps, and the intent of the next number is a conditional create: of two processes that work on one run, one
 gets the number and the other looks again at what is left to send.
+
+The end takes part in that order: whoever cancels the run, or has nothing more to send, takes the next number for a
+`Closed`. From then on no number is left to send under, so nothing can be spent after the books are closed, by whatever
+process, however long ago it looked.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +29,8 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
+
+CANCELLED = "cancelled"
 
 
 class ChunkDraft(BaseModel):
@@ -52,6 +59,8 @@ class Intent(BaseModel):
     draft: ChunkDraft
     # Stands where the next send would: nobody sends this chunk any more, its items go into smaller ones.
     is_set_aside: bool = False
+    # The same, because the run was closed meanwhile: its items go into none.
+    is_given_up: bool = False
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -78,6 +87,18 @@ class Abandoned(BaseModel):
     token: str
 
 
+class Closed(BaseModel):
+    """The end of the journal, under the number that the next chunk would have had."""
+
+    model_config = ConfigDict(frozen=True)
+
+    chunk: int
+    token: str
+    closed_at: datetime
+    # Why not every doubtful item was answered; None: every one was, as far as anybody can.
+    stop: str | None
+
+
 @dataclass(frozen=True)
 class ChunkState:
     """Where a chunk stands: its latest send, and what is known of it."""
@@ -99,7 +120,20 @@ class Journal:
         """How many chunks have been begun."""
         keys = self._store.list(layout.ESCALATIONS)
         numbers = {int(key.split("chunk-", 1)[1].split("/", 1)[0]) for key in keys if "chunk-" in key}
-        return max(numbers, default=-1) + 1
+        last = max(numbers, default=-1)
+        return last if numbers and self.closed_at(last) else last + 1
+
+    def closed_at(self, chunk: int) -> Closed | None:
+        """How the journal ended after ``chunk`` chunks; None if another may be begun, or is."""
+        data = self._store.read_if_exists(_key(chunk, "intent", 0))
+        return Closed.model_validate_json(data) if data and "closed_at" in json.loads(data) else None
+
+    def close(self, chunk: int, stop: str | None, now: datetime) -> Closed | None:
+        """End the journal after ``chunk`` chunks; what ended it, if that was so before; None if there are more."""
+        entry = Closed(chunk=chunk, token=uuid.uuid4().hex, closed_at=now, stop=stop)
+        if self._store.create(_key(chunk, "intent", 0), entry.model_dump_json().encode()):
+            return entry
+        return self.closed_at(chunk)
 
     def state(self, chunk: int) -> ChunkState:
         """What is known of a chunk that has been begun. An abandoned send counts as none."""
@@ -124,7 +158,7 @@ class Journal:
         )
         return intent if self._begin(intent) else None
 
-    def set_aside(self, state: ChunkState, now: datetime) -> bool:
+    def set_aside(self, state: ChunkState, now: datetime, *, is_given_up: bool = False) -> bool:
         """Record that a chunk will never be sent; False if another process has begun to send it."""
         if state.intent:
             return state.intent.is_set_aside
@@ -137,6 +171,7 @@ class Journal:
                 body_sha256="",
                 draft=state.draft,
                 is_set_aside=True,
+                is_given_up=is_given_up,
             )
         )
 
@@ -172,14 +207,15 @@ class Journal:
         keys = [key for key in self._store.list(layout.ESCALATIONS) if "/submitted-" in key]
         return {Submitted.model_validate_json(self._store.read(key)).batch_id for key in keys}
 
-    def cancel(self, now: datetime) -> None:
-        """Record that the run is to send nothing more."""
-        self._store.create(layout.CANCELLED, f'{{"cancelled_at": "{now.isoformat()}"}}'.encode())
+    def is_abandoned(self, intent: Intent) -> bool:
+        """Whether somebody has recorded that a send had no effect."""
+        return self._store.exists(_key(intent.chunk, "abandoned", intent.send))
 
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether somebody asked the run to send nothing more."""
-        return self._store.exists(layout.CANCELLED)
+    def cancel(self, now: datetime) -> Closed:
+        """Record that the run is to send nothing more, and see to it; what ended it, if that was something else."""
+        while (closed := self.close(self.chunks(), CANCELLED, now)) is None:
+            pass  # a chunk was begun since the look
+        return closed
 
     def _begin(self, intent: Intent) -> bool:
         return self._store.create(_key(intent.chunk, "intent", intent.send), intent.model_dump_json().encode())

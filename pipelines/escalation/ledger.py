@@ -123,7 +123,11 @@ class Ledger:
         )
         if ending is Ending.ANSWERED:
             return replace(summed, is_settled=True, label=row["label"], reason=None)
-        if ending in (Ending.ACCOUNT, Ending.SMALLER_BATCH):  # not the item's doing: the attempt does not count
+        if ending in (
+            Ending.ACCOUNT,
+            Ending.SMALLER_BATCH,
+            Ending.NOT_SENT,
+        ):  # not the item's doing: the attempt does not count
             return replace(summed, attempts=before.attempts - 1)
         if ending is Ending.AGAIN and before.attempts < ATTEMPTS_PER_TIER:
             return summed

@@ -15,9 +15,11 @@ def review_reader(lines: ReviewedLines) -> ReadAnswer:
 
     def read(text: str | None) -> Given | str:
         answer = parse_answer(text or "", lines)
-        if answer.failure is not None:
-            return "Claude's answer is no list of findings"
         findings = merge_findings(answer.findings)
-        return Given(verdict(findings), tuple(asdict(finding) for finding in findings), answer.dropped.total())
+        if answer.failure is not None and not (answer.is_cut and findings):
+            return "Claude's answer is no list of findings"
+        rows = tuple(asdict(finding) for finding in findings)
+        label = None if answer.is_cut else verdict(findings)
+        return Given(label, rows, answer.dropped.total(), answer.is_cut)
 
     return read

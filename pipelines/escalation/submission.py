@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipelines.errors import ProviderError
 from pipelines.escalation.journal import ChunkDraft, ChunkState, Intent, Journal, Submitted
 from pipelines.escalation.provider import (
     BatchProvider,
@@ -91,6 +92,15 @@ class Sender:
             log.warning("chunk %d: nobody knows whether it was taken (%s); asking the provider", intent.chunk, error)
             return
         self.journal.submit(intent, Submitted(batch_id=batch_id, submitted_at=self.now()))
+        if self.journal.is_abandoned(intent):
+            # This process stood still between intent and POST for longer than the provider's list may lag, and another
+            # has taken its silence for the end of it: the other's word counts, so this batch must not.
+            self.provider.cancel(batch_id)
+            raise ProviderError(
+                f"message batch {batch_id} was sent too late: another process had given it up after "
+                f"{self.provider.settle_seconds:,.0f} s. It is cancelled; what the provider bills of it belongs to no "
+                "item of this run. Run the same command again"
+            )
 
     def _settle(self, intent: Intent) -> None:
         """Find out whether a send reached the provider; adopt its batch, or declare it void."""

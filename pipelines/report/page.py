@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from pipelines.report.reasons import COUNTED_ROUTES
 from pipelines.report.summary import Summary
+
+_SHOWN_REASONS = 5
 
 
 def as_markdown(summary: Summary) -> str:
@@ -18,12 +21,27 @@ def as_markdown(summary: Summary) -> str:
         lines.append(f"| {name} | {route.items:,} | {costs} |")
     total = " | ".join(usd(cost) for cost in (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd))
     lines += [f"| **all** | {summary.items:,} | {total} |", ""]
+    lines += [f"- {line}" for line in reason_lines(summary)]
+    if summary.problem:
+        lines += ["", f"**{summary.problem}**", ""]
     if summary.accuracy:
         lines += [accuracy_line(summary), ""]
     if summary.quality:
         lines += [f"{line}\n" for line in summary.quality.statement.splitlines()]
     lines += [f"- {warning}" for warning in summary.warnings]
     return "\n".join(lines)
+
+
+def reason_lines(summary: Summary) -> list[str]:
+    """Why items have no answer, the commonest reasons of each route."""
+    lines = []
+    for route in COUNTED_ROUTES:
+        counts = [each for each in summary.reasons if each.route == route]
+        shown = counts[:_SHOWN_REASONS]
+        lines += [f"{route:<9} {each.items:,}: {each.reason} (such as {each.example})" for each in shown]
+        if rest := counts[_SHOWN_REASONS:]:
+            lines.append(f"{route:<9} {sum(each.items for each in rest):,}: for {len(rest):,} other reasons")
+    return lines
 
 
 def accuracy_line(summary: Summary) -> str:

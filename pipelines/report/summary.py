@@ -5,8 +5,9 @@ Read from the published rows alone, part by part, so that it says what the data 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 
 import pyarrow as pa
@@ -15,10 +16,24 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.cascade.record import RuleRecord
 from pipelines.costs.accounting import add_known, sum_money, to_money
+from pipelines.documents.gold import shown_gold
+from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
+from pipelines.report.reasons import ReasonCount, Reasons
 from pipelines.results import ROUTES
 
+# A run in which a larger share of the items failed for one reason, or all did, has not done what was asked of it: its
+# rows are published, and it ends with exit code 1.
+MOST_FAILED_SHARE = 0.5
+# From this share on, the engine has hardly spared a question.
+_NEARLY_ALL = 0.9
+_LEAST_TO_JUDGE = 30  # answers; of fewer, anything may be chance
+_Z = 1.645  # one-sided, 95 %
+
 NEEDED_COLUMNS = [
+    "item_id",
+    "document_id",
+    "document_uri",
     "route",
     "answer",
     "engine_answer",
@@ -52,7 +67,9 @@ class Accuracy(BaseModel):
     engine_answers: int
     final: float | None
     final_answers: int
-    gold_items: int
+    gold_items: int  # whose gold value is a label
+    strangers: int = 0  # gold values that are no label: they count for nothing
+    stranger: str | None = None  # the first of them, escaped and cut short
 
 
 class Summary(BaseModel):
@@ -76,20 +93,30 @@ class Summary(BaseModel):
     engine_held_seconds: float
     quality: RuleRecord | None  # what a target or a budget decided; None where a threshold decided each item by itself
     warnings: list[str]
+    left_out: dict[str, int] = {}  # no documents by rule: how many files, folders or commits, by reason
+    reasons: list[ReasonCount] = []  # why items have no answer
+    problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
 
 
 class Tally:
-    """Adds up result tables."""
+    """Adds up result tables; with ``labels``, gold values that are none of them are counted apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Collection[str] | None = None) -> None:
+        self._labels = None if labels is None else pa.array(labels, pa.string())
+        self._stranger: str | None = None
+        self._reasons = Reasons()
+        self._claude = Counter[str]()
+        self._agreed, self._compared, self._engine_answers = 0, 0, 0
         self._items: Counter[str] = Counter()
         self._money: dict[tuple[str, str], list[Decimal | None]] = {}
         self._gpu_seconds = 0.0
         self._gold = Counter[str]()
         self._asked_claude = 0
+        self._ids = ItemSum()
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of one part."""
+        self._ids.add(table["item_id"].to_numpy().tolist())
         self._gpu_seconds += pc.sum(table["gpu_seconds"]).as_py() or 0.0
         self._asked_claude += len(table) - table["api_input_tokens"].null_count
         for route in sorted(set(table["route"].to_numpy().tolist())):
@@ -97,12 +124,39 @@ class Tally:
             self._items[route] += len(rows)
             for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
                 self._money.setdefault((route, column), []).append(sum_money(rows[column]))
+        self._reasons.add(table)
+        self._add_agreement(table)
+        table = self._with_labels_only(table)
+        for label in table["gold_label"].drop_null().to_pylist():
+            self._gold[f"label {label}"] += 1
         for column in ("engine_answer", "answer"):
             known = table.filter(pc.and_(pc.is_valid(table["gold_label"]), pc.is_valid(table[column])))
             self._gold[column] += len(known)
             right = known.filter(pc.field(column) == pc.field("gold_label"))
             self._gold[f"right {column}"] += len(right)
         self._gold["items"] += len(table) - table["gold_label"].null_count
+
+    def _add_agreement(self, table: pa.Table) -> None:
+        """Of the items that Claude was asked about, how many it answered as the engine had."""
+        self._engine_answers += len(table) - table["engine_answer"].null_count
+        asked = table.filter(pc.and_(pc.is_valid(table["api_input_tokens"]), pc.is_valid(table["answer"])))
+        both = asked.filter(pc.is_valid(asked["engine_answer"]))
+        self._claude.update(both["answer"].to_numpy().tolist())
+        self._compared += len(both)
+        self._agreed += len(both.filter(pc.field("answer") == pc.field("engine_answer")))
+
+    def _with_labels_only(self, table: pa.Table) -> pa.Table:
+        """The table without gold values that are no label."""
+        if self._labels is None:
+            return table
+        gold = table["gold_label"]
+        is_stranger = pc.and_(pc.is_valid(gold), pc.invert(pc.is_in(gold, value_set=self._labels)))
+        strangers = gold.filter(is_stranger)
+        self._gold["strangers"] += len(strangers)
+        if len(strangers) and self._stranger is None:
+            self._stranger = shown_gold(str(strangers[0].as_py()))
+        known = pc.if_else(is_stranger, pa.scalar(None, pa.string()), gold)
+        return table.set_column(table.column_names.index("gold_label"), "gold_label", known)
 
     def routes(self) -> dict[str, RouteSummary]:
         """Every route, also those without items."""
@@ -119,7 +173,7 @@ class Tally:
     def accuracy(self) -> Accuracy | None:
         """None where no gold label is known."""
         gold = self._gold
-        if not gold["items"]:
+        if not gold["items"] and not gold["strangers"]:
             return None
         return Accuracy(
             engine_alone=_share(gold["right engine_answer"], gold["engine_answer"]),
@@ -127,7 +181,21 @@ class Tally:
             final=_share(gold["right answer"], gold["answer"]),
             final_answers=gold["answer"],
             gold_items=gold["items"],
+            strangers=gold["strangers"],
+            stranger=self._stranger,
         )
+
+    def check_items(self, run_id: str, planned: str) -> None:
+        """Compare the rows' items with the plan's: as many rows as items could be of other ones.
+
+        Raises:
+            InvariantError: an item has no row, or more than one.
+        """
+        if str(self._ids) != planned:
+            raise InvariantError(
+                f"run {run_id}: its rows are not those of its {sum(self._items.values())} planned items: some have "
+                "none, others two. Do not use the results; please report this with the run's folder"
+            )
 
     def _sum(self, route: str, column: str) -> Decimal | None:
         return add_known(self._money.get((route, column), []))
@@ -144,6 +212,7 @@ class Tally:
         rule: RuleRecord | None = None,
         raw_threshold: float | None = None,
         is_calibration_refused: bool = False,
+        left_out: Mapping[str, int] | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -162,6 +231,8 @@ class Tally:
         gpu_cost = add_known(part.gpu_cost_usd for part in parts)
         scorable = items - routes["failed"].items
         is_priced = api_cost is not None and self._asked_claude
+        escalated_share = self._asked_claude / scorable if scorable else 0.0
+        reasons = self._reasons.counts()
         return Summary(
             run_id=run_id,
             results=results,
@@ -171,23 +242,70 @@ class Tally:
             gpu_cost_usd=gpu_cost,
             api_cost_usd=api_cost,
             cost_usd=add_known(part.cost_usd for part in parts),
-            escalated_share=self._asked_claude / scorable if scorable else 0.0,
+            escalated_share=escalated_share,
             all_claude_cost_usd=to_money(api_cost / self._asked_claude * scorable) if is_priced and api_cost else None,
             accuracy=self.accuracy(),
             provider=provider,
             stopped_by=stopped_by,
             engine_held_seconds=engine_held_seconds,
             quality=rule,
+            left_out=dict(left_out or {}),
             warnings=[
                 *_quality_warnings(raw_threshold, is_calibration_refused),
                 *_cost_warnings(gpu_cost, api_cost),
+                *_gold_warnings(self.accuracy()),
+                *self._doubt_warnings(rule, escalated_share),
             ],
+            reasons=reasons,
+            problem=_problem(items, routes["failed"].items, reasons),
         )
 
+    def _doubt_warnings(self, rule: RuleRecord | None, asked_share: float) -> list[str]:
+        """What to do where the engine's answers are worth nothing, or spare nothing."""
+        if not self._engine_answers:
+            return []
+        warnings = []
+        labels = len(self._labels) if self._labels is not None else 0
+        gold = {name: count for name, count in self._gold.items() if name.startswith("label ")}
+        told = [
+            ("the gold labels", self._gold["right engine_answer"], self._gold["engine_answer"], _commonest(gold)),
+            ("Claude", *self._agreement(rule, asked_share)),
+        ]
+        for whom, right, judged, commonest in told:
+            chance = max(commonest, 1 / labels if labels else 0.0)
+            if judged >= _LEAST_TO_JUDGE and _at_least(right, judged) <= chance:
+                warnings.append(
+                    f"the engine's answers are not measurably better than chance: {right:,} of {judged:,} agree with "
+                    f"{whom}, and one and the same answer for all would have {chance:.1%}. Describe the labels, mend "
+                    "the instructions, or take a larger model"
+                )
+        if asked_share >= _NEARLY_ALL:
+            warnings.append(
+                f"Claude was asked about {asked_share:.1%} of the items: the engine has spared next to nothing. Take a "
+                "larger model or a lower target or threshold; or set model to off, which asks Claude and starts no "
+                "engine. Of few items nearly all are asked in any case"
+            )
+        return warnings
 
-def summarize(tables: Iterable[pa.Table]) -> Tally:
-    """A tally of all parts."""
-    tally = Tally()
+    def _agreement(self, rule: RuleRecord | None, asked_share: float) -> tuple[int, int, float]:
+        """Right and judged answers against Claude, and the share of Claude's commonest; of doubtful items alone none.
+
+        The labels that a target or a budget bought without regard to doubt speak for all items; those of a threshold
+        only where nearly all were asked.
+        """
+        by_label = rule.calibration.get("by_label", ()) if rule else ()
+        if by_label:
+            judged = sum(each["items"] for each in by_label)
+            right = round(sum(each["items"] * each["agreement"] for each in by_label))
+            return right, judged, _commonest(self._claude) if asked_share >= _NEARLY_ALL else 0.0
+        if rule is None and asked_share >= _NEARLY_ALL:
+            return self._agreed, self._compared, _commonest(self._claude)
+        return 0, 0, 0.0
+
+
+def summarize(tables: Iterable[pa.Table], labels: Collection[str] | None = None) -> Tally:
+    """A tally of all parts; see `Tally`."""
+    tally = Tally(labels)
     for table in tables:
         tally.add(table)
     return tally
@@ -219,3 +337,34 @@ def _cost_warnings(gpu_cost: Decimal | None, api_cost: Decimal | None) -> list[s
     if api_cost is None:
         warnings.append("cost of Claude is unknown: its model is not in the price book, or rows came without usage")
     return warnings
+
+
+def _gold_warnings(accuracy: Accuracy | None) -> list[str]:
+    if accuracy is None or not accuracy.strangers:
+        return []
+    return [
+        f"{accuracy.strangers:,} gold values are no label of the job, e.g. {accuracy.stranger}: accuracy is over the "
+        f"other {accuracy.gold_items:,}. Write them as the labels are written, or name another evaluation.gold_column"
+    ]
+
+
+def _problem(items: int, failed: int, reasons: list[ReasonCount]) -> str | None:
+    commonest = next((each for each in reasons if each.route == "failed"), None)
+    if commonest is None or (failed < items and commonest.items <= MOST_FAILED_SHARE * items):
+        return None
+    return (
+        f"{failed:,} of {items:,} items failed, {commonest.items:,} of them alike: {commonest.reason} (such as "
+        f"{commonest.example})"
+    )
+
+
+def _commonest(counts: Mapping[str, int]) -> float:
+    """The share of the commonest."""
+    return max(counts.values()) / sum(counts.values()) if counts else 0.0
+
+
+def _at_least(right: int, judged: int) -> float:
+    """Wilson's lower limit of a share."""
+    share, square = right / judged, _Z**2 / judged
+    centre = share + square / 2
+    return (centre - _Z * math.sqrt(share * (1 - share) / judged + square / judged / 4)) / (1 + square)

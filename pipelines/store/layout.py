@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from pipelines.errors import JobError
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
 JOB = "job.yaml"
 RUN = "run.json"
 INPUT = "input.arrow"
@@ -18,13 +24,27 @@ DECISIONS = "calibration/decisions.arrow"
 RULE = "calibration/rule.json"
 PRIOR = "calibration/prior.json"
 ESCALATIONS = "escalations"
-CANCELLED = "escalations/cancelled.json"
 RESULTS = "results"
 SUMMARY = "summary.json"
 COMPLETE = "_COMPLETE"
 SERIES_CLAIMS = "runs"
 SERIES_DONE = "done"
 SERIES_TAKEN = "taken"
+
+
+def check_run_id(run_id: str) -> None:
+    """Refuse an id that is more than the name of one folder below the output: it may come from anywhere.
+
+    Raises:
+        JobError: it is.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise JobError(
+            [
+                f"run id {run_id[:80]!r}: give at most 128 letters without accents, digits, '.', '_' and '-', "
+                "beginning with a letter or digit"
+            ]
+        )
 
 
 def plan_part(shard: int) -> str:
@@ -70,6 +90,11 @@ def unsent_results(group: int) -> str:
 def quality_folder(job_name: str) -> str:
     """Profiles of the runs of a job, below its output."""
     return f"_quality/{job_name}"
+
+
+def input_of_run(digest: str) -> str:
+    """Which run was the first over an input and a job, below the job's output."""
+    return f"_inputs/{digest}.json"
 
 
 def series_folder(job_name: str) -> str:

@@ -78,6 +78,8 @@ _CLAIM_FIELDS: list[pa.Field[Any]] = [
 REVIEWS = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("failure", pa.string()),  # why there is no review
+    pa.field("unfinished", pa.string()),  # why there may be more findings than these
+    pa.field("note", pa.string()),  # what else is to be known of how the answer came about
     pa.field("findings", pa.list_(pa.struct([*_FINDING_FIELDS, *_CLAIM_FIELDS])), nullable=False),
     pa.field("clean_claims", pa.list_(pa.struct(_CLAIM_FIELDS)), nullable=False),  # of pieces without findings
     pa.field("dropped_findings", pa.int64(), nullable=False),  # they named what was not reviewed

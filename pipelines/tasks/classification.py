@@ -7,18 +7,17 @@ Knows nothing of engines or clients: a tokenizer comes in as a predicate, reques
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import resources
 from typing import Any, Literal
 
 import jinja2
 
 from pipelines.errors import JobError
+from pipelines.tasks.label_names import label_names
 
 # In which order the engine reads the labels; see `pipelines.tasks.label_order`.
 LabelOrder = Literal["given", "seeded", "averaged"]
@@ -28,6 +27,8 @@ DEFAULT_INSTRUCTIONS = "Sort the document: which one of these labels fits it bes
 # Stands in the rendered template where the document's own tokens go. A private-use code point: no template
 # or label holds it (Job refuses control and private-use characters in labels and instructions).
 DOCUMENT_SLOT = "\ue000"
+# What the engine's template calls the document; Claude's message holds the document alone, without a mark.
+DOCUMENT_MARK = "document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,6 @@ class PromptFrame:
     before: str
     after: str
     codes: tuple[str, ...]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of everything the engine reads besides the document; part of every calibration's key."""
-        text = "\x00".join([self.before, self.after, *self.codes])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def assign_codes(
@@ -107,16 +102,13 @@ def answer_schema(labels: Sequence[Label]) -> dict[str, Any]:
     }
 
 
-def parse_label(answer: Mapping[str, Any], label_names: Sequence[str]) -> str | None:
+def parse_label(answer: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """Map an answer to the canonical label, or None.
 
-    Structured output does not promise the case of enum values, so names are compared case-insensitively.
+    Structured output does not promise the spelling of enum values: see `label_names` for what counts as the same.
     """
     given = answer.get("label")
-    if not isinstance(given, str):
-        return None
-    by_folded_name = {name.casefold(): name for name in label_names}
-    return by_folded_name.get(given.strip().casefold())
+    return label_names(tuple(names)).find(given) if isinstance(given, str) else None
 
 
 def _template(name: str) -> jinja2.Template:

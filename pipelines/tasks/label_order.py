@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.tasks.classification import Label, LabelOrder, PromptFrame
+from pipelines.tasks.classification import Label, LabelOrder
 
 
 def reversed_labels(labels: Sequence[Label]) -> tuple[Label, ...]:
@@ -43,9 +43,8 @@ def mean_logprobs(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArr
     return mean.astype(np.float32)
 
 
-def asked_fingerprint(order: LabelOrder, given: PromptFrame, reverse: PromptFrame) -> str:
-    """Hash of everything the engine reads besides the documents; as given, the fingerprint of that prompt."""
+def asked_fingerprint(order: LabelOrder, given: str, reverse: str) -> str:
+    """Hash of everything the engine reads besides the documents, from the hashes of both prompts."""
     if order == "given":
-        return given.fingerprint
-    text = "\x00".join([order, given.fingerprint, reverse.fingerprint])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return given
+    return hashlib.sha256("\x00".join([order, given, reverse]).encode()).hexdigest()[:16]

@@ -90,7 +90,7 @@ def build_network() -> Qwen3ForCausalLM:
         eos_token_id=TURN_END_ID,
         pad_token_id=PAD_ID,
     )
-    network = Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' annotations stop here
+    network = Qwen3ForCausalLM(config)
     _lean_to_copying(network)
     return network
 
@@ -234,7 +234,8 @@ def _mask(owners: Tensor, segments: Tensor) -> Tensor:
 
 def compiled(network: Qwen3ForCausalLM) -> Forward:
     """The body of the network with its steps fused: twice as fast on a CPU. Needs a C++ compiler."""
-    return torch.compile(network.model, dynamic=False)
+    forward: Forward = torch.compile(network.model, dynamic=False)
+    return forward
 
 
 def training_losses(

@@ -95,7 +95,7 @@ def train(
             batch = make_batch(documents, frame)
             losses = training_losses(network, topic_head, batch, torch.tensor(places), order, frame)
         optimizer.zero_grad()
-        losses.total(plan.is_shuffled).backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        losses.total(plan.is_shuffled).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()

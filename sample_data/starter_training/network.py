@@ -66,7 +66,7 @@ def build_network(layers: int = FIRST_LAYERS) -> Qwen3ForCausalLM:
         eos_token_id=TURN_END_ID,
         pad_token_id=PAD_ID,
     )
-    network = Qwen3ForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' annotations stop here
+    network = Qwen3ForCausalLM(config)
     network.set_attn_implementation("eager")  # the only one that gives the shares of attention; not saved
     _add_dropout(network)
     return network
@@ -234,7 +234,7 @@ def _smooth_targets(answers: Tensor, codes: Sequence[int]) -> Tensor:
 @torch.inference_mode()
 def predict(network: Qwen3ForCausalLM, documents: Sequence[Sequence[int]], frame: FrameIds, rows: int = 32) -> Tensor:
     """Log-probabilities of the label codes (of the whole vocabulary) for each document, in the given order."""
-    network.eval()  # type: ignore[no-untyped-call]  # transformers' annotations stop here
+    network.eval()
     order = sorted(range(len(documents)), key=lambda place: len(documents[place]))
     result = torch.empty(len(documents), len(frame.codes))
     for start in range(0, len(order), rows):

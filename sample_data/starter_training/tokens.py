@@ -15,6 +15,7 @@ from pathlib import Path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Encoding, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from pipelines.job import ModelSource
 from pipelines.tasks.classification import (
     DEFAULT_INSTRUCTIONS,
     DOCUMENT_SLOT,
@@ -22,6 +23,8 @@ from pipelines.tasks.classification import (
     assign_codes,
     local_prompt,
 )
+from workers.catalogue import resolve_model
+from workers.tokens import ModelTokenizer
 
 MODEL_NAME = "starter"
 CONTEXT_TOKENS = 2048
@@ -136,3 +139,9 @@ def document_ids(tokenizer: Tokenizer, texts: Iterable[str], limit: int) -> list
     """Tokenise documents alone: special tokens in them are plain text, and long ones keep their head."""
     tokenizer.encode_special_tokens = True
     return [encoding.ids[:limit] for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def frame_fingerprint(folder: Path, frame: PromptFrame) -> str:
+    """What a calibration of the model in ``folder`` is for: the prompt as the product renders and cuts it."""
+    model = resolve_model(ModelSource(source=str(folder.resolve())))
+    return ModelTokenizer(model).encode_frame(frame).fingerprint

@@ -31,13 +31,13 @@ from rich.table import Table
 
 from flows.escalate import Escalation
 from flows.population import read_population
+from flows.preflight import check_surroundings
 from flows.progress import ProgressReporter
 from flows.quality import settle_quality
 from flows.quality_decisions import read_record
 from flows.run import Run, open_run, prepare_run
 from flows.simulation import POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
 from flows.stages import PlanSummary, publish_scored
-from flows.submit import check_surroundings
 from pipelines.cascade.rule.scored import UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 from pipelines.escalation.patience import PatientProvider

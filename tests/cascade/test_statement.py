@@ -4,7 +4,7 @@ import numpy as np
 
 from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.target import Certificate, Settled, Target
-from pipelines.cascade.statement import NOT_COVERED, state_reached, state_target
+from pipelines.cascade.statement import NOT_COVERED, NOTHING_ASKED, state_reached, state_target
 
 
 def settled(kept: int, **changes: int) -> Settled:
@@ -57,3 +57,11 @@ def test_a_budget_without_a_sample_certifies_nothing() -> None:
 def test_truth_missed_findings_and_later_data_are_never_promised() -> None:
     for word in ("truth", "findings that the engine never made", "later data", "withheld by policy"):
         assert word in NOT_COVERED
+
+
+def test_nothing_is_promised_of_nothing() -> None:
+    none = Settled(np.zeros(0, np.bool_), Certificate(0, 0, 0, 0, 0, None, 0, 0, 0, 0, 0, 0))
+    no_item = Reached(np.zeros(0, np.bool_), 0, 0, 0, None, None, "there was no item", 0)
+    for text in (state_target(Target(0.95, 0.95), none), state_reached(0.95, no_item)):
+        assert text == NOTHING_ASKED
+        assert "holds" not in text

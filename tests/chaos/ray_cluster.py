@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from infra.local.engine import STAND_IN
 
 # The stand-in takes its time for each prompt, so that there is something to kill.
-_SECONDS_PER_PROMPT = "0.02"
+_SECONDS_PER_TOKEN = "0.02"
 _MEMORY = {"object_store_memory": 150 * 1024**2}
 # A dead node is noticed within seconds: Ray's own defaults wait for half a minute.
 _HEALTH_CHECKS = {
@@ -27,7 +27,7 @@ class RayCluster:
     """The cluster; as a context manager it is started and ended."""
 
     def __init__(self) -> None:
-        os.environ.update(_HEALTH_CHECKS | {"ENGINE_STAND_IN_SECONDS_PER_PROMPT": _SECONDS_PER_PROMPT})
+        os.environ.update(_HEALTH_CHECKS | {"ENGINE_STAND_IN_SECONDS_PER_TOKEN": _SECONDS_PER_TOKEN})
         self._has_real_engine = False
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **_MEMORY})
         self.add_node()

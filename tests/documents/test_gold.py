@@ -1,10 +1,11 @@
 """Known answers from a file: what is read, and the exact words for what is wrong with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines.documents.gold import read_gold_file, with_gold
+from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
 
@@ -43,19 +44,35 @@ def test_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "missing"), [("id,answer", "label"), ("key,label", "id"), ("", "id"), ("id;label", "id")]
+    ("header", "missing", "there"),
+    [
+        ("id,answer", "label", "'id', 'answer'"),
+        ("key,label", "id", "'key', 'label'"),
+        ("", "id", "none"),
+        ("id;label", "id", "'id;label'"),
+    ],
 )
-def test_a_missing_column(path: Path, header: str, missing: str) -> None:
+def test_a_missing_column(path: Path, header: str, missing: str, there: str) -> None:
     path.write_text(f"{header}\n1,billing\n" if header else "")
-    assert problems(path) == [f"evaluation.gold_file: {path} has no column '{missing}'; name them id,label"]
+    assert problems(path) == [
+        f"evaluation.gold_file: {path} has no column '{missing}' (there are {there}); name them id,label"
+    ]
+
+
+def test_a_label_that_would_paint_the_screen_is_shown_escaped_and_cut_short(path: Path) -> None:
+    path.write_text(f"id,label\n1,\x1b[2J{'!' * 100}\n")
+    assert problems(path) == [
+        f"evaluation.gold_file: {path}:2: label '\\x1b[2J{'!' * 33}...' is not one of the job's labels; "
+        "mend the row or add the label"
+    ]
 
 
 def test_a_label_the_job_does_not_have_names_its_line(path: Path) -> None:
-    path.write_text("id,label\n1,billing\n2,refund\n3,Outage\n4\n")
+    path.write_text("id,label\n1,billing\n2,refund\n3,outages\n4\n")
     mend = "is not one of the job's labels; mend the row or add the label"
     assert problems(path) == [
         f"evaluation.gold_file: {path}:3: label 'refund' {mend}",
-        f"evaluation.gold_file: {path}:4: label 'Outage' {mend}",
+        f"evaluation.gold_file: {path}:4: label 'outages' {mend}",
         f"evaluation.gold_file: {path}:5: label 'None' {mend}",
     ]
 
@@ -84,3 +101,17 @@ def test_documents_get_their_known_answer_and_nothing_else_changes() -> None:
     assert first == Document("1", "in/a", 1, "text", gold_label="billing")
     assert second == Document("2", "in/a", 2, None, gold_label="outage", failure="broken")
     assert third is documents[2]
+
+
+SPELLINGS = ["Outage", "outage ", "\u00a0outage", "out\u200bage"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_known_answer_may_be_spelt_as_any_answer_may(path: Path, spelling: str) -> None:
+    path.write_text(f"id,label\n1,{spelling}\n", encoding="utf-8")
+    assert read_gold_file(str(path), ["billing", "outage"]) == {"1": "outage"}
+    document = Document("1", "a.txt", 0, "text", spelling, None)
+    strange = replace(document, gold_label="refund")
+    unknown = replace(document, gold_label=None)
+    named = in_the_jobs_spelling([document, strange, unknown], ["billing", "outage"])
+    assert [each.gold_label for each in named] == ["outage", "refund", None]

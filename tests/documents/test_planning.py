@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import pyarrow as pa
@@ -80,6 +81,14 @@ def test_a_document_over_the_limit_is_cut_and_says_so() -> None:
     assert cut["tokens"] == list(range(1_000))
     assert cut["note"] == "cut: the engine read the first 1,000 of 12,345 tokens (limit: the model's context)"
     assert len(cut["text"]) == 12_345  # Claude gets the whole text
+
+
+def test_what_a_reader_notes_of_a_document_is_in_its_row() -> None:
+    documents = [replace(document(0, 10), note="read as U+FFFD"), replace(document(1, 60), note="read as U+FFFD")]
+    fits, cut = rows(list(plan_shards(documents, tokenize, LIMITS)))
+    assert fits["note"] == "read as U+FFFD"
+    assert isinstance(cut["note"], str) and cut["note"].startswith("cut: ")
+    assert cut["note"].endswith("; read as U+FFFD")
 
 
 def test_a_failed_document_keeps_its_reason_and_has_neither_text_nor_tokens() -> None:

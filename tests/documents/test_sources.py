@@ -101,20 +101,12 @@ def test_an_unknown_kind_of_location_is_refused() -> None:
     ]
 
 
-def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    with open(os.fsencode(tmp_path) + b"/\xff.txt", "wb"):
-        pass
-    with pytest.raises(JobError) as caught:
-        list_sources(str(tmp_path))
-    assert caught.value.problems == [f"input: a file name under {str(tmp_path)!r} is not UTF-8; rename it"]
-
-
 @pytest.mark.parametrize(
     ("name", "stored"),
     [
         ("x.txt", b"one\ntwo\n"),
-        ("x.txt.gz", gzip.compress(b"one\n") + gzip.compress(b"two\n")),
-        ("x.TXT.GZ", gzip.compress(b"one\ntwo\n")),
+        ("x.txt.gz", gzip.compress(b"one\n", mtime=0) + gzip.compress(b"two\n", mtime=0)),
+        ("x.TXT.GZ", gzip.compress(b"one\ntwo\n", mtime=0)),
         ("x.txt.zst", pa.compress(b"one\n", "zstd", asbytes=True) + pa.compress(b"two\n", "zstd", asbytes=True)),
     ],
 )

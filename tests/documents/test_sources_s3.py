@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.local.s3 import Emulator, FaultProxy, Faults
+from pipelines.documents.own_places import OwnPlaces
 from pipelines.documents.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
-from pipelines.documents.sources import list_sources, open_seekable, open_source, read_ahead
+from pipelines.documents.sources import list_input, list_sources, open_seekable, open_source, read_ahead
 from pipelines.errors import JobError, StoreError
 from pipelines.store.s3_reading import PIECE_BYTES, ObjectUnavailable
 from tests.documents.source_case import INBOX_FILES, paths, read
@@ -118,7 +119,7 @@ def test_a_key_that_cannot_be_used(s3: Bucket) -> None:
     ("name", "stored"),
     [
         ("x.txt", b"one\ntwo\n"),
-        ("x.txt.gz", gzip.compress(b"one\n") + gzip.compress(b"two\n")),
+        ("x.txt.gz", gzip.compress(b"one\n", mtime=0) + gzip.compress(b"two\n", mtime=0)),
         ("x.txt.zst", pa.compress(b"one\n", "zstd", asbytes=True) + pa.compress(b"two\n", "zstd", asbytes=True)),
     ],
 )
@@ -329,3 +330,15 @@ def test_a_document_names_its_object(s3: Bucket) -> None:
     assert list(read_documents(source, Columns(), 100)) == [
         Document("inbox/x.txt", f"s3://{s3.name}/inbox/x.txt", 0, "text")
     ]
+
+
+def test_what_is_left_out_is_told_and_the_runs_own_output_is_not_its_input(inbox: Bucket) -> None:
+    before = list_sources(f"{inbox.uri}/inbox")
+    for name in ("out/run_x/job.yaml", "out/run_x/run.json", "out/run_x/results/part.parquet"):
+        inbox.put(f"inbox/{name}", b"x")
+    found = list_input(f"{inbox.uri}/inbox", OwnPlaces(f"{inbox.uri}/inbox/out/"))
+    assert found.sources == before
+    assert {each.path: each.reason for each in found.left_out} == {
+        ".hidden.jsonl": "hidden", "_SUCCESS": "hidden", "_old/": "hidden", "2024/.cache/": "hidden",
+        "2024/june/e.txt.part": "unfinished", "2024/june/F.TMP": "unfinished", "out/": "output",
+    }  # fmt: skip

@@ -39,7 +39,7 @@ def test_nothing_is_known_at_first(journal: Journal) -> None:
     assert journal.chunks() == 0
     assert journal.batch_ids() == set()
     assert journal.answers(0) is None
-    assert not journal.is_cancelled
+    assert journal.closed_at(0) is None
     assert not journal.is_deleted(0)
 
 
@@ -89,10 +89,46 @@ def test_cancelled_and_deleted_stay_so(journal: Journal) -> None:
     for _ in range(2):
         journal.cancel(NOW)
         journal.delete(0, NOW)
-    assert journal.is_cancelled
+    closed = journal.closed_at(1)
+    assert closed
+    assert (closed.stop, closed.chunk) == ("cancelled", 1)
     assert journal.is_deleted(0)
     assert not journal.is_deleted(1)
     assert journal.chunks() == 1
+
+
+def test_after_a_cancel_no_number_is_left_to_send_under(journal: Journal) -> None:
+    intend(journal)
+    journal.cancel(NOW)
+    assert journal.intend(1, DRAFT, "sha", NOW) is None
+    assert journal.chunks() == 1
+    assert journal.batch_ids() == set()
+
+
+def test_a_cancel_that_meets_a_chunk_begun_since_its_look_comes_after_it(journal: Journal, store: Store) -> None:
+    class Late(Journal):
+        def chunks(self) -> int:
+            seen = super().chunks()
+            if seen == 0:  # a sender begins the first chunk right after this look
+                intend(journal)
+            return seen
+
+    assert Late(store).cancel(NOW).chunk == 1
+    assert journal.chunks() == 1
+    assert journal.state(0).intent
+
+
+def test_what_ended_a_run_first_stays_its_end(journal: Journal) -> None:
+    ended = journal.close(0, "budget", NOW)
+    assert ended
+    assert journal.cancel(NOW) == ended
+    assert journal.close(0, None, NOW) == ended
+
+
+def test_a_chunk_that_was_begun_keeps_the_journal_from_being_closed_before_it(journal: Journal) -> None:
+    intend(journal)
+    assert journal.close(0, None, NOW) is None
+    assert journal.state(0).intent
 
 
 def test_a_reservation_is_kept_to_the_last_digit(journal: Journal) -> None:

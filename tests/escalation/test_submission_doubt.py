@@ -1,10 +1,15 @@
 """A send that may or may not have reached the provider: our batch is found and adopted, or sent again."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 
+from pipelines.errors import ProviderError
 from pipelines.escalation.journal import Submitted
+from pipelines.escalation.provider import Request
 from pipelines.escalation.requests import custom_id_of
 from pipelines.escalation.submission import Sender, body_sha256
 from tests.escalation.fakes import Crash, CreateOutcome, FakeProvider, draft_of
@@ -234,3 +239,26 @@ def test_a_stop_while_waiting_leaves_the_doubt_to_the_next_start(start: Start, p
     assert start().journal.state(0).submitted is None
     start().send()
     assert (provider.posts, start().submitted().was_adopted) == (1, True)
+
+
+def test_a_batch_sent_so_late_that_another_process_gave_it_up_is_cancelled_and_told(
+    start: Start, provider: FakeProvider
+) -> None:
+    class Slow(FakeProvider):
+        """Its caller stands still between intent and POST, until another process has sent the chunk anew."""
+
+        cancelled: ClassVar[list[str]] = []
+
+        def create(self, requests: Sequence[Request], token: str) -> str:
+            start().send()
+            return provider.create(requests, token)
+
+        def cancel(self, batch_id: str) -> None:
+            self.cancelled.append(batch_id)
+
+    slow = Slow(provider.clock)
+    process = start()
+    with pytest.raises(ProviderError, match="msgbatch_1 was sent too late"):
+        replace(process.sender, provider=slow).send(0, draft_of(CHUNK.item_ids), requests())
+    assert slow.cancelled == ["msgbatch_1"]
+    assert start().submitted().batch_id == "msgbatch_0"

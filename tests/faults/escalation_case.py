@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from flows import escalate, stages
+from flows.preflight import check_surroundings
 from flows.progress import ProgressReporter
 from flows.run import Run, open_run, prepare_run
-from flows.submit import check_surroundings
 from pipelines.costs.price_book import TokenUsage, price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.patience import PatientProvider

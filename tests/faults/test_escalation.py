@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from decimal import Decimal
@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from flows.escalate import Escalated, Stop
+from flows.escalation_requests import ChunkBuilder
 from pipelines.errors import ProviderError
-from pipelines.escalation.journal import Journal
+from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.provider import AccountError, BatchProvider, Request
 from pipelines.store.objects import Store
 from tests.faults.escalation_case import LABELS, MODEL, KilledAt, die
@@ -25,6 +26,7 @@ from tests.faults.service_case import (
     escalate,
     escalation,
     in_process,
+    item_ids,
     of_route,
     routes,
 )
@@ -77,6 +79,61 @@ def escalate_under(cap_usd: Decimal, root: str, url: str) -> Escalated:
 def escalate_and_die_before_collecting(root: str, url: str) -> None:
     Journal.collect = lambda *_: die()  # type: ignore[method-assign]  # this process does nothing else
     escalate(root, url)
+
+
+class CancelledMeanwhile(KilledAt):
+    """A provider at one of whose calls the run is cancelled and brought to its end by another process."""
+
+    def __init__(self, url: str, at: str, cancel_and_close: Callable[[], object]) -> None:
+        super().__init__(client(url), "never")
+        self._at, self._cancel_and_close = at, cancel_and_close
+
+    def check(self, request: Request) -> None:
+        super().check(request)
+        if self._at == "check":  # after the look, before the intent
+            self._cancel_and_close()
+
+    def create(self, requests: Sequence[Request], token: str) -> str:
+        if self._at == "create":
+            self._cancel_and_close()
+        return super().create(requests, token)
+
+
+def cancel_and_close(root: str, url: str) -> None:
+    in_process(cancel, root)
+    assert in_process(escalate, root, url).stop is Stop.CANCELLED
+
+
+def escalate_cancelled_after_the_look(root: str, url: str) -> Escalated:
+    provider = CancelledMeanwhile(url, "check", lambda: cancel_and_close(root, url))
+    return escalation(root, provider).run(wait=True)
+
+
+def escalate_cancelled_while_sending(root: str, url: str) -> Escalated:
+    provider = CancelledMeanwhile(url, "create", lambda: in_process(cancel, root))
+    return escalation(root, provider).run(wait=True)
+
+
+def resend_cancelled_after_the_look(root: str, url: str) -> Escalated:
+    rebuild = ChunkBuilder.rebuild
+
+    def overtaken(self: ChunkBuilder, state: ChunkState) -> list[Request]:
+        cancel_and_close(root, url)
+        return rebuild(self, state)
+
+    ChunkBuilder.rebuild = overtaken  # type: ignore[method-assign]  # this process does nothing else
+    return escalation(root, client(url)).run(wait=True)
+
+
+def ask_again_about_all(root: str, url: str) -> tuple[Escalated, int]:
+    """What a process does whose ledger has forgotten all answers: how it ends, and how many batches it sends."""
+    again = escalation(root, client(url))
+    again.replay()
+    for item_id in list(again.ledger.settled_labels()):
+        again.ledger._items.pop(item_id)
+    before = Journal(Store(root)).chunks()
+    ended = again.ask(lambda _shard: item_ids(root), wait=True)
+    return ended, Journal(Store(root)).chunks() - before
 
 
 def escalate_overtaken(folder: Path, root: str, url: str) -> None:
@@ -283,6 +340,41 @@ def test_a_batch_in_doubt_is_found_and_taken_in_even_when_cancelled(case: Prepar
     assert run.escalate() == Escalated(is_done=True, stop=Stop.CANCELLED)
     assert routes(run.rows()) == {"escalated": 5}
     run.check_costs()
+
+
+def test_a_cancel_between_a_look_and_its_intent_leaves_nothing_to_send(case: Prepare) -> None:
+    run = case(20)
+    assert in_process(escalate_cancelled_after_the_look, run.root, run.server.url) == Escalated(True, Stop.CANCELLED)
+    assert routes(run.rows()) == {"review": 20}
+    assert run.creates() == 0
+
+
+def test_a_cancel_between_a_look_and_a_second_try_leaves_nothing_to_send(case: Prepare) -> None:
+    run = case(5)
+    run.server.fault("create", "402", times=1)
+    with pytest.raises(AccountError):
+        run.escalate()
+    assert in_process(resend_cancelled_after_the_look, run.root, run.server.url) == Escalated(True, Stop.CANCELLED)
+    assert routes(run.rows()) == {"review": 5}
+    assert run.creates() == 0
+
+
+def test_a_cancel_while_a_batch_is_sent_waits_for_it_and_books_it(case: Prepare) -> None:
+    run = case(20)
+    stopped = in_process(escalate_cancelled_while_sending, run.root, run.server.url)
+    assert stopped == Escalated(True, Stop.CANCELLED)
+    assert routes(run.rows()) == {"escalated": 10, "review": 10}
+    assert run.creates() == 1
+    run.check_costs()
+
+
+def test_nothing_is_sent_or_published_for_a_run_whose_books_are_closed(case: Prepare) -> None:
+    run = case(6)
+    run.server.fault("process", "refusal", times=None)
+    assert run.escalate() == Escalated(is_done=True)
+    assert in_process(ask_again_about_all, run.root, run.server.url) == (Escalated(is_done=True), 0)
+    assert run.creates() == 1
+    assert routes(run.rows()) == {"review": 6}
 
 
 # Expiry

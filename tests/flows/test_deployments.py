@@ -11,8 +11,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deploy import deploy_job
 from flows.deployments import start_run
+from flows.preflight import check_surroundings
 from flows.run import prepare_run
-from flows.submit import check_surroundings
 from pipelines.errors import JobError, ServiceError
 from pipelines.settings import settings
 from tests.flows.series_case import drop, tickets_job, write_job

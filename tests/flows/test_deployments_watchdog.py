@@ -14,10 +14,10 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deploy import deploy_job
+from flows.preflight import check_surroundings
 from flows.process import AWAITING_CLAUDE
 from flows.run import prepare_run
 from flows.scheduled import take_new_files
-from flows.submit import check_surroundings
 from flows.watchdog import delay_before, look_after
 from pipelines.job import Job
 from pipelines.settings import settings

@@ -52,8 +52,8 @@ def test_readable_types_have_no_problem(key: str) -> None:
 @pytest.mark.parametrize("key", ["a.docx", "a", "a.gz", "a.jsonl.bak", "a.jsonl.gz.gz"])
 def test_other_types_are_told_what_can_be_read(key: str) -> None:
     assert problem_of(replace(FILE, key=key)) == (
-        "is of a type that cannot be read; supported: .jsonl, .ndjson, .csv, .tsv, .parquet, .txt, .md, .html, .htm, "
-        ".eml (.gz, .zst)"
+        "is of a type that cannot be read; supported: .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt, .md, .html, "
+        ".htm, .eml (.gz, .gzip, .zst, .zstd)"
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +13,17 @@ from rich.console import Console
 from flows import stages
 from flows.drop_folder.files import Claim
 from flows.drop_folder.inbox import Inbox
+from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
-from flows.drop_folder.reception import Reception
 from flows.progress import ProgressReporter
 from pipelines.errors import JobError, ServiceError, StoreError
 from pipelines.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store.objects import Store
-from tests.flows.drop_folder_case import DOCUMENT, RecordingStarter, job_text, reception, write_job
+from tests.flows.drop_folder_case import DOCUMENT, Case, RecordingStarter, job_text, local_case, s3_case, write_job
 from tests.s3_fixtures import Bucket
 
 SEND_AGAIN = "mend this, then send the file again, or start the listener again: it looks at rejected files anew"
-
-
-@dataclass
-class Case:
-    """A drop folder and what a test puts into it."""
-
-    location: str
-    output: str
-    put: Callable[[str, bytes], object]
-    get: Callable[[str], bytes]
-    all_keys: Callable[[], list[str]]
-    job: Path
-    prefix: str
-    lines: list[str] = field(default_factory=list)
-    starter: RecordingStarter = field(default_factory=RecordingStarter)
-
-    def reception(self, job: Path | None = None, starter: RecordingStarter | None = None) -> Reception:
-        return reception(self.location, job or self.job, starter or self.starter, self.lines)
-
-    def take(self, path: str) -> None:
-        self.reception().take(self.prefix + path)
-
-    def report(self, folder: str, path: str) -> Any:
-        suffix = {"status": ".json", "rejected": ".rejected.json"}[folder]
-        return json.loads(self.get(f"{folder}/{self.prefix}{path}{suffix}"))
-
-    def reports(self, folder: str) -> list[str]:
-        return sorted(key for key in self.all_keys() if key.startswith(folder + "/") and "/_" not in key)
 
 
 @pytest.fixture(autouse=True)
@@ -62,39 +32,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
-
-
-def local_case(tmp_path: Path) -> Case:
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-
-    def put(key: str, body: bytes) -> None:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(body)
-
-    output = str(tmp_path / "results")
-    return Case(
-        location=str(folder),
-        output=output,
-        put=put,
-        get=lambda key: (folder / key).read_bytes(),
-        all_keys=lambda: [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()],
-        job=write_job(tmp_path / "job.yaml", output),
-        prefix="",
-    )
-
-
-def s3_case(bucket: Bucket, tmp_path: Path) -> Case:
-    output = f"{bucket.uri}/results"
-    return Case(
-        location=f"{bucket.uri}/in/box/",
-        output=output,
-        put=bucket.put,
-        get=bucket.get,
-        all_keys=bucket.all_keys,
-        job=write_job(tmp_path / "job.yaml", output),
-        prefix="in/box/",
-    )
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -188,8 +125,8 @@ def test_a_file_that_is_gone_or_a_folder_is_nothing(case: Case) -> None:
         (
             "scan.tiff",
             b"II*",
-            "is of a type that cannot be read; supported: .jsonl, .ndjson, .csv, .tsv, .parquet, .txt, .md, .html, "
-            ".htm, .eml (.gz, .zst)",
+            "is of a type that cannot be read; supported: .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt, .md, "
+            ".html, .htm, .eml (.gz, .gzip, .zst, .zstd)",
         ),
     ],
 )
@@ -239,15 +176,12 @@ def test_problems_name_the_job_file_and_no_copy_of_it(case: Case) -> None:
 
 def test_a_dropped_job_may_not_write_where_each_listener_has_another_folder(case: Case) -> None:
     case.put(f"{case.prefix}a.jsonl", DOCUMENT)
-    case.put(f"{case.prefix}folder.job.yaml", job_text("results/", evaluation={"gold_file": "data/gold.csv"}).encode())
+    case.put(f"{case.prefix}folder.job.yaml", job_text("results/").encode())
     case.take("a.jsonl")
     wanted = "an s3:// URI" if case.prefix else "an absolute path"
     must_be = f"is not {wanted}, which it must be in a job file beside dropped files"
     job_file = f"{case.location.rstrip('/')}/folder.job.yaml"
-    assert case.report("rejected", "a.jsonl")["problems"] == [
-        f"{job_file}: output: 'results/' {must_be}",
-        f"{job_file}: evaluation.gold_file: 'data/gold.csv' {must_be}",
-    ]
+    assert case.report("rejected", "a.jsonl")["problems"] == [f"{job_file}: output: 'results/' {must_be}"]
 
 
 def test_a_version_replaced_while_it_is_taken_is_left_to_the_next_try(
@@ -338,6 +272,7 @@ def test_results_may_not_be_written_into_the_drop_folder(case: Case, tmp_path: P
     with pytest.raises(JobError) as caught:
         case.reception(job=job)
     assert caught.value.problems == [f"{job}: {problem}"]
+    case.bounds = JobFileOptions(outputs_below=inside)
     case.put(f"{case.prefix}a.jsonl", DOCUMENT)
     case.put(f"{case.prefix}folder.job.yaml", job_text(inside).encode())
     case.take("a.jsonl")

@@ -14,10 +14,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.deployments import register_runs
 from flows.drop_folder.listener import listen_to
 from flows.drop_folder.starters import StartHere, StartInPrefect
+from flows.preflight import check_surroundings
 from flows.run import Run, prepare_run
 from flows.run_lock import sole_process
-from flows.submit import check_surroundings
-from pipelines.errors import ServiceError
+from pipelines.errors import JobError, ServiceError
 from pipelines.job_file import load_job
 from pipelines.settings import settings
 from tests.flows.drop_folder_case import DOCUMENT, write_job
@@ -68,9 +68,16 @@ def test_prefect_out_of_reach_is_told_before_the_first_file(tmp_path: Path) -> N
 
 
 def test_a_run_that_fails_here_is_to_be_tried_again_with_the_reason(run: Run) -> None:
-    Path(run.store.root, "job.yaml").write_text("name: [")
+    Path(run.store.root, "plan").write_text("where a folder is needed")
     with pytest.raises(ServiceError, match=r"^run run_dropped_1 is not done: \S"):
         StartHere().start(run, "drp_1")
+
+
+def test_a_run_whose_job_is_refused_here_is_not_tried_again(run: Run) -> None:
+    Path(run.store.root, "job.yaml").write_text("name: [")
+    with pytest.raises(JobError) as caught:
+        StartHere().start(run, "drp_1")
+    assert "job.yaml:1: not YAML: " in caught.value.problems[0]
 
 
 def test_a_run_that_another_process_has_in_hand_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

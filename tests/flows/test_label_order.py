@@ -45,7 +45,7 @@ def question(tmp_path: Path, order: LabelOrder, calibration: Calibration | None 
 
 def test_each_order_is_another_question(tmp_path: Path) -> None:
     asked = [question(tmp_path, order) for order in ORDERS]
-    assert asked[0].fingerprint == asked[0].prompt.fingerprint
+    assert asked[0].engine_fingerprint == asked[0].frame.fingerprint
     assert len({each.fingerprint for each in asked}) == 3
     assert len({each.claude_system_prompt for each in asked}) == 1, "Claude reads the labels as given"
 
@@ -78,7 +78,7 @@ def test_a_calibration_holds_for_the_order_it_was_fitted_for(tmp_path: Path, ord
         method="temperature",
         temperature=2.0,
         fitted_on=100,
-        prompt_fingerprint=question(tmp_path, order).fingerprint,
+        prompt_fingerprint=question(tmp_path, order).engine_fingerprint,
         labels=("billing", "outage"),
         model_sha256="",
     )

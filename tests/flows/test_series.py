@@ -11,9 +11,9 @@ from threading import Barrier
 import pytest
 
 from flows import series as series_module
+from flows.preflight import check_surroundings
 from flows.run import Run, run_sources
 from flows.series import Claimed, Series
-from flows.submit import check_surroundings
 from pipelines.documents.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job import Job

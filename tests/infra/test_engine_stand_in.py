@@ -103,5 +103,5 @@ def test_a_review_names_a_line_that_was_added_or_nothing(tokenizer: ModelTokeniz
 def test_each_prompt_takes_its_time_if_asked(
     tokenizer: ModelTokenizer, frame: TokenFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ENGINE_STAND_IN_SECONDS_PER_PROMPT", "0.01")
+    monkeypatch.setenv("ENGINE_STAND_IN_SECONDS_PER_TOKEN", "0.01")
     assert scores(tokenizer, frame, ["a", "b", "c"]).device_nanoseconds.sum() >= 30_000_000

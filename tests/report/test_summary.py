@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
 from pipelines.report.page import as_markdown, percent, usd
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, Tally, summarize
@@ -123,6 +124,25 @@ def test_the_total_is_the_sum_of_the_rows_however_they_are_cut(rows: list[dict[s
         assert getattr(closed, column) == sum((row[column] for row in rows), FREE)
         assert getattr(closed, column) == sum((getattr(r, column) for r in closed.routes.values()), FREE)
     assert sum(route.items for route in closed.routes.values()) == len(rows) == closed.items
+
+
+def planned_sum(*item_ids: str) -> str:
+    planned = ItemSum()
+    planned.add(item_ids)
+    return str(planned)
+
+
+def test_rows_of_the_planned_items_in_any_order_and_parts_are_these_items() -> None:
+    rows = [row("accepted", item_id=f"itm_{number}") for number in range(7)]
+    for size in (1, 3, 7):
+        summarize(parts(*rows[::-1], size=size)).check_items("run_1", planned_sum(*[r["item_id"] for r in rows]))
+
+
+@pytest.mark.parametrize("ids", [("itm_1", "itm_1", "itm_3"), ("itm_1", "itm_2", "itm_4"), ("itm_1", "itm_2")])
+def test_as_many_rows_as_items_are_not_enough_where_an_item_has_two_and_another_none(ids: tuple[str, ...]) -> None:
+    tally = summarize(parts(*(row("accepted", item_id=item_id) for item_id in ids)))
+    with pytest.raises(InvariantError, match="run run_1: its rows are not those of its"):
+        tally.check_items("run_1", planned_sum("itm_1", "itm_2", "itm_3"))
 
 
 @pytest.mark.parametrize("planned", [0, 1, 3])
@@ -243,3 +263,98 @@ def test_money_for_people(amount: str | None, text: str) -> None:
 
 def test_shares_for_people() -> None:
     assert (percent(0.4567), percent(None)) == ("45.7%", "-")
+
+
+LABELS = ("a", "b", "c", "d")
+
+
+def judged(*rows: dict[str, Any]) -> Summary:
+    return close(summarize(parts(*rows, size=50), LABELS), len(rows))
+
+
+def test_gold_values_that_are_no_label_are_counted_shown_and_left_out_of_accuracy() -> None:
+    strangers = [row("accepted", gold_label=gold, answer="a", engine_answer="a") for gold in ("A\x1b" + "!" * 99, "1")]
+    closed = judged(row("accepted", gold_label="a", answer="a", engine_answer="a"), *strangers, row("accepted"))
+    assert closed.accuracy is not None
+    assert (closed.accuracy.engine_alone, closed.accuracy.final, closed.accuracy.gold_items) == (1.0, 1.0, 1)
+    assert closed.accuracy.strangers == 2
+    assert closed.warnings == [
+        f"2 gold values are no label of the job, e.g. 'A\\x1b{'!' * 35}...': accuracy is over the other 1. Write them "
+        "as the labels are written, or name another evaluation.gold_column"
+    ]
+
+
+def test_accuracy_over_strangers_alone_is_unknown_and_not_zero() -> None:
+    closed = judged(row("accepted", gold_label="A", answer="a", engine_answer="a"))
+    assert closed.accuracy is not None
+    assert (closed.accuracy.engine_alone, closed.accuracy.final, closed.accuracy.gold_items) == (None, None, 0)
+
+
+def failed(path: str, line: int, reason: str) -> dict[str, Any]:
+    place = f"{path}:{line}"
+    return row("failed", document_uri=f"/data/in/{path}", document_id=place, reason=f"{place}: {reason}")
+
+
+def test_reasons_are_counted_by_kind_whatever_place_number_or_name_they_hold() -> None:
+    closed = judged(
+        failed("x/a.jsonl", 3, "not UTF-8 at byte 52 of the line; convert it to UTF-8"),
+        failed("b: c.jsonl", 4, "not UTF-8 at byte 7 of the line; convert it to UTF-8"),
+        row("failed", document_uri="/data/in/a", reason="/data/in/a:9: id 'k' was there before; give it its own"),
+        row("failed", document_uri="/data/in/a", reason="/data/in/a:8: id 'j' was there before; give it its own"),
+        row("failed", document_uri="/data/in/a", reason="a: is empty; send it again or remove it"),
+        row("withheld", reason="never_escalate: pii"),
+        row("review", reason=None),
+        *[row("accepted")] * 4,
+    )
+    assert [(each.route, each.items, each.reason, each.example) for each in closed.reasons] == [
+        ("failed", 2, "not UTF-8 at byte 52 of the line; convert it to UTF-8", "x/a.jsonl:3"),
+        ("failed", 2, "id 'k' was there before; give it its own", "d"),
+        ("failed", 1, "is empty; send it again or remove it", "d"),
+        ("withheld", 1, "never_escalate: pii", "d"),
+        ("review", 1, "no reason", "d"),
+    ]
+    assert closed.problem is None
+    assert "failed    2: not UTF-8 at byte 52 of the line; convert it to UTF-8 (such as x/a.jsonl:3)" in as_markdown(
+        closed
+    )
+
+
+@pytest.mark.parametrize(("bad", "good", "is_problem"), [(5, 5, False), (6, 5, True), (1, 0, True), (0, 0, False)])
+def test_more_than_half_failed_for_one_reason_is_a_problem(bad: int, good: int, is_problem: bool) -> None:
+    closed = judged(*[failed("a.csv", n, "row has 3 fields") for n in range(bad)], *[row("accepted")] * good)
+    assert (closed.problem is not None) == is_problem
+
+
+def test_all_failed_for_many_reasons_is_a_problem_too() -> None:
+    closed = judged(*(failed("a.csv", 1, f"{letter}; mend it") for letter in "pqrs"))
+    assert closed.problem == "4 of 4 items failed, 1 of them alike: p; mend it (such as a.csv:1)"
+
+
+def known(gold: str, engine: str) -> dict[str, Any]:
+    return row("accepted", gold_label=gold, engine_answer=engine, answer=engine)
+
+
+def test_an_engine_no_better_than_the_commonest_answer_is_called_that() -> None:
+    (warning,) = judged(*[known("a", "a")] * 30, *[known("b", "a")] * 20).warnings
+    assert warning == (
+        "the engine's answers are not measurably better than chance: 30 of 50 agree with the gold labels, and one and "
+        "the same answer for all would have 60.0%. Describe the labels, mend the instructions, or take a larger model"
+    )
+    assert judged(*[known("a", "a")] * 30, *[known("b", "b")] * 20).warnings == []
+    assert judged(*[known("a", "b")] * 29).warnings == [], "of so few, anything may be chance"
+
+
+def asked(claude: str, engine: str) -> dict[str, Any]:
+    return row("escalated", answer=claude, engine_answer=engine, api_input_tokens=9)
+
+
+def test_where_nearly_all_is_asked_the_run_says_so_and_what_claude_makes_of_the_engine() -> None:
+    by_chance = [asked("abcd"[n % 4], "a") for n in range(40)]
+    chance, spared = judged(*by_chance, row("accepted", engine_answer="a", answer="a")).warnings
+    assert chance.startswith("the engine's answers are not measurably better than chance: 10 of 40 agree with Claude,")
+    assert spared.startswith("Claude was asked about 97.6% of the items: the engine has spared next to nothing.")
+    assert judged(*[asked("a", "b")] * 40, *[row("accepted", engine_answer="a", answer="a")] * 40).warnings == []
+
+
+def test_a_run_without_an_engine_spares_nothing_by_intent() -> None:
+    assert judged(*[row("escalated", answer="a", api_input_tokens=9)] * 40).warnings == []

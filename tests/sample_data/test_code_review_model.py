@@ -15,7 +15,7 @@ from pipelines.tasks.code_review.categories import SEVERITIES, categories
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLAIM_LABELS, CLEAN_CLAIM
 from sample_data.code_training.tokens import product_prompts, prompt_ids, text_ids
-from sample_data.starter_training.tokens import SPECIAL_TOKENS
+from sample_data.starter_training.tokens import SPECIAL_TOKENS, frame_fingerprint
 from workers.catalogue import resolve_model
 from workers.tokens import ModelTokenizer
 
@@ -100,5 +100,6 @@ def test_the_product_reads_prompts_and_claims_as_training_did(tokenizer: Tokeniz
 
 def test_the_calibration_fits_the_verification_and_these_weights() -> None:
     calibration = Calibration.model_validate_json((FOLDER / "calibration.json").read_text(encoding="utf-8"))
-    assert calibration.fits(prompt_fingerprint=product_prompts()[1].fingerprint, labels=list(CLAIM_LABELS))
+    fingerprint = frame_fingerprint(FOLDER, product_prompts()[1])
+    assert calibration.fits(prompt_fingerprint=fingerprint, labels=list(CLAIM_LABELS))
     assert calibration.model_sha256 == hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from pipelines.cascade.confidence import Calibration
 from pipelines.tasks.classification import DOCUMENT_SLOT
 from sample_data.starter_training import tickets
-from sample_data.starter_training.tokens import SPECIAL_TOKENS, production_frame, render_chat
+from sample_data.starter_training.tokens import SPECIAL_TOKENS, frame_fingerprint, production_frame, render_chat
 
 FOLDER = Path(tickets.__file__).parents[1] / "starter_model"
 FILES = {
@@ -101,5 +101,5 @@ def test_the_calibration_fits_the_production_prompt_and_these_weights(tokenizer:
     calibration = Calibration.model_validate_json((FOLDER / "calibration.json").read_text(encoding="utf-8"))
     labels = tickets.read_labels()
     frame = production_frame(labels, tokenizer)
-    assert calibration.fits(prompt_fingerprint=frame.fingerprint, labels=list(labels))
+    assert calibration.fits(prompt_fingerprint=frame_fingerprint(FOLDER, frame), labels=list(labels))
     assert calibration.model_sha256 == hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()

@@ -18,7 +18,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TICKETS_JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
-_COMMAND = Path(sys.executable).parent / "pipeline"
+COMMAND = Path(sys.executable).parent / "pipeline"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PipelineCommand:
 
     def run(self, *arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [_COMMAND, *map(str, arguments)],
+            [COMMAND, *map(str, arguments)],
             cwd=REPOSITORY,
             env=self.environment,
             capture_output=True,
@@ -58,7 +58,7 @@ class PipelineCommand:
     def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 180) -> None:
         """Start the command and kill it, with every process it started, as soon as ``when`` says so."""
         process = subprocess.Popen(
-            [_COMMAND, *map(str, arguments)],
+            [COMMAND, *map(str, arguments)],
             cwd=REPOSITORY,
             env=self.environment,
             stdout=subprocess.DEVNULL,
@@ -87,7 +87,8 @@ def write_job(path: Path, **changes: Any) -> Path:
 
     Dotted names are not needed, whole sections are replaced.
     """
-    job = yaml.safe_load(TICKETS_JOB.read_text()) | {"quality": {"raw_threshold": 0.9}} | changes
+    fixed = {"quality": {"raw_threshold": 0.9}, "compute": {"device_hour_usd": 0.05, "engines": 1}}
+    job = yaml.safe_load(TICKETS_JOB.read_text()) | fixed | changes
     kept = {name: value for name, value in job.items() if value is not None}
     path.write_text(yaml.safe_dump(kept, sort_keys=False))  # the order of the labels is part of the prompt
     return path

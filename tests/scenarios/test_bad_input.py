@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow.dataset as dataset
 import pytest
 
+from flows.submit import begin_job
+from pipelines.errors import JobError, StoreError
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
 
 BROKEN = REPOSITORY / "sample_data/broken"
@@ -21,8 +24,6 @@ EXPECTED_FAILURES = {
     "name the right one in columns.text",
     "field-3": "missing-field.jsonl:3: no field 'text'; add it, or name the right one in columns.text",
     "not-parquet.parquet": "not-parquet.parquet: not a Parquet file; rename it or write it again",
-    "not-utf8.jsonl:3": "not-utf8.jsonl:3: not UTF-8 at byte 72 of the line; convert it to UTF-8",
-    "not-utf8.txt": "not-utf8.txt: not UTF-8 at byte 5 of the file; convert it to UTF-8",
     "oversize.txt": "oversize.txt: document is 2000000 bytes (limits.max_document_bytes is 1000000); "
     "split it or raise the limit",
     "ragged.csv:4": "ragged.csv:4: row has 6 fields where the header has 2; quote fields that hold delimiters, "
@@ -34,7 +35,13 @@ EXPECTED_FAILURES = {
     "type-3b": "wrong-type.jsonl:4: 'text' is null; fill it in or remove the row",
 }
 
+EXPECTED_NOTES = {
+    "utf8-3": "not UTF-8 at byte 72 of the line and 1 more: read as U+FFFD",
+    "not-utf8.txt": "not UTF-8 at byte 5 of the file and 6 more: read as U+FFFD",
+}
 
+
+@pytest.mark.processes
 def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
     pipeline: PipelineCommand, tmp_path: Path
 ) -> None:
@@ -42,7 +49,7 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
     long_document.parent.mkdir()
     for path in BROKEN.iterdir():
         if path.name != "README.md":
-            (tmp_path / "input" / path.name).symlink_to(path)
+            shutil.copy(path, tmp_path / "input")
     long_document.write_text("The console is down for all of us since nine. " * 900)
     job = write_job(
         tmp_path / "job.yaml",
@@ -59,11 +66,14 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
     reasons = {row["document_id"]: row["reason"].replace(str(tmp_path / "input"), str(BROKEN)) for row in failed}
     assert len(failed) == len(EXPECTED_FAILURES)
     assert reasons == EXPECTED_FAILURES
-    assert len(good) == 26  # 25 good rows beside the broken ones, and the long document
+    assert len(good) == 28  # 25 good rows beside the broken ones, two with bad bytes, and the long document
     assert all(row["raw_prob"] is not None and row["gpu_seconds"] > 0 for row in good)
     assert all(row["cost_usd"] == 0 and row["answer"] is None for row in failed)
     (cut,) = [row for row in good if row["document_id"] == "long.txt"]
     assert "cut: the engine read the first" in cut["reason"]
+    noted = {row["document_id"]: row["reason"] for row in good if row["document_id"] in EXPECTED_NOTES}
+    assert {name: reason for name, reason in noted.items() if EXPECTED_NOTES[name] in reason} == noted
+    assert noted.keys() == EXPECTED_NOTES.keys()
 
 
 @pytest.mark.parametrize(
@@ -98,35 +108,38 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
         ),
     ],
 )
-def test_a_bad_job_is_refused_before_anything_runs(
-    pipeline: PipelineCommand, tmp_path: Path, changes: dict[str, object], message: str
+def test_a_bad_job_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
 ) -> None:
-    job = write_job(tmp_path / "job.yaml", **({"output": str(tmp_path / "results")} | changes))
-    refused = pipeline.run("submit", job)
-    assert refused.returncode == 2
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(JobError) as refused:
+        begin_job(
+            write_job(tmp_path / "job.yaml", **({"output": str(tmp_path / "results")} | changes)), {}, None, print
+        )
+    assert message in str(refused.value)
     assert not (tmp_path / "results").exists()
 
 
-def test_several_missing_things_are_reported_together(pipeline: PipelineCommand, tmp_path: Path) -> None:
+@pytest.mark.processes
+def test_the_command_reports_several_missing_things_together(pipeline: PipelineCommand, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job.yaml", model="qwen-9000", output="/no/such/folder/results")
     refused = pipeline.run("submit", job)
     assert refused.returncode == 2
     assert "2 problems in the job" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_store_that_cannot_be_written_stops_the_run_with_the_reason(
-    pipeline: PipelineCommand, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(REPOSITORY)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "taken").write_text("a file where the run's folder should be")
-    job = write_job(tmp_path / "job.yaml", output=str(tmp_path / "results"))
-    stopped = pipeline.run("submit", job, "--run-id", "taken")
-    assert stopped.returncode == 1
-    assert f"cannot open the store '{tmp_path}/results/taken': File exists" in stopped.stderr
+    with pytest.raises(StoreError, match=f"cannot open the store '{tmp_path}/results/taken': File exists"):
+        begin_job(write_job(tmp_path / "job.yaml", output=str(tmp_path / "results")), {}, "taken", print)
 
 
+@pytest.mark.processes
 def test_an_unknown_run_is_named(pipeline: PipelineCommand) -> None:
     missing = pipeline.run("status", "run_nothing")
     assert missing.returncode == 2

@@ -1,9 +1,8 @@
-"""Code review from the command to SARIF: diffs on a real engine, killed and resumed; commits; hostile comments."""
+"""Code review from the command to SARIF: diffs, killed and resumed; commits; hostile comments. A stand-in reviews."""
 
 from __future__ import annotations
 
 import json
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,8 @@ DIFFS = {
     "windows.diff": CLEAN.replace("orders.py", "till.py").replace("\n", "\r\n"),
     "lock.diff": LOCK,
 }
+pytestmark = pytest.mark.processes
+
 FAULTS: list[dict[str, Any]] = [
     {"document_id": "query.diff", "path": "shop/orders.py", "line": 11, "category": "sql-injection"},
     {"document_id": "hostile.diff", "path": "shop/users.py", "line": 12, "category": "sql-injection"},
@@ -50,17 +51,11 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("review")
+def pipeline(home: Path, shared_pipeline: PipelineCommand) -> PipelineCommand:
     (home / "diffs").mkdir()
     for name, text in DIFFS.items():
         (home / "diffs" / name).write_bytes(text.encode())
-    return home
-
-
-@pytest.fixture(scope="module")
-def pipeline(home: Path) -> PipelineCommand:
-    return PipelineCommand(home)
+    return shared_pipeline
 
 
 def write_faults(path: Path, faults: list[dict[str, Any]]) -> Path:
@@ -74,13 +69,12 @@ def write_review(home: Path, **changes: Any) -> Path:
         "task": "code_review",
         "input": str(home / "diffs"),
         "output": str(home / "results"),
-        # Knows nothing of code: it finds nothing, and is so unsure of it that Claude is asked about every item.
         "model": "starter",
         "review": {"max_output_tokens": 64},
-        "quality": {"raw_threshold": 0.9},
+        "quality": {"raw_threshold": 1.0},  # Claude is asked about every item
         "escalation": {"model": "claude-haiku-5-5", "provider": "simulation", "simulated_error_rate": 0.0},
         "evaluation": {"faults_file": str(write_faults(home / "faults.jsonl", FAULTS))},
-        "compute": {"device_hour_usd": "0.10"},
+        "compute": {"device_hour_usd": "0.10", "engines": 1},
     } | changes
     path = home / "job.yaml"
     path.write_text(yaml.safe_dump({name: value for name, value in job.items() if value is not None}))
@@ -155,16 +149,9 @@ def test_what_is_left_out_is_counted_and_listed(reviewed: Any) -> None:
     assert "| lock | 1 |" in markdown
 
 
-def test_the_command_says_what_was_found_and_how_much_verification_took(
-    reviewed: Any, pipeline: PipelineCommand, home: Path
-) -> None:
+def test_the_command_says_what_was_found(reviewed: Any, pipeline: PipelineCommand, home: Path) -> None:
     shown = pipeline.run("submit", write_review(home), "--run-id", "first").stdout
     assert "findings  2 reported of 2; 0 more named no shown line" in shown
-    told = re.search(
-        r"verified  in [\d.]+% of the engines' time, ([\d.]+)% of its prompts' tokens from the prefix", shown
-    )
-    assert told
-    assert float(told[1]) > 70, "the second pass begins with the tokens of the first"
 
 
 def test_findings_are_measured_against_known_faults(reviewed: Any, pipeline: PipelineCommand, home: Path) -> None:
@@ -219,14 +206,18 @@ def test_the_commits_of_a_range(pipeline: PipelineCommand, home: Path) -> None:
     assert places(sarif_of(pipeline, "commits")) == [("shared-mutable-state", "b.py", 1)]
 
 
-def test_without_a_review_of_everything_there_is_no_sarif(pipeline: PipelineCommand, home: Path) -> None:
+def test_items_without_a_review_are_told_in_the_sarif_of_the_others(pipeline: PipelineCommand, home: Path) -> None:
     job = write_review(home, model=False, quality=None, evaluation={"faults_file": str(
         write_faults(home / "some.jsonl", FAULTS[:1]))})  # fmt: skip
     outcome = pipeline.run_json("submit", job, "--run-id", "gaps")
-    assert not (Path(outcome["root"]) / "review" / "findings.sarif").exists()
-    refused = pipeline.run("results", "gaps", "--sarif")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("pipeline: 3 of 4 items have no review (3 review). No SARIF is written: ")
+    assert (Path(outcome["root"]) / "review" / "findings.sarif").exists()
+    done = pipeline.run("results", "gaps", "--sarif")
+    assert done.returncode == 0
+    assert "3 of 4 items have no review (3 review). The SARIF says so" in done.stderr
+    (invocation,) = json.loads(done.stdout)["runs"][0]["invocations"]
+    assert invocation["executionSuccessful"] is False
+    texts = [told["message"]["text"] for told in invocation["toolExecutionNotifications"]]
+    assert sum(text.startswith("not reviewed: ") for text in texts) == 3
 
 
 def test_a_run_that_is_no_review_has_no_sarif(pipeline: PipelineCommand, home: Path) -> None:

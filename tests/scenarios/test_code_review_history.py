@@ -22,6 +22,9 @@ BINARY = b"\x89PNG\r\n\0" + bytes(range(256))
 FAULT = b"def find(cursor, name):\n    cursor.execute(f\"SELECT * FROM orders WHERE name = '{name}'\")\n"
 
 
+pytestmark = pytest.mark.processes
+
+
 class History:
     """A bare repository, and its commits by name."""
 
@@ -73,13 +76,8 @@ def code(name: str, functions: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("history")
-
-
-@pytest.fixture(scope="module")
-def pipeline(home: Path) -> PipelineCommand:
-    return PipelineCommand(home)
+def pipeline(shared_pipeline: PipelineCommand) -> PipelineCommand:
+    return shared_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +98,12 @@ def job(home: Path, history: History) -> Path:
         "task": "code_review",
         "input": str(home / "shop.git"),
         "output": str(home / "results"),
-        # Knows nothing of code: it finds nothing, and is so unsure of it that Claude is asked about every item.
         "model": "starter",
         "review": {"revisions": "master", "max_output_tokens": 64},
-        "quality": {"raw_threshold": 0.95},
+        "quality": {"raw_threshold": 1.0},  # Claude is asked about every item
         "escalation": {"model": "claude-haiku-5-5", "provider": "simulation", "simulated_error_rate": 0.0},
         "evaluation": {"faults_file": str(home / "faults.jsonl")},
-        "compute": {"device_hour_usd": "0.10"},
+        "compute": {"device_hour_usd": "0.10", "engines": 1},
     }
     (home / "job.yaml").write_text(yaml.safe_dump(job))
     return home / "job.yaml"

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README_COMMANDS = (
     "pipeline deploy my_job.yaml --watch s3://acme-inbox/inbox/",
     "prefect worker start --pool sluice",
-    "pipeline listen s3://acme-inbox/inbox/ --job my_job.yaml --queue QUEUE_URL --prefect",
+    "pipeline listen s3://acme-inbox/inbox/ --job my_job.yaml --queue QUEUE_URL --prefect --job-files",
 )
 
 
@@ -33,6 +33,7 @@ def processes_of(folder: str) -> list[str]:
     return found
 
 
+@pytest.mark.prove
 @pytest.mark.engine
 @pytest.mark.timeout(900)  # on a busy machine
 def test_dropped_files_become_rows_on_s3_and_nothing_is_left_running(tmp_path: Path) -> None:

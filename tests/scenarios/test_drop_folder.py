@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.dataset as dataset
+import pytest
 
 from tests.bench.children import COMMAND, REPOSITORY
 from tests.bench.drop_folder import prove
@@ -19,6 +20,8 @@ from tests.flows.test_drop_folder import waiting
 from tests.flows.test_drop_folder_queue import make_queue
 from tests.s3_fixtures import Bucket
 from tests.scenarios.pipeline_command import PipelineCommand
+
+pytestmark = pytest.mark.processes
 
 STATUS = "status/in/a b+é.jsonl.json"
 ROWS = (

@@ -1,4 +1,4 @@
-"""Real engines on Ray that die while they score, alone or with their node."""
+"""Engines on Ray that die while they score, alone or with their node; each is the stand-in that starts at once."""
 
 from __future__ import annotations
 
@@ -14,37 +14,50 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from flows import stages
+from flows.preflight import check_surroundings
 from flows.progress import ProgressReporter
 from flows.run import Run, prepare_run
-from flows.submit import check_surroundings
+from infra.local.engine import STAND_IN
 from pipelines.errors import EngineError
 from pipelines.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from tests.scenarios.pipeline_command import REPOSITORY, write_job
+from tests.shared_servers import Variables
 from workers.pool import EnginePool
 from workers.scorer import ShardReport
 
 # Ray, Prefect and transformers warn about themselves while they load.
-pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     heldout = REPOSITORY / "sample_data/tickets/heldout/tickets.jsonl"
-    path = write_job(tmp_path / "job.yaml", input=str(heldout), output=str(tmp_path), escalation="off", evaluation=None)
+    path = write_job(
+        tmp_path / "job.yaml",
+        input=str(heldout),
+        output=str(tmp_path),
+        escalation="off",
+        evaluation=None,
+        compute={"device_hour_usd": 0.05, "engines": 2},
+    )
     job = load_job(path)
     return prepare_run(job, check_surroundings(job), "pool")
 
 
 @pytest.fixture
-def pool(run: Run) -> Iterator[EnginePool]:
+def pool(run: Run, servers: Variables, monkeypatch: pytest.MonkeyPatch) -> Iterator[EnginePool]:
+    for name, value in servers.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
     pool = stages.start_engines(run)
     yield pool
     pool.close()
     ray.shutdown()
+    settings.cache_clear()
 
 
 def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: EnginePool) -> None:
@@ -80,6 +93,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Two nodes with room for one engine each; the driver is on neither."""
     memory = {"object_store_memory": 150 * 1024**2}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **memory})
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     for _ in range(2):
         cluster.add_node(num_cpus=1, **memory)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)

@@ -6,8 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.dataset as dataset
+import pytest
 
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
+
+pytestmark = pytest.mark.processes
 
 HELDOUT = REPOSITORY / "sample_data/tickets/heldout"
 
@@ -29,7 +32,7 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     assert 5 <= status["scored_shards"] < status["shards"]
 
     pipeline.run_and_kill(*submit, when=lambda: any(root.glob("escalations/*/intent-*.json")))
-    intents = {path.name: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}
+    intents = {path: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}
 
     pipeline.run_json(*submit, "--no-wait")
     collected = pipeline.run("collect")
@@ -38,7 +41,7 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     assert outcome["state"] == "complete"
     assert _files(root / "plan") == planned, "the plan was made once"
     assert scored.items() <= _files(root / "predictions").items(), "no committed shard was scored again"
-    after = {path.name: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}
+    after = {path: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}
     assert intents.items() <= after.items(), "what was intended before the kill still stands"
 
     rows = dataset.dataset(outcome["summary"]["results"]).to_table()

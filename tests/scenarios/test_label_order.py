@@ -1,4 +1,4 @@
-"""Runs whose labels are read in two orders, on real parts: vLLM, Ray, a Prefect flow, Arrow files."""
+"""Runs whose labels are read in two orders: Ray, a Prefect flow, Arrow files; only the engine is a stand-in."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
+
+pytestmark = pytest.mark.processes
 
 TICKETS = REPOSITORY / "sample_data/tickets/heldout/tickets.jsonl"
 COMPUTE = {"device_hour_usd": 0.05, "engines": 1}

@@ -26,6 +26,7 @@ from tests.scenarios.pipeline_command import PipelineCommand
 from tests.scenarios.prefect_server import WORK_POOL, PrefectServer, end, running_worker
 
 pytestmark = [
+    pytest.mark.prove,
     pytest.mark.filterwarnings("ignore"),  # Prefect warns about itself while it loads
     pytest.mark.timeout(600),  # schedules fire by the minute
 ]

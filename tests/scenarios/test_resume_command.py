@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as dataset
+import pytest
 
 from tests.flows.series_case import drop, tickets_job, write_job
 from tests.scenarios.pipeline_command import PipelineCommand
+
+pytestmark = pytest.mark.processes
 
 
 def documents(outcome: Any) -> list[str]:

@@ -6,8 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.dataset as dataset
+import pytest
 
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
+
+pytestmark = pytest.mark.processes
 
 
 def test_the_cheap_tier_answers_and_passes_some_labels_on(pipeline: PipelineCommand, tmp_path: Path) -> None:

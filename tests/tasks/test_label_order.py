@@ -85,18 +85,13 @@ def test_a_label_that_one_order_rules_out_keeps_half_of_the_other() -> None:
 
 
 def test_as_given_the_fingerprint_is_the_prompts_and_no_two_orders_share_one() -> None:
-    straight, turned = (local_prompt(labels, "Sort it.") for labels in (LABELS, reversed_labels(LABELS)))
     orders: list[LabelOrder] = ["given", "seeded", "averaged"]
-    found = [asked_fingerprint(order, straight, turned) for order in orders]
-    assert found[0] == straight.fingerprint
+    found = [asked_fingerprint(order, "straight", "turned") for order in orders]
+    assert found[0] == "straight"
     assert len(set(found)) == 3
-    assert all(len(each) == 16 for each in found)
 
 
 @pytest.mark.parametrize("order", ["seeded", "averaged"])
 def test_another_prompt_has_another_fingerprint_in_every_order(order: LabelOrder) -> None:
-    prints = {
-        asked_fingerprint(order, local_prompt(LABELS, words), local_prompt(reversed_labels(LABELS), words))
-        for words in ("Sort it.", "Sort it, please.")
-    }
-    assert len(prints) == 2
+    prints = {asked_fingerprint(order, *pair) for pair in (("a", "b"), ("a", "c"), ("c", "b"))}
+    assert len(prints) == 3

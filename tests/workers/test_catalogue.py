@@ -1,6 +1,7 @@
 """From `model:` in a job to files that exist; without a network, without weights."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job import ModelSource
+from pipelines.settings import settings
+from workers import file_hashes
 from workers.catalogue import catalogue, find_entry, resolve_model
 
 
@@ -102,3 +105,35 @@ def test_a_calibration_without_weights_beside_it_is_not_used(folder: Path) -> No
     calibrate(folder, hashlib.sha256(b"weights").hexdigest())
     (folder / "model.safetensors").unlink()
     assert resolve_model(ModelSource(source=str(folder))).calibration is None
+
+
+DECIDING = ["model-00002.safetensors", "pytorch_model.bin", "consolidated.pth", "m.gguf", "tokenizer.model", "code.py"]
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_a_byte_anywhere_in_any_file_that_decides_is_another_revision(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SLUICE_STATE_DIR", str(folder.parent / "state"))
+    settings.cache_clear()
+    file, size = folder / name, 65 * 1024 * 1024
+    revisions = []
+    for last in (b"a", b"b", b"a"):
+        with file.open("wb") as stream:
+            stream.truncate(size)
+            stream.seek(size)
+            stream.write(last)
+        os.utime(file, (1_700_000_000, 1_700_000_000))  # as `cp -p` and `rsync -t` leave it
+        revisions.append(resolve_model(ModelSource(source=str(folder))).revision)
+    assert revisions[0] == revisions[2] != revisions[1]
+    settings.cache_clear()
+
+
+def test_a_file_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(file_hashes, "_read", refused)
+    assert problems(ModelSource(source=str(folder))) == [
+        f"model: '{folder / 'config.json'}' cannot be read (Permission denied); mend its permissions"
+    ]

@@ -52,7 +52,7 @@ class ScriptedVllm:
 
 def output(request: int, text: str, cached: int = 0, *, is_last: bool = False) -> Any:
     """One token of a request: what vLLM returns of it in a step."""
-    logprobs = SimpleNamespace(logprobs=[-0.1, -0.2, -0.3])
+    logprobs = SimpleNamespace(logprobs=[-0.1, -2.0, -3.0])
     completion = SimpleNamespace(text=text, token_ids=[1], logprobs=logprobs)
     return SimpleNamespace(request_id=str(request), outputs=[completion], num_cached_tokens=cached, finished=is_last)
 
@@ -95,7 +95,7 @@ def test_labels_pay_in_the_one_step_they_live(monkeypatch: pytest.MonkeyPatch) -
     engine = LabelEngine("", {}, TokenFrame((1, 2, 3, 4), (5,), CODES))
     scores = engine.score([np.zeros(5, np.int32), np.zeros(50, np.int32)]).result()
     engine.close()
-    assert scores.label_logprobs.tolist() == np.array([[-0.2, -0.3]] * 2, np.float32).tolist()
+    assert scores.label_logprobs.tolist() == np.array([[-2.0, -3.0]] * 2, np.float32).tolist()
     assert scores.input_tokens.tolist() == [10, 55]
     assert scores.output_tokens.tolist() == [1, 1]
     assert scores.device_nanoseconds.tolist() == [1_010, 999]

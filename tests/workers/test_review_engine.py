@@ -47,5 +47,10 @@ def test_answers_obey_the_schema_while_claims_are_scored() -> None:
     assert np.allclose(again.label_logprobs, logprobs, atol=0.05)
     assert np.all(again.cached_tokens > 0), "the second pass finds the first one's work"
     assert engine.write([]).result().texts == []
+    cut = engine.write(prompts, 2).result()
+    assert cut.output_tokens.tolist() == [2] * 8
+    assert all(whole.startswith(text) for whole, text in zip(written.result().texts, cut.texts, strict=True))
+    beyond_the_context = engine.write(prompts, 10_000_000).result()
+    assert all(json.loads(text)["kind"] for text in beyond_the_context.texts)
     assert written.result().device_nanoseconds.sum() > 0
     engine.close()

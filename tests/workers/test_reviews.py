@@ -32,10 +32,14 @@ class ScriptedEngine:
     def __init__(self, answers: Sequence[str], true_logprobs: Callable[[str], float], decode: Any) -> None:
         self._answers, self._true_logprobs, self._decode = list(answers), true_logprobs, decode
         self.written: list[list[int]] = []
+        self.again: list[tuple[list[int], int]] = []
         self.claims: list[list[int]] = []
 
-    def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
-        self.written += prompts
+    def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
+        if max_output_tokens is None:
+            self.written += prompts
+        else:
+            self.again += [(prompt, max_output_tokens) for prompt in prompts]
         texts = [self._answers.pop(0) for _ in prompts]
         return _done(ShardTexts(texts, *_usage(prompts, 100)))
 
@@ -130,14 +134,78 @@ def test_a_line_that_was_not_shown_is_dropped_and_counted(tokenizer: ModelTokeni
     assert row["dropped_findings"] == 1
 
 
+def cut(*findings: Any) -> str:
+    """An answer that ends within the finding behind these."""
+    return answer(*findings, reported(12, "dead-code"))[:-40]
+
+
 def test_an_answer_that_was_cut_is_no_review_and_never_stands(tokenizer: ModelTokenizer) -> None:
-    rows, table, engine = review(tokenizer, plan_of(tokenizer, SHOWN, SHOWN), ['{"findings": [{"pa', answer()])
+    rows, table, engine = review(tokenizer, plan_of(tokenizer, SHOWN, SHOWN), [cut(), answer(), cut()])
     assert [row["failure"] is None for row in rows] == [False, True]
     assert len(engine.claims) == 1
     predicted = read_predictions(table, LABELS, None)
     assert predicted.is_readable.tolist() == [False, True]
     assert predicted.scores.raw_prob.tolist() == pytest.approx([0.0, 0.9])
     assert predicted.findings == [None, []]
+
+
+def test_an_answer_that_was_cut_is_asked_for_once_more_with_a_larger_limit(tokenizer: ModelTokenizer) -> None:
+    whole = answer(reported(11), reported(12, "dead-code"))
+    texts = [answer(), cut(reported(11)), whole]
+    (well, again), table, engine = review(tokenizer, plan_of(tokenizer, SHOWN, SHOWN), texts)
+    assert engine.again == [(engine.written[1], 400)]
+    assert (again["failure"], again["unfinished"]) == (None, None)
+    assert again["note"] == "an answer was cut at 100 tokens and asked for again with up to 400"
+    assert [found["line"] for found in again["findings"]] == [11, 12]
+    assert again["output_tokens"] == 2 * 100 + 2
+    assert (well["note"], well["output_tokens"]) == (None, 100 + 1)
+    predicted = read_predictions(table, LABELS, None)
+    assert predicted.is_readable.tolist() == [True, True]
+    assert predicted.notes == [None, again["note"]]
+
+
+def test_the_whole_findings_of_an_answer_that_stays_cut_are_kept_and_verified(tokenizer: ModelTokenizer) -> None:
+    (row,), table, engine = review(tokenizer, plan_of(tokenizer, SHOWN), [cut(reported(11)), cut(reported(11))])
+    assert row["failure"] is None
+    assert row["unfinished"] == (
+        "the answer was cut at the output limit and its whole findings (1) are kept; raise the output limit or review "
+        "smaller pieces"
+    )
+    assert len(engine.claims) == 1
+    predicted = read_predictions(table, LABELS, None)
+    assert predicted.failures == [row["unfinished"]]
+    assert predicted.scores.raw_prob.tolist() == [0.0], "it never stands"
+    (found,) = predicted.findings[0] or ()
+    assert (found["line"], found["raw_prob"]) == (11, pytest.approx(0.9))
+
+
+def test_a_longer_answer_is_asked_for_only_where_it_has_room_and_hope(tokenizer: ModelTokenizer) -> None:
+    plan = plan_of(tokenizer, SHOWN)
+    length = len(tokenizer.encode_documents([SHOWN])[0]) + len(PREFIX) + len(AFTER_CODE)
+    (row,), _, engine = review(tokenizer, plan, [cut(reported(11))], context_tokens=length + 100)
+    assert engine.again == [] and len(row["findings"]) == 1
+    (_,), _, engine = review(tokenizer, plan, [cut(reported(11))] * 2, context_tokens=length + 200)
+    assert [limit for _, limit in engine.again] == [min(400, length + 200)]
+    (row,), _, engine = review(tokenizer, plan, [cut(reported(11), reported(11))])
+    assert engine.again == [], "it says the same again and again"
+    assert len(row["findings"]) == 1 and row["note"] is None
+
+
+def test_a_piece_that_was_cut_costs_the_others_nothing(tokenizer: ModelTokenizer) -> None:
+    lines = "".join(f"{number}+|    total_{number} = price(items[{number}])\n" for number in range(1, 41))
+    plan = plan_of(tokenizer, f'@file "shop/orders.py" added\n@@\n{lines}', piece_tokens=300)
+    pieces = len(plan["pieces"][0])
+    answers = [answer(reported(1)), *[answer()] * (pieces - 2), cut(), cut()]
+    (row,), _, engine = review(tokenizer, plan, answers)
+    assert len(engine.again) == 1
+    assert [found["line"] for found in row["findings"]] == [1]
+    assert row["failure"] is None and "perhaps cut at the output limit" in row["unfinished"]
+
+
+def test_predictions_of_an_earlier_version_are_read(tokenizer: ModelTokenizer) -> None:
+    _, table, _ = review(tokenizer, plan_of(tokenizer, SHOWN), [answer()])
+    old = read_predictions(table.drop_columns(["unfinished", "note"]), LABELS, None)
+    assert (old.failures, old.notes, old.findings) == ([None], [None], [[]])
 
 
 def test_the_verdict_is_what_is_likelier_than_not_and_as_sure_as_its_least_sure_part(tokenizer: ModelTokenizer) -> None:

@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from pipelines.errors import JobError
-from pipelines.tasks.classification import assign_codes, local_prompt
+from pipelines.tasks.classification import PromptFrame, assign_codes, local_prompt
 from workers.catalogue import ResolvedModel
 from workers.tokens import ModelTokenizer, context_length
 
@@ -165,3 +165,85 @@ def test_the_context_is_what_the_engine_is_given_or_the_config_says(
 ) -> None:
     (tmp_path / "config.json").write_text(config)
     assert context_length(ResolvedModel("tiny", "", "", tmp_path, engine, None)) == length
+
+
+FRAME = PromptFrame("Sort it.\n<document>\n", "\n</document>\nAnswer with the letter.", ("A", "B"))
+TURN = "<|im_start|>user\n{{ messages[0].content }}<|im_end|>\n<|im_start|>assistant\n"
+UNUSABLE = {
+    "raises": (
+        "{{ raise_exception('roles alternate') }}" + TURN,
+        "fails on a plain message (roles alternate)",
+    ),
+    "fails in its own words": ("{{ 1 / 0 }}" + TURN, "fails on a plain message (division by zero)"),
+    "calls what is not there": (
+        "{{ messages[0].content.parts() }}" + TURN,
+        "fails on a plain message ('str object' has no attribute 'parts')",
+    ),
+    "is no template": ("{% for %}" + TURN, "fails on a plain message ("),
+    "wants typed content": (
+        "{% for m in messages %}{% for c in m.content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}"
+        "{% endfor %}{% endfor %}",
+        "does not give a plain message back once and unchanged",
+    ),
+    "gives the message twice": (TURN + TURN, "does not give a plain message back once and unchanged"),
+    "gives no message": ("<|im_start|>assistant\n", "does not give a plain message back once and unchanged"),
+    "changes the message": (
+        TURN.replace("content", "content | upper"),
+        "does not give a plain message back once and unchanged",
+    ),
+    "cuts the message": (
+        TURN.replace("content", "content[10:]"),
+        "does not give a plain message back once and unchanged",
+    ),
+    "opens a thought": (TURN + "<think>\n", "opens a thought ('<think>') before the answer"),
+    "closes one and opens another": (TURN + "<think>\n\n</think>\n<think>", "opens a thought ('<think>')"),
+    "thinks in capitals": (TURN + "[THINK]", "opens a thought ('[THINK]')"),
+    "thinks by another name": (TURN + "<seed:think>", "opens a thought ('<seed:think>')"),
+    "reasons": (TURN + "<reasoning>", "opens a thought ('<reasoning>')"),
+    "thinks between bars": (TURN + "<|thinking|>", "opens a thought ('<|thinking|>')"),
+    "thinks between triangles": (TURN + "\u25c1think\u25b7", "opens a thought ('\u25c1think\u25b7')"),
+    "thinks in a channel": (TURN + "<|channel>thought\n", "opens a thought ('<|channel>thought')"),
+}
+USABLE = {
+    "trims the message": TURN.replace("content", "content | trim"),
+    "closes its thought": TURN + "<think>\n\n</think>\n\n",
+    "closes it in capitals": TURN + "[THINK][/THINK]",
+    "closes it by another name": TURN + "<seed:think></seed:think>",
+    "closes it between triangles": TURN + "\u25c1think\u25b7\u25c1/think\u25b7",
+    "closes its channel": TURN + "<|channel>thought\n<channel|>",
+    "speaks of thinking before the message": "Do not <think>.\n" + TURN,
+}
+
+
+@pytest.mark.parametrize(("template", "what"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_chat_template_that_cannot_be_used_is_refused_in_words(tmp_path: Path, template: str, what: str) -> None:
+    with pytest.raises(JobError) as refused:
+        ModelTokenizer(make_model(tmp_path, [], template)).encode_frame(FRAME)
+    (problem,) = refused.value.problems
+    assert f"model: the chat template of 'tiny' {what}" in problem
+    assert "Use an instruct model without forced thinking, or mend the chat template" in problem
+
+
+@pytest.mark.parametrize("template", USABLE.values(), ids=USABLE)
+def test_a_chat_template_that_puts_the_message_before_the_answer_is_used(tmp_path: Path, template: str) -> None:
+    assert len(ModelTokenizer(make_model(tmp_path, [], template)).encode_frame(FRAME))
+
+
+def test_instructions_that_quote_a_mark_of_thought_are_no_thought(tmp_path: Path) -> None:
+    quoting = PromptFrame(FRAME.before, f"{FRAME.after} Never write <think>.", FRAME.codes)
+    assert len(ModelTokenizer(make_model(tmp_path, [], TURN)).encode_frame(quoting))
+
+
+def test_another_chat_template_is_another_fingerprint(tmp_path: Path) -> None:
+    templates = (TURN, TURN.replace("assistant", "helper"), TURN)
+    models = [make_model(tmp_path / str(number), [], template) for number, template in enumerate(templates)]
+    first, other, again = (ModelTokenizer(model).encode_frame(FRAME).fingerprint for model in models)
+    assert first == again != other
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"model": 3}', "\x00"])
+def test_a_file_that_is_no_tokenizer_is_refused_in_words(tmp_path: Path, content: str) -> None:
+    model = make_model(tmp_path, [])
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(JobError, match=r"tokenizer.json is no tokenizer \(.+\); download the model anew"):
+        ModelTokenizer(model)

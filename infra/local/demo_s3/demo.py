@@ -30,7 +30,7 @@ _BUCKETS = {"InputBucketName": "acme-inbox", "ResultsBucketName": "acme-results"
 _DROP_PREFIX = "inbox"  # the template's default
 _JOB_FILE = "my_job.yaml"
 _WORK_POOL = "sluice"  # the default of `pipeline deploy`
-_START_SECONDS, _RECEIPT_SECONDS, _RUN_SECONDS = 120, 120, 600
+_START_SECONDS, _RECEIPT_SECONDS, _RUN_SECONDS = 600, 600, 1_800  # what a busy machine may need
 _SHOWN_ROWS = 3
 _SHOWN_COLUMNS = ["document_id", "answer", "route", "raw_prob", "cost_usd"]
 
@@ -67,7 +67,7 @@ def show(folder: Path) -> None:
         _deploy(processes, folder, outputs)
         _start_listening(processes, prefect, outputs)
         inbox = Store(f"s3://{_BUCKETS['InputBucketName']}")
-        files = files_to_drop(outputs["InputUri"], f"{outputs['ResultsUri']}helpdesk/")
+        files = files_to_drop(outputs["InputUri"], f"{outputs['ResultsUri']}tickets/helpdesk/")
         _drop(inbox, files, outputs["InputUri"])
         receipts = _show_receipts(processes, inbox, files)
         _step("Prefect has the runs, one after the other: each takes every engine that there is.")
@@ -120,7 +120,7 @@ def _deploy(processes: Processes, folder: Path, outputs: dict[str, str]) -> None
 def _start_listening(processes: Processes, prefect: PrefectServer, outputs: dict[str, str]) -> None:
     worker = ["prefect", "worker", "start", "--pool", _WORK_POOL]
     source = [outputs["InputUri"], "--job", _JOB_FILE, "--queue", outputs["QueueUrl"]]
-    listener = ["pipeline", "listen", *source, "--prefect"]
+    listener = ["pipeline", "listen", *source, "--prefect", "--job-files"]
     processes.start("worker", worker)
     processes.start("listener", listener)
     processes.wait_for("the worker", lambda: prefect.has_worker(_WORK_POOL) or None, _START_SECONDS)
@@ -172,12 +172,14 @@ def _watch_run(processes: Processes, prefect: PrefectServer, receipt: Receipt) -
     def ended() -> FlowRun | None:
         nonlocal shown
         flow_run = prefect.flow_run(receipt.page)
+        if flow_run is None:
+            return None
         if flow_run.state != shown:
             shown = flow_run.state
             _say(f" {shown}", end="")
         return flow_run if flow_run.is_final else None
 
-    flow_run = processes.wait_for(f"the end of {receipt.run_id}", ended, _RUN_SECONDS)
+    flow_run = processes.wait_for(f"the end of {receipt.run_id}", ended, _RUN_SECONDS, is_shown=True)
     _say(f" after {flow_run.seconds:.0f} s")
     if flow_run.state != "Completed":
         raise DemoError(f"{receipt.run_id} ended as {flow_run.state}; its worker said:\n{processes.said('worker')}")

@@ -40,16 +40,25 @@ class PrefectServer:
         """Whether a worker has reported for the pool."""
         return bool(self._ask(f"work_pools/{work_pool}/workers/filter", {}))
 
-    def flow_run(self, page: str) -> FlowRun:
-        """The run whose page this is."""
-        (found,) = self._ask("flow_runs/filter", {"flow_runs": {"id": {"any_": [page.rpartition("/")[2]]}}})
+    def flow_run(self, page: str) -> FlowRun | None:
+        """The run whose page this is; None if the server is too busy to say."""
+        answer = self._ask("flow_runs/filter", {"flow_runs": {"id": {"any_": [page.rpartition("/")[2]]}}})
+        if answer is None:
+            return None
+        (found,) = answer
         return FlowRun(
             state=found["state_name"],
             is_final=found["state_type"] in _FINAL,
             seconds=found["total_run_time"],
         )
 
-    def _ask(self, path: str, question: dict[str, Any]) -> list[dict[str, Any]]:
-        answer = httpx2.post(f"{self._api}/{path}", json=question, timeout=_ANSWER_SECONDS, trust_env=False)
+    def _ask(self, path: str, question: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """None where a busy machine has no answer in time, or a 500 while the database is locked: ask again."""
+        try:
+            answer = httpx2.post(f"{self._api}/{path}", json=question, timeout=_ANSWER_SECONDS, trust_env=False)
+        except httpx2.TransportError:
+            return None
+        if answer.is_server_error:
+            return None
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found

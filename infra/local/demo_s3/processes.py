@@ -18,6 +18,7 @@ from typing import Self, TypeVar
 _SERVICE = [sys.executable, "-P", "-m", "infra.local.demo_s3.service"]
 _STOP_SECONDS = 15
 _POLL_SECONDS = 0.25
+_SILENT_SECONDS = 15
 _SHOWN_OF_LOG = 3_000
 
 _Found = TypeVar("_Found")
@@ -27,8 +28,16 @@ class DemoError(Exception):
     """The demo does not show what it should; the message says where to look."""
 
 
+class Interrupted(BaseException):
+    """A signal asks for the end; no library's `except Exception` may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+
 class Processes:
-    """As a context manager: at its end every service is stopped, the last one first."""
+    """As a context manager: at its end every service is stopped, the last one first; at once if interrupted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,10 +46,13 @@ class Processes:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Another Ctrl-C would leave processes behind; stopping takes seconds.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        if kind is Interrupted:  # nothing of theirs is kept, and an orderly end may wait for one another
+            for process in self._services.values():
+                _kill_group(process.pid)
         for name in reversed(list(self._services)):
             self.stop(name)
 
@@ -84,19 +96,31 @@ class Processes:
                 f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{done.stdout}{done.stderr}"
             )
 
-    def wait_for(self, what: str, look: Callable[[], _Found | None], seconds: float) -> _Found:
-        """Look again and again until there is something to see.
+    def wait_for(
+        self, what: str, look: Callable[[], _Found | None], seconds: float, *, is_shown: bool = False
+    ) -> _Found:
+        """Look again and again until there is something to see; what takes long is told.
+
+        Args:
+            what: is waited for.
+            look: None if there is nothing yet.
+            seconds: how long at most.
+            is_shown: ``look`` shows by itself what is going on.
 
         Raises:
             DemoError: a service has ended, or nothing came in time.
         """
-        deadline = time.monotonic() + seconds
+        started_at = time.monotonic()
+        deadline, is_told = started_at + seconds, is_shown
         while (found := look()) is None:
             for name, process in self._services.items():
                 if process.poll() is not None:
                     raise DemoError(f"{name} ended with exit code {process.returncode}:\n{self.said(name)}")
             if time.monotonic() > deadline:
-                raise DemoError(f"{what} did not come in {seconds:.0f} seconds; the logs are in {self._folder}")
+                raise DemoError(f"{what} did not come in {seconds:.0f} seconds")
+            if not is_told and time.monotonic() - started_at > _SILENT_SECONDS:
+                print(f"  waiting for {what}, {seconds:.0f} s at most", flush=True)
+                is_told = True
             time.sleep(_POLL_SECONDS)
         return found
 

@@ -16,8 +16,8 @@ from infra.local.demo_s3.processes import DemoError
 
 _API_VERSION = "2010-05-15"
 _NAMESPACE = {"cf": f"http://cloudformation.amazonaws.com/doc/{_API_VERSION}/"}
-_CREATE_SECONDS = 60
-_ANSWER_SECONDS = 30
+_CREATE_SECONDS = 300  # what a busy machine may need
+_ANSWER_SECONDS = 120
 _POLL_SECONDS = 0.2
 
 
@@ -54,7 +54,10 @@ def _status(stack: ElementTree.Element) -> str:
 
 def _call(endpoint: str, action: str, **fields: str) -> ElementTree.Element:
     form = {"Action": action, "Version": _API_VERSION, **fields}
-    answer = httpx2.post(endpoint, data=form, timeout=_ANSWER_SECONDS, trust_env=False)
+    try:
+        answer = httpx2.post(endpoint, data=form, timeout=_ANSWER_SECONDS, trust_env=False)
+    except httpx2.TransportError as error:
+        raise DemoError(f"the local CloudFormation at {endpoint} did not answer {action}: {error}") from error
     if not answer.is_success:
         raise DemoError(f"CloudFormation refused {action}: {answer.text}")
     return ElementTree.fromstring(answer.content)  # noqa: S314  # written by our own emulator

@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 ROOT_KEY = "test"  # MiniStack lets this key do everything, with this secret
 _TOOL_PROCESS = Path(__file__).with_name("tool_process.py")
-_START_SECONDS = 60
+_START_SECONDS = 300  # what a busy machine may need
 _STOP_SECONDS = 10
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2
@@ -92,8 +92,11 @@ class Server(ABC):
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind and not issubclass(kind, Exception):  # Ctrl-C: an orderly end takes seconds
+            self.kill()
+        else:
+            self.stop()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from pipelines.documents.code.rules import (
     printable,
 )
 from pipelines.documents.lines import Unreadable
+from pipelines.documents.own_places import DETAILS, NOWHERE, Identity, Kind, OwnPlaces, holds_run
 from pipelines.documents.records import Document
 from pipelines.errors import JobError, StoreError
 
@@ -33,7 +34,7 @@ _NO_LINK = Why("symlink", "a symbolic link; not followed")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def read_folder(location: str, max_document_bytes: int) -> Iterator[Document | LeftOut]:
+def read_folder(location: str, max_document_bytes: int, own: OwnPlaces = NOWHERE) -> Iterator[Document | LeftOut]:
     """Streams the files below a folder as shown text, and what is left out; ``.git`` is not part of the tree.
 
     Raises:
@@ -49,7 +50,9 @@ def read_folder(location: str, max_document_bytes: int) -> Iterator[Document | L
         ) from error
     is_empty = True
     try:
-        for found in _Tree(root, max_document_bytes).read(descriptor, "", 0):
+        folders = own.folders()
+        holds_runs = folders.pop(_identity(descriptor), None) == "output"
+        for found in _Tree(root, max_document_bytes, folders, holds_runs).read(descriptor, "", 0):
             is_empty = False
             yield found
     finally:
@@ -62,6 +65,8 @@ def read_folder(location: str, max_document_bytes: int) -> Iterator[Document | L
 class _Tree:
     root: str
     max_document_bytes: int
+    own: Mapping[Identity, Kind]
+    holds_runs: bool
 
     def read(self, descriptor: int, folder: str, depth: int) -> Iterator[Document | LeftOut]:
         with os.scandir(descriptor) as entries:
@@ -87,6 +92,12 @@ class _Tree:
         if depth > MAX_FOLDERS_DEEP:
             raise Unreadable(f"is more than {MAX_FOLDERS_DEEP} folders deep; review its parent on its own")
         with _opened(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, descriptor) as inner:
+            kind = self.own.get(_identity(inner))
+            if kind is None and self.holds_runs and "/" not in path and holds_run(f"{self.root}/{path}"):
+                kind = "output"
+            if kind is not None:
+                yield LeftOut(self.root, f"{path}/", kind, DETAILS[kind])
+                return
             yield from self.read(inner, f"{path}/", depth)
 
     def _read_file(self, descriptor: int, name: str, path: str) -> Document | LeftOut:
@@ -108,6 +119,11 @@ class _Tree:
     def _failed(self, path: str, reason: str) -> Document:
         shown = printable(path)
         return Document(shown, f"{self.root}/{shown}", 0, None, failure=f"{shown}: {reason}")
+
+
+def _identity(descriptor: int) -> Identity:
+    info = os.fstat(descriptor)
+    return info.st_dev, info.st_ino
 
 
 @contextmanager

@@ -119,7 +119,7 @@ class _Commits:
         try:
             check_object(self._repository, commit.id)
             if not commit.parent_ids and b"\nparent " in commit.read_raw().partition(b"\n\n")[0]:
-                raise Unreadable("its parent is not in this shallow clone; fetch more history")
+                raise Unreadable("its parent is not in this shallow clone; fetch more history (git fetch --unshallow)")
             parent = self._repository[commit.parent_ids[0]].peel(pygit2.Commit) if commit.parent_ids else None
             old = load_tree(self._repository, parent.tree_id) if parent is not None else None
             new = load_tree(self._repository, commit.tree_id)

@@ -6,6 +6,7 @@ The repository is data and may be hostile: it is read by libgit2, which starts n
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ _CACHE_BYTES = 2 * 1024 * 1024
 _MAX_TREE_ENTRIES = 1_000_000
 _MAX_TREE_BYTES = 10_000_000_000
 _MAX_OBJECT_BYTES = 20_000_000  # of a commit, or of a folder's list; files have their own limit
+# A revision so many steps before another.
+_ANCESTOR = re.compile(r"(?P<base>.+?)(?:~\d*|\^+)")
 
 
 def read_tree(location: str, revision: str, max_document_bytes: int) -> Iterator[Document | LeftOut]:
@@ -82,7 +85,7 @@ def open_repository(location: str) -> tuple[pygit2.Repository, str]:
     try:
         repository = pygit2.Repository(root, RepositoryOpenFlag.NO_SEARCH)
     except (pygit2.GitError, ValueError) as error:
-        raise JobError([f"input: no git repository at {location!r} ({error}); name its folder"]) from error
+        raise JobError([f"input: {_why_not_opened(location, root, str(error))}"]) from error
     if repository.is_empty:
         raise JobError([f"input: the repository {location!r} has no commits; commit something, or name another"])
     return repository, root
@@ -104,9 +107,51 @@ def revision_range(
             return spec.from_object.peel(pygit2.Commit), spec.to_object.peel(pygit2.Commit)
         return None, spec.from_object.peel(pygit2.Commit)
     except (pygit2.GitError, KeyError, ValueError) as error:
-        raise JobError(
-            [f"input: no revision {revisions!r} in {location!r}; give a branch, a tag, a commit, or a range A..B"]
-        ) from error
+        raise JobError([f"input: {_why_no_revision(repository, location, revisions)}"]) from error
+
+
+def _why_not_opened(location: str, root: str, error: str) -> str:
+    if os.path.exists(os.path.join(root, ".git")) or os.path.isdir(os.path.join(root, "objects")):
+        return (
+            f"the git repository {location!r} is of a kind that cannot be read here ({error}); review patches of its "
+            "commits instead (git format-patch --stdout A..B > changes.patch), or its files (review: {tree: true})"
+        )
+    return f"no git repository at {location!r} ({error}); name its folder"
+
+
+def _why_no_revision(repository: pygit2.Repository, location: str, revisions: str) -> str:
+    """What is wrong with revisions that do not resolve, and what to give instead."""
+    for end in revisions.split(".."):
+        if not end or _resolved(repository, end) is not None:
+            continue
+        if repository.is_shallow:
+            return (
+                f"no revision {end!r} in {location!r}, which is a shallow clone; fetch the rest of its history first "
+                "(git fetch --unshallow; in GitHub Actions fetch-depth: 0)"
+            )
+        match = _ANCESTOR.fullmatch(end)
+        base = _resolved(repository, match["base"]) if match else None
+        if match and base is not None:
+            count = _commits_before(repository, base)
+            return (
+                f"no revision {end!r} in {location!r}: {match['base']!r} has only {count} commits before it; give "
+                f"{match['base']!r} alone for its whole history, or a range from {match['base']}~{count} on"
+            )
+    return f"no revision {revisions!r} in {location!r}; give a branch, a tag, a commit, or a range A..B"
+
+
+def _resolved(repository: pygit2.Repository, revision: str) -> pygit2.Commit | None:
+    try:
+        return repository.revparse_single(revision).peel(pygit2.Commit)
+    except (pygit2.GitError, KeyError, ValueError):
+        return None
+
+
+def _commits_before(repository: pygit2.Repository, commit: pygit2.Commit) -> int:
+    """How many steps "~" can go back."""
+    walker = repository.walk(commit.id)
+    walker.simplify_first_parent()
+    return sum(1 for _ in walker) - 1
 
 
 @dataclass(slots=True)

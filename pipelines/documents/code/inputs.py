@@ -15,15 +15,16 @@ from pipelines.documents.code.folder import read_folder
 from pipelines.documents.code.git_commits import read_commits
 from pipelines.documents.code.git_repository import pin_revisions, read_tree
 from pipelines.documents.code.records import LeftOut
+from pipelines.documents.own_places import NOWHERE, OwnPlaces
 from pipelines.documents.readers import DIFF_READERS, read_documents
-from pipelines.documents.records import Columns, Document, SourceFile
-from pipelines.documents.sources import list_sources, read_ahead
+from pipelines.documents.records import Columns, Document, Listing, SourceFile
+from pipelines.documents.sources import list_input, read_ahead
 from pipelines.job import Review
 from pipelines.tasks.code_review.labelled_faults import LabelledFaults
 
 
-def list_code(location: str, review: Review) -> list[SourceFile]:
-    """The sources at a location.
+def list_code(location: str, review: Review, own: OwnPlaces = NOWHERE) -> Listing:
+    """The sources at a location, and what is left out of them: of a tree, reading it tells that.
 
     Raises:
         NoInputError: nothing is there.
@@ -32,9 +33,10 @@ def list_code(location: str, review: Review) -> list[SourceFile]:
     """
     revisions = review.revisions or review.revision
     if revisions is None:
-        return list_sources(location)
+        found = list_input(location, own)
+        return Listing(found.sources, []) if review.tree else found
     root, pinned = pin_revisions(location, revisions)
-    return [SourceFile(uri=root, path="", size_bytes=_stored_bytes(root), version=pinned)]
+    return Listing([SourceFile(uri=root, path="", size_bytes=_stored_bytes(root), version=pinned)], [])
 
 
 def is_pinned(review: Review) -> bool:
@@ -43,7 +45,12 @@ def is_pinned(review: Review) -> bool:
 
 
 def read_code(
-    location: str, sources: Iterable[SourceFile], review: Review, columns: Columns, max_document_bytes: int
+    location: str,
+    sources: Iterable[SourceFile],
+    review: Review,
+    columns: Columns,
+    max_document_bytes: int,
+    own: OwnPlaces = NOWHERE,
 ) -> Iterator[Document | LeftOut]:
     """Streams what is to be reviewed as shown text, and what is left out by rule.
 
@@ -58,7 +65,7 @@ def read_code(
         for source in sources:
             yield from read_tree(source.uri, source.version, max_document_bytes)
     elif review.tree:
-        yield from read_folder(location, max_document_bytes)
+        yield from read_folder(location, max_document_bytes, own)
     else:
         for source in read_ahead(sources):
             for document in read_documents(source, columns, max_document_bytes, DIFF_READERS):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.documents.records import LeftOut as LeftOut
+from pipelines.documents.records import Reason as Reason
+
 Sign = Literal[" ", "+", "-", "\\"]
 Status = Literal["added", "modified", "deleted", "renamed", "copied", "whole"]
-Reason = Literal[
-    "vendored", "lock", "generated", "data", "binary", "oversized", "symlink", "submodule", "empty", "merge", "no_code"
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,3 @@ class Change:
 
     message: tuple[str, ...]
     files: tuple[CodeFile, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Something that is not reviewed, by rule: a file or folder at ``path``, or all of ``document_uri`` if it is "".
-
-    ``detail`` says which rule, for people; ``reason`` is what is counted.
-    """
-
-    document_uri: str
-    path: str
-    reason: Reason
-    detail: str

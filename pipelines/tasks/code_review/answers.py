@@ -8,10 +8,11 @@ shown is dropped and counted, never published.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from pipelines.tasks.code_review.categories import SEVERITIES, Severity, categories
@@ -27,19 +28,33 @@ _MAX_PATH_CHARACTERS = 1_024
 _MAX_LINE_NUMBER = 1_000_000_000
 _MAX_MESSAGE_CHARACTERS = 1_000
 _MAX_SUGGESTION_CHARACTERS = 2_000
+_HEAD = re.compile(r'\s*\{\s*"findings"\s*:\s*\[\s*')
+_BETWEEN = re.compile(r"\s*,\s*")
 # Paths in a diff carry these in front; models repeat them.
 _PATH_PREFIXES = ("a/", "b/", "./")
 # Control, invisible (bidirectional marks too) and private-use characters, and surrogates, which UTF-8 cannot hold.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Co", "Cs"})
 
 
+_NOT_JSON = (
+    "the review is not JSON (answer of {:,} characters, perhaps cut at the output limit); raise the output limit or "
+    "review smaller pieces"
+)
+
+
 @dataclass(frozen=True)
 class ReviewAnswer:
-    """What an answer holds; with a ``failure`` it could not be read at all and the item has no review."""
+    """What an answer holds; with a ``failure`` the item has no whole review.
+
+    An answer that ``is_cut`` ends in the middle; its findings are those that it holds whole. One that ``is_repeating``
+    says the same again and again: a longer one would too.
+    """
 
     findings: tuple[Finding, ...] = ()
     dropped: Counter[DropReason] = field(default_factory=Counter)
     failure: str | None = None
+    is_cut: bool = False
+    is_repeating: bool = False
 
 
 def answer_schema() -> dict[str, Any]:
@@ -80,16 +95,51 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_answer(answer: str, lines: ReviewedLines) -> ReviewAnswer:
-    """Read the text of an answer; see `read_answer`."""
+    """Read the text of an answer; see `read_answer`. Of one that was cut, the findings that are whole are kept."""
     try:
         content = json.loads(answer)
     except (ValueError, RecursionError):
-        # An answer cut at the output limit ends like this. Its text is not repeated: it quotes the code.
-        return ReviewAnswer(
-            failure=f"the review is not JSON (answer of {len(answer):,} characters, perhaps cut at the output limit); "
-            "raise the output limit or review smaller pieces"
-        )
+        return _read_cut(answer, lines)
     return read_answer(content, lines)
+
+
+def _read_cut(text: str, lines: ReviewedLines) -> ReviewAnswer:
+    """What an answer holds that is no JSON; it is not quoted, since it quotes the code."""
+    rows, rest = _whole_rows(text)
+    if rest == "]":  # all that is missing is the end of the object around the list
+        return read_answer({"findings": rows}, lines)
+    if rows is None or rest.startswith("]"):
+        return ReviewAnswer(failure=_NOT_JSON.format(len(text)))
+    kept = read_answer({"findings": rows}, lines)
+    failure = _NOT_JSON.format(len(text))
+    if kept.findings:
+        failure = (
+            f"the answer was cut at the output limit and its whole findings ({len(kept.findings)}) are kept; raise the "
+            "output limit or review smaller pieces"
+        )
+    told = [json.dumps(row, sort_keys=True) for row in rows]
+    return replace(kept, failure=failure, is_cut=True, is_repeating=len(set(told)) < len(told))
+
+
+def _whole_rows(text: str) -> tuple[list[object] | None, str]:
+    """The rows of a list of findings up to where it was cut, and what follows them; None if it is no such list."""
+    head = _HEAD.match(text)
+    if head is None:
+        is_beginning = bool(text.strip()) and '{"findings":['.startswith("".join(text.split()))
+        return ([] if is_beginning else None), ""
+    rows: list[object] = []
+    decoder, at = json.JSONDecoder(), head.end()
+    while text[at : at + 1] == "{":
+        try:
+            row, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        rows.append(row)
+        between = _BETWEEN.match(text, at)
+        if between is None:
+            break
+        at = between.end()
+    return rows, text[at:].strip()
 
 
 def read_answer(answer: object, lines: ReviewedLines) -> ReviewAnswer:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipelines.errors import JobError
+from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
 from pipelines.tasks.code_review.categories import Severity, categories
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
 
@@ -133,13 +134,13 @@ def _checked_rows(path: str) -> tuple[list[_Row], list[str]]:
         raise JobError([f"no file '{path}'; mend the path"]) from None
     except OSError as error:
         raise JobError([f"'{path}' cannot be read ({error.strerror}); name a CSV or JSON Lines file"]) from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:  # endless brackets too
         raise JobError([f"{path} is not UTF-8 CSV or JSON Lines ({type(error).__name__}); export it again"]) from None
     return rows, problems
 
 
 def _given_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with open_regular_text(path, MAX_TABLE_BYTES) as stream:
         if path.suffix == ".csv":
             rows = csv.DictReader(stream, strict=True)
             for row in rows:

@@ -20,8 +20,12 @@ from pipelines.tasks.classification import Label, PromptFrame
 from pipelines.tasks.code_review.categories import SEVERITY_MEANINGS, categories
 from pipelines.tasks.code_review.findings import Finding
 from pipelines.tasks.code_review.verification import as_json_line
+from pipelines.tasks.marks import defused
 
 DEFAULT_INSTRUCTIONS = "Review the code for faults. Report what is surely wrong, not matters of taste."
+
+# What the templates call code, a claim about it, and what a first reading found.
+CODE_MARK, _CLAIM_MARK, _CANDIDATES_MARK = "code", "claim", "candidates"
 
 
 def review_prompt(instructions: str) -> PromptFrame:
@@ -42,7 +46,7 @@ def verification_prompt(instructions: str, labels: Sequence[Label]) -> PromptFra
 
 def claim_block(claim: str) -> str:
     """What stands between the code and the question: a claim from `verification`."""
-    return _render("code_review_claim.jinja", claim=claim)
+    return _render("code_review_claim.jinja", claim=defused(claim, _CLAIM_MARK))
 
 
 def claude_system_prompt(instructions: str) -> str:
@@ -53,8 +57,9 @@ def claude_system_prompt(instructions: str) -> str:
 
 def claude_text(code: str, candidates: Sequence[Finding]) -> str:
     """User message of an escalated item: the code, then what the engine found in it, one JSON object a line."""
-    lines = [as_json_line(asdict(candidate)) for candidate in candidates]
-    return _last_block("code_review_candidates.jinja", code=code, candidates=lines)
+    marks = (CODE_MARK, _CANDIDATES_MARK)
+    lines = [defused(as_json_line(asdict(candidate)), *marks) for candidate in candidates]
+    return _last_block("code_review_candidates.jinja", code=defused(code, *marks), candidates=lines)
 
 
 def _before_code(instructions: str) -> str:

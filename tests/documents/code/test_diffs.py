@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.documents.code.diffs import show_diff
+from pipelines.documents.code.patch_reader import read_patches
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.code.shown import LineMap
 from pipelines.documents.readers import read_documents
@@ -133,8 +134,76 @@ def test_hunks_without_context_may_touch() -> None:
     assert text == '@file "a.py" modified\n@@\n4+|a\n5+|b\n@@\n-|c\n-|d\n@@\n-|e\n6+|f\n'
 
 
-def test_the_signature_below_a_patch_is_no_part_of_it() -> None:
-    assert shown(DIFF + "-- \n2.39.5\n\n") == shown(DIFF)
+OTHER = DIFF.replace("a.py", "o.py")
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        "-- \n2.39.5\n\n",
+        "--\n2.39.5\n",
+        "--\nA. Person\n+1 555 0100\n",
+        "---\nSome words below the patch.\n",
+        "--- some words\n+++ and more\n",
+        "- one thing\n- another\n",
+        "+ one thing\n",
+        "* one thing\n",
+        "\n indented words\n",
+        "base-commit: 0123\nprerequisite-patch-id: 4567\n",
+        "-- \n_______________\nlist mailing list\n- its rules\n",
+        "```\n\nwords\n",
+        "\r\n\r\n",
+        "Only in new: x.py\nBinary files are never read and differ\n",
+    ],
+)
+def test_what_follows_the_last_hunk_of_a_file_is_prose(trailer: str) -> None:
+    assert shown(DIFF + trailer) == shown(DIFF)
+    assert shown(DIFF + trailer + OTHER) == shown(DIFF + OTHER)
+
+
+@pytest.mark.parametrize("between", ["\n", "Some words.\n", "\n- a remark\n"])
+def test_words_between_two_hunks_are_prose(between: str) -> None:
+    more = "@@ -9 +9 @@\n-nine\n+NINE\n"
+    assert shown(DIFF + between + more) == shown(DIFF + more)
+
+
+def test_words_before_a_diff_are_its_message_whatever_they_look_like() -> None:
+    text = shown("Fix it\n--- a list\n+++ of things\nBinary files are what differ\n\n" + DIFF)
+    assert text.startswith("@message\n#|Fix it\n#|--- a list\n#|+++ of things\n#|Binary files are what differ\n@file")
+
+
+def test_spaces_that_a_mailer_took_off_are_no_harm() -> None:
+    whole = HEADER + "@@ -1,6 +1,6 @@\n one\n \n-two\n+TWO\n \n three\n \n"
+    assert shown(whole.replace(" \n", "\n")) == shown(whole)
+    assert shown(whole.replace(" \n", "\n") + "--\n2.39.5\n") == shown(whole)
+    stripped = shown(whole.rstrip())
+    assert shown(whole).startswith(stripped) and "5 |three" in stripped
+
+
+def test_a_diff_cut_off_within_a_hunk_is_not_taken_for_a_stripped_one() -> None:
+    assert "not a well-formed unified diff at line 6" in (failure(HEADER + "@@ -1,6 +1,6 @@\n one\n") or "")
+
+
+def test_a_removed_line_that_looks_like_a_header_in_crlf_does_not_make_the_diff_one_of_windows() -> None:
+    text = shown(HEADER + "@@ -1,2 +1 @@\n--- drop\r\n-a\r\n+a\n")
+    assert text == '@file "a.py" modified\n@@\n-|-- drop␍\n-|a␍\n1+|a\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "shown_files"),
+    [
+        ("all-trailing-space-stripped.patch", ["c/price.py", "src/price.py", "with space.py"]),
+        ("signature-space-stripped.patch", ["c/price.py", "src/price.py", "with space.py"]),
+    ],
+)
+def test_patches_from_the_field(name: str, shown_files: list[str]) -> None:
+    (source,) = list_sources(str(Path(__file__).parent / "patches" / name))
+    (document,) = read_patches(source, Columns(), 10_000)
+    found = list(show_diff(document))
+    assert [(one.path, one.reason) for one in found if isinstance(one, LeftOut)] == [("logo.dat", "binary")]
+    assert isinstance(found[-1], Document) and found[-1].text is not None
+    assert list(LineMap.of(found[-1].text).paths) == shown_files
+    assert "@file " + json.dumps(shown_files[0]) + " modified\n" in found[-1].text
 
 
 pieces = st.sampled_from(
@@ -175,12 +244,12 @@ def test_a_diff_of_50_000_lines_keeps_every_line_number() -> None:
          "not a well-formed unified diff at line 8 (wrong hunk counts or headers out of order); make the diff again"),
         (HEADER + "@@ -1,2 +1,1 @@\n-a\n+b\n+c\n d\n",
          "not a well-formed unified diff at line 8 (wrong hunk counts or headers out of order); make the diff again"),
-        (HEADER + "@@ -1 +1 @@\n-a\n+b\n+secret\n",
+        (HEADER + "@@ -1 +1 @@\n-a\n+b\n+secret\n@@ -9 +9 @@\n-c\n+d\n",
          "hunk has more lines than its header says at line 8; make the diff again"),
-        (HEADER + "@@ -1 +1 @@\n-a\n+b\n\n secret\n" + DIFF,
-         "hunk has more lines than its header says at line 9; make the diff again"),
-        (HEADER + "@@ -1 +1 @@\n-a\n+b\n--- a comment\n",
-         "hunk has more lines than its header says at line 8; make the diff again"),
+        (HEADER + "@@ -1,3 +1,3 @@\n-a\n+b\n one\n--\n2.39.5\n",
+         "not a well-formed unified diff at line 10 (wrong hunk counts or headers out of order); make the diff again"),
+        ("diff --git a/a.py b/a.py\nindex 1..2 100644\n--- a/a.py\n",
+         "not a well-formed unified diff at line 3 (wrong hunk counts or headers out of order); make the diff again"),
         ("@@ -1 +1 @@\n-a\n+b\n",
          "not a well-formed unified diff at line 1 (wrong hunk counts or headers out of order); make the diff again"),
         (f"{HEADER}@@ -1 +{'9' * 5000} @@\n-a\n+b\n",

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.documents.code.folder import read_folder
 from pipelines.documents.code.records import LeftOut
+from pipelines.documents.own_places import OwnPlaces
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
 
@@ -170,3 +171,16 @@ def test_open_folders_do_not_pile_up(tmp_path: Path) -> None:
     for _ in read_folder(str(tmp_path), LIMIT):
         assert len(os.listdir("/proc/self/fd")) <= before + 4
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("output", ["out", "."])
+def test_what_the_jobs_runs_write_is_left_out(tmp_path: Path, output: str) -> None:
+    write(tmp_path, **{"a.py": b"x\n"})
+    run = tmp_path / output / "run_x"
+    run.mkdir(parents=True)
+    write(run, **{"job.yaml": b"x\n", "run.json": b"{}\n"})
+    own = OwnPlaces(str(tmp_path / output))
+    first, left_out = read_folder(str(tmp_path), LIMIT, own)
+    assert isinstance(first, Document) and first.document_id == "a.py"
+    path = "out/" if output == "out" else "run_x/"
+    assert left_out == LeftOut(str(tmp_path), path, "output", "what this job's runs write")

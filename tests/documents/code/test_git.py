@@ -201,8 +201,36 @@ def test_the_oldest_commit_of_a_shallow_clone_fails(repository: Repository) -> N
     Path(repository.path, "objects", first[:2], first[2:]).unlink()
     found = repository.commits()
     assert [document.document_id for document in found if isinstance(document, Document)] == [third, second]
-    reason = f"{second}: its parent is not in this shallow clone; fetch more history"
+    reason = f"{second}: its parent is not in this shallow clone; fetch more history (git fetch --unshallow)"
     assert outcomes(found) == [None, reason]
+
+
+def test_a_revision_before_the_end_of_a_shallow_clone_is_refused_with_the_next_move(repository: Repository) -> None:
+    commits = [repository.commit({"a.py": b"%d\n" % number}) for number in range(3)]
+    Path(repository.path, "shallow").write_text(f"{commits[1]}\n")
+    Path(repository.path, "objects", commits[0][:2], commits[0][2:]).unlink()
+    for revisions, end in (("HEAD~5..HEAD", "HEAD~5"), ("origin/main..HEAD", "origin/main")):
+        with pytest.raises(JobError) as refused:
+            repository.commits(revisions)
+        assert refused.value.problems == [
+            f"input: no revision {end!r} in {repository.path!r}, which is a shallow clone; fetch the rest of its "
+            "history first (git fetch --unshallow; in GitHub Actions fetch-depth: 0)"
+        ]
+
+
+@pytest.mark.parametrize("extension", ["objectformat = sha256", "refstorage = reftable"])
+def test_a_repository_of_another_kind_is_refused_with_the_next_move(tmp_path: Path, extension: str) -> None:
+    repository = Repository(tmp_path / "r.git")
+    config = Path(repository.path, "config")
+    config.write_text(f"[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\t{extension}\n")
+    with pytest.raises(JobError) as refused:
+        repository.commits()
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"input: the git repository {repository.path!r} is of a kind that cannot be read here (")
+    assert problem.endswith(
+        "review patches of its commits instead (git format-patch --stdout A..B > changes.patch), or its files "
+        "(review: {tree: true})"
+    )
 
 
 def test_a_history_that_breaks_off_is_said_to(repository: Repository) -> None:
@@ -218,6 +246,22 @@ def test_a_history_that_breaks_off_is_said_to(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("revisions", "problem"),
     [
+        (
+            "HEAD~50..HEAD",
+            "no revision 'HEAD~50' in {!r}: 'HEAD' has only 1 commits before it; give 'HEAD' alone for its "
+            "whole history, or a range from HEAD~1 on",
+        ),
+        (
+            "master~2",
+            "no revision 'master~2' in {!r}: 'master' has only 1 commits before it; give 'master' alone for its "
+            "whole history, or a range from master~1 on",
+        ),
+        (
+            "HEAD~1^..",
+            "no revision 'HEAD~1^' in {!r}: 'HEAD~1' has only 0 commits before it; give 'HEAD~1' alone for its "
+            "whole history, or a range from HEAD~1~0 on",
+        ),
+        ("nope~5..HEAD", "no revision 'nope~5..HEAD' in {!r}; give a branch, a tag, a commit, or a range A..B"),
         ("nope", "no revision 'nope' in {!r}; give a branch, a tag, a commit, or a range A..B"),
         ("nope..HEAD", "no revision 'nope..HEAD' in {!r}; give a branch, a tag, a commit, or a range A..B"),
         ("--all", "no revision '--all' in {!r}; give a branch, a tag, a commit, or a range A..B"),

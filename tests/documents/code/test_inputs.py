@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.documents.code.inputs import is_pinned, list_code, read_code
-from pipelines.documents.code.left_out import LeftOutList
+from pipelines.documents.left_out import LeftOutList
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError, NoInputError
 from pipelines.job import Review
@@ -18,7 +18,7 @@ DIFF = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
 
 
 def read(location: Path | str, review: Review, sources: list[SourceFile] | None = None) -> list[Document]:
-    found = sources or list_code(str(location), review)
+    found = sources or list_code(str(location), review).sources
     documents = read_code(str(location), found, review, Columns(text="diff"), LIMIT)
     return list(LeftOutList().take(documents))
 
@@ -37,7 +37,7 @@ def test_a_run_reads_the_commits_that_names_stood_for(tmp_path: Path) -> None:
     first = repository.commit({"a.py": b"x = 1\n"})
     second = repository.commit({"a.py": b"x = 2\n"})
     review = Review(revisions=f"{first}..HEAD")
-    sources = list_code(repository.path, review)
+    sources = list_code(repository.path, review).sources
     assert [(source.uri, source.version) for source in sources] == [(repository.path, f"{first}..{second}")]
     assert sources[0].size_bytes > 0
     repository.commit({"a.py": b"x = 3\n"})

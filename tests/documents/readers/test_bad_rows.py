@@ -25,7 +25,10 @@ from tests.documents.readers.reading import GOOD, LIMIT, Read, outcomes, parquet
             b'{"text": "x", "id": "\\ud83d"}',
             r"holds half of a surrogate pair (\ud800 to \udfff); mend or remove the row",
         ),
-        (b'{"text": "caf\xe9"}', "not UTF-8 at byte 13 of the line; convert it to UTF-8"),
+        (b'{"text": "\xef\xee\xf7\xf2\xe0 \xe7\xe0"}', "not UTF-8 at byte 10 of the line; convert it to UTF-8"),
+        (b'{"text": NaN}', "'text' is null; fill it in or remove the row"),
+        (b'{"text": "x", "text": "y"}', "the row has 'text' more than once; rename all but one"),
+        (b'{"text": "x", "id": 1, "id": 2}', "the row has 'id' more than once; rename all but one"),
         (
             b'{"text": "' + b"x" * LIMIT + b'"}',
             "line is 1012 bytes (limits.max_document_bytes is 1000); split it or raise the limit",
@@ -60,8 +63,13 @@ def test_a_failed_row_keeps_its_own_id(read: Read) -> None:
         ("1,", "'text' is blank; fill it in or remove the row"),
         ('1,"a"b"', "not valid CSV (stray quote or carriage return); mend or remove the row"),
         ("1,a\rb", "not valid CSV (stray quote or carriage return); mend or remove the row"),
-        (b"1,caf\xe9", "not UTF-8 at byte 5 of the line; convert it to UTF-8"),
-        (b'1,"a\ncaf\xe9"', "line 4: not UTF-8 at byte 3 of the line; convert it to UTF-8"),
+        (b"1,\xef\xee\xf7\xf2\xe0", "not UTF-8 at byte 2 of the line; convert it to UTF-8"),
+        (b'1,"a\n\xef\xee\xf7\xf2\xe0"', "line 4: not UTF-8 at byte 0 of the line; convert it to UTF-8"),
+        (
+            r'1,"said \"hello\" and left"',
+            'not valid CSV (a quote is escaped as \\", as Spark does); write it again with quotes doubled '
+            "(Spark: escape='\"')",
+        ),
         (
             "1," + "x" * LIMIT,
             "line is 1002 bytes (limits.max_document_bytes is 1000); split it or raise the limit",
@@ -91,11 +99,11 @@ def test_a_quote_that_is_never_closed_is_named(read: Read) -> None:
 
 
 def test_parquet_rows_fail_one_by_one(read: Read) -> None:
-    texts = pa.array([b"good", b"caf\xe9", None, b"x" * 1001, b"good"], pa.binary())
+    texts = pa.array([b"good", b"\xef\xee\xf7\xf2\xe0", None, b"x" * 1001, b"good"], pa.binary())
     table = pa.table({"text": texts.cast(pa.string(), safe=False)})
     assert outcomes(read("t.parquet", parquet_bytes(table))) == [
         "good",
-        "t.parquet:1: not UTF-8 at byte 3 of a string; convert it to UTF-8",
+        "t.parquet:1: not UTF-8 at byte 0 of the string; convert it to UTF-8",
         "t.parquet:2: 'text' is null; fill it in or remove the row",
         "t.parquet:3: 'text' is 1001 bytes (limits.max_document_bytes is 1000); split it or raise the limit",
         "good",

@@ -64,7 +64,7 @@ def test_of_a_column_that_is_there_more_than_once_no_value_speaks(read: Read) ->
     columns = Columns(attributes=frozenset({"pii"}))
     content = (
         '{"text": "a", "pii": true, "p\\u0069i": false}\n{"text": "b", "pii": false}\n'
-        '{"text": "c", "pii": false, "meta": {"pii": 1, "pii": 2}}\n{"text": "x", "text": "d", "pii": false}'
+        '{"text": "c", "pii": false, "meta": {"pii": 1, "pii": 2}}\n{"text": "d", "x": 1, "x": 2, "pii": false}'
     )
     documents = read("t.jsonl", content, columns)
     assert outcomes(documents) == ["a", "b", "c", "d"]

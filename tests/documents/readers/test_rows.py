@@ -39,8 +39,19 @@ def test_a_nul_byte_is_text_like_any_other(read: Read) -> None:
     assert outcomes(read("t.csv", "text\na\0b\n")) == outcomes(read("t.jsonl", '{"text": "a\\u0000b"}')) == ["a\0b"]
 
 
-def test_of_two_columns_with_one_name_the_first_counts(read: Read) -> None:
-    assert outcomes(read("t.csv", "text,text\na,b\n")) == ["a"]
+@pytest.mark.parametrize("name", ["text", "id", "gold"])
+def test_two_columns_of_a_name_that_is_needed_are_refused(read: Read, name: str) -> None:
+    columns = Columns(gold="gold")
+    table = pa.Table.from_arrays([pa.array(["a"])] * 4, ["text", "id", "gold", name])
+    for file, content in [("t.csv", f"text,id,gold,{name}\na,b,c,d\n"), ("t.parquet", parquet_bytes(table))]:
+        reason = f"{file}: the table has {name!r} more than once; rename all but one"
+        assert outcomes(read(file, content, columns)) == [reason]
+
+
+def test_two_columns_of_another_name_do_not_matter(read: Read) -> None:
+    assert outcomes(read("t.csv", "text,x,x\na,b,c\n")) == ["a"]
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, ["text", "x", "x"])
+    assert outcomes(read("t.parquet", parquet_bytes(table))) == ["a"]
 
 
 @pytest.mark.parametrize("text_type", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])

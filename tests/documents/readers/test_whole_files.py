@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.documents.file_readers import html_to_text
+from pipelines.documents.html_text import html_to_text
 from pipelines.documents.records import Document
 from tests.documents.readers.reading import Read, outcomes
 
@@ -48,7 +48,6 @@ def mail(*parts: str, subject: str = "Subject: Caf=?utf-8?q?=C3=A9?=\n") -> str:
 
 def test_mail_is_its_subject_and_plain_body(read: Read) -> None:
     content = mail(
-        "Content-Type: text/html\n\n<p>html</p>",
         "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nna=EFve",
         "Content-Type: text/plain\nContent-Disposition: attachment\n\nattached",
         subject="Subject: =?utf-8?q?Caf=C3=A9?=\n  folded\n",

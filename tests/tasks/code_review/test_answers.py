@@ -150,6 +150,45 @@ def test_an_answer_that_was_cut_says_so_and_does_not_quote_the_code() -> None:
     assert answer.findings == ()
 
 
+def test_the_whole_findings_of_a_cut_answer_are_kept_wherever_it_was_cut() -> None:
+    whole = json.dumps({"findings": [given_finding(line=line, end_line=line) for line in (2, 3, 9)]})
+    ends = [at + 1 for at, character in enumerate(whole) if character == "}"][:3]
+    for end in range(1, len(whole) - 1):
+        answer = parse_answer(whole[:end], LINES)
+        kept = sum(end >= at for at in ends)
+        assert answer.is_cut and answer.failure is not None and not answer.is_repeating
+        assert len(answer.findings) + answer.dropped.total() == kept
+        assert [found.line for found in answer.findings] == [2, 3][:kept]
+        assert ("are kept" in answer.failure) is bool(kept)
+    for text in (whole, whole[:-1]):
+        answer = parse_answer(text, LINES)
+        assert answer.failure is None and not answer.is_cut and len(answer.findings) == 2
+
+
+def test_a_cut_answer_that_says_the_same_again_is_known() -> None:
+    whole = json.dumps({"findings": [given_finding(), given_finding(line=3), *[given_finding()] * 2]})
+    answer = parse_answer(whole[:-9], LINES)
+    assert answer.is_cut and answer.is_repeating
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "no JSON",
+        '{"other": [',
+        '{"findings": []} and words',
+        "[" * 100_000,
+        '{"findings": [' + '{"a":' * 100_000,
+    ],
+)
+def test_what_is_no_list_of_findings_was_not_cut_out_of_one(text: str) -> None:
+    answer = parse_answer(text, LINES)
+    assert answer.failure is not None and answer.findings == ()
+    assert answer.is_cut is text.startswith('{"findings": [{')
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", "null", '{"findings": {}}', '{"findings": "none"}'])
 def test_json_of_another_form_is_a_failure(text: str) -> None:
     failure = "the review has no list of findings; ask again, or use a stronger model"

@@ -78,3 +78,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     ]
     broken = written(tmp_path, "faults.jsonl", '{"path": ')
     assert problems_of(broken) == [f"{broken} is not UTF-8 CSV or JSON Lines (JSONDecodeError); export it again"]
+    for endless in ("[" * 100_000, '{"path": ' * 100_000, '{"line": ' + "9" * 5_000 + "}"):
+        nested = written(tmp_path, "nested.jsonl", endless)
+        assert problems_of(nested)[0].startswith(f"{nested} is not UTF-8 CSV or JSON Lines (")

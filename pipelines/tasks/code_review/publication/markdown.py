@@ -41,6 +41,8 @@ def findings_markdown(
     gap = coverage.gap()
     if gap is not None:
         blocks.append(f"**Incomplete.** {gap}.")
+    if missing := coverage.told_missing:
+        blocks.append("\n".join(["## Not reviewed", "", *(f"- {escape(text)}" for text in missing)]))
     blocks.append(_counts(selection, coverage, threshold, dropped, comparison))
     blocks += [_table(listed), _findings(listed)] if listed else ["Nothing to report."]
     if coverage.left_out:

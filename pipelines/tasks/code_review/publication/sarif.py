@@ -69,10 +69,10 @@ def sarif_log(rows: Sequence[FindingRow], run: ReviewedRun, baseline: BaselineCo
         baseline: given when ``rows`` are only those that a baseline does not know.
 
     Raises:
-        InvariantError: coverage is not complete; ask `Coverage.gap` first.
+        InvariantError: nothing may be published; ask `Coverage.refusal` first.
     """
-    if run.coverage.gap() is not None:
-        raise InvariantError(f"run {run.run_id}: SARIF was asked for although items have no review; please report this")
+    if run.coverage.refusal() is not None:
+        raise InvariantError(f"run {run.run_id}: SARIF was asked for although items have no row; please report this")
     left_out = max(0, len(rows) - MAX_RESULTS)
     properties: dict[str, Any] = {"sluice/threshold": run.threshold, LEFT_OUT_PROPERTY: left_out}
     if baseline is not None:
@@ -87,7 +87,12 @@ def sarif_log(rows: Sequence[FindingRow], run: ReviewedRun, baseline: BaselineCo
         "tool": {"driver": _driver(run.program_version)},
         # Up to the last slash it is the category, by which a host tells this analysis from others of the same commit.
         "automationDetails": {"id": f"sluice/code-review/{run.run_id}"},
-        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(run, left_out)}],
+        "invocations": [
+            {
+                "executionSuccessful": run.coverage.gap() is None,
+                "toolExecutionNotifications": _notifications(run, left_out),
+            }
+        ],
         "columnKind": "unicodeCodePoints",
         "results": results,
         "properties": properties,
@@ -200,9 +205,12 @@ def _message(message: str, suggestion: str | None) -> str:
 
 
 def _notifications(run: ReviewedRun, left_out: int) -> list[dict[str, Any]]:
-    texts = [(f"files left out: {count:,} {reason}", "note") for reason, count in sorted(run.coverage.left_out.items())]
+    gap = run.coverage.gap()
+    texts = [(f"not everything was reviewed: {gap}", "error")] if gap else []
+    texts += [(f"not reviewed: {text}", "error") for text in run.coverage.told_missing]
+    texts += [(f"files left out: {count:,} {why}", "note") for why, count in sorted(run.coverage.left_out.items())]
     if run.dropped:
         texts.append((f"findings dropped because they name a place that was not reviewed: {run.dropped:,}", "note"))
     if left_out:
         texts.append((f"findings left out over the limit of {MAX_RESULTS:,}: {left_out:,}", "warning"))
-    return [{"level": level, "message": {"text": text}} for text, level in texts]
+    return [{"level": level, "message": {"text": _message(text, None)}} for text, level in texts]

@@ -51,6 +51,12 @@ def test_a_gap_is_told_first() -> None:
     assert text.startswith("# Code review of shop\n\n**Incomplete.** 1 of 2 items have no review")
 
 
+def test_what_was_not_reviewed_is_listed() -> None:
+    coverage = Coverage(9, 7, {"failed": 2}, missing=("p.patch: holds *no* unified diff",))
+    text = findings_markdown("shop", NOTHING, coverage, threshold=0.5, dropped=0)
+    assert "\n## Not reviewed\n\n- p.patch: holds \\*no\\* unified diff\n- and 1 more items\n" in text
+
+
 def test_with_a_baseline_only_new_findings_are_listed() -> None:
     old, new = finding_row(fingerprint="1"), finding_row(finding(line=7, end_line=7), fingerprint="2")
     comparison = Comparison(new=(new,), unchanged=(old,), absent=(KnownFinding("a.py", 1, "dead-code"),))

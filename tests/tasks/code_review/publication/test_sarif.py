@@ -162,10 +162,29 @@ def test_what_was_left_out_and_dropped_is_told() -> None:
     ]
 
 
-def test_a_half_reviewed_repository_gets_no_log() -> None:
-    half = ReviewedRun("run_1", "0.1.0", threshold=0.5, coverage=Coverage(2, 1), dropped=0)
-    with pytest.raises(InvariantError, match=r"run run_1: SARIF was asked for although items have no review"):
-        sarif_log([], half)
+@pytest.mark.parametrize("coverage", [Coverage(2, 1), Coverage(2, 0, {"failed": 2}), Coverage(0, 0)])
+def test_a_run_that_is_not_at_its_end_or_reviewed_nothing_gets_no_log(coverage: Coverage) -> None:
+    with pytest.raises(InvariantError, match=r"run run_1: SARIF was asked for although items have no row"):
+        sarif_log([], ReviewedRun("run_1", "0.1.0", threshold=0.5, coverage=coverage, dropped=0))
+
+
+def test_the_log_itself_says_what_is_missing_from_it() -> None:
+    told = ("p.patch: holds no unified diff; send it again", "c/{x}.py: the answer was cut")
+    coverage = Coverage(9, 8, {"failed": 1}, unfinished_items=2, missing=told)
+    run = checked([finding_row()], ReviewedRun("run_1", "0.1.0", threshold=0.5, coverage=coverage, dropped=0))
+    assert len(run["results"]) == 1
+    (invocation,) = run["invocations"]
+    assert invocation["executionSuccessful"] is False
+    first, *others = [(told["level"], told["message"]["text"]) for told in invocation["toolExecutionNotifications"]]
+    assert first[0] == "error"
+    assert first[1].startswith(
+        "not everything was reviewed: 1 of 9 items have no review (1 failed); 2 of 9 items have only the first findings"
+    )
+    assert others == [
+        ("error", "not reviewed: p.patch: holds no unified diff; send it again"),
+        ("error", "not reviewed: c/{{x}}.py: the answer was cut"),
+        ("error", "not reviewed: and 1 more items"),
+    ]
 
 
 def test_beyond_the_limit_the_worst_stay_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

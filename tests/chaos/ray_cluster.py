@@ -20,6 +20,7 @@ _HEALTH_CHECKS = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "6",
+    "RAY_worker_niceness": "0",  # other tests run meanwhile
 }
 
 

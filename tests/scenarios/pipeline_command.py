@@ -36,11 +36,12 @@ class PipelineCommand:
             "SLUICE_STATE_DIR": str(self.home / "state"),
             "PREFECT_HOME": str(self.home / "prefect"),
             "HF_HUB_OFFLINE": "1",
+            "RAY_worker_niceness": "0",  # Ray's 15 would have engines wait for whatever else is tested meanwhile
             "COLUMNS": "200",
             **self.extra_environment,
         }
 
-    def run(self, *arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path, timeout: float = 500) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [COMMAND, *map(str, arguments)],
             cwd=REPOSITORY,
@@ -55,7 +56,7 @@ class PipelineCommand:
         assert done.returncode == 0, done.stderr + self.log()
         return json.loads(done.stdout)
 
-    def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 180) -> None:
+    def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 400) -> None:
         """Start the command and kill it, with every process it started, as soon as ``when`` says so."""
         process = subprocess.Popen(
             [COMMAND, *map(str, arguments)],

@@ -63,11 +63,11 @@ class TerminalSession:
     def screen(self) -> str:
         return "\n".join(self.lines).rstrip()
 
-    def wait_for(self, text: str, seconds: float = 120) -> None:
+    def wait_for(self, text: str, seconds: float = 300) -> None:
         """Return once the text is on the screen."""
         self.wait_until(lambda: text in self.screen, f"'{text}' on the screen", seconds)
 
-    def wait_until(self, come: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    def wait_until(self, come: Callable[[], bool], what: str, seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not come():
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
@@ -89,7 +89,7 @@ class TerminalSession:
         os.close(self._child.child_fd)
         self._child.closed = True
 
-    def exit_code(self, seconds: float = 120) -> int:
+    def exit_code(self, seconds: float = 300) -> int:
         """Wait for the end; as a shell tells it."""
         deadline = time.monotonic() + seconds
         while self.is_alive():

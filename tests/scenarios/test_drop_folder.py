@@ -25,7 +25,8 @@ pytestmark = pytest.mark.processes
 
 STATUS = "status/in/a b+é.jsonl.json"
 ROWS = (
-    b'{"id": "1", "text": "the invoice is wrong", "label": "billing"}\n{"id": "2", "text": "hello", "label": "other"}\n'
+    b'{"id": "1", "text": "the invoice is wrong", "label": "billing", "may_leave": false}\n'
+    b'{"id": "2", "text": "hello", "label": "other", "may_leave": false}\n'
 )
 
 
@@ -53,7 +54,7 @@ def listening(pipeline: PipelineCommand, *arguments: str | Path) -> Iterator[sub
 
 
 def wait_for(process: subprocess.Popen[str], done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not done():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -123,7 +123,9 @@ class Inbox:
 
     def exists(self, path: str) -> bool:
         """Whether an object is at a path relative to the drop folder."""
-        return self._can_be(path) and self._store.exists(self._key(path))
+        if not self._can_be(path):
+            return False
+        return self._local.is_there(path) if self.is_local else self._store.exists(self._key(path))
 
     def _can_be(self, path: str) -> bool:
         """Whether the store has names that long; a dropped file's own name may leave no room for an ending."""

@@ -75,6 +75,11 @@ class LocalInbox:
         """The version that is there now, if any."""
         return self._unreadable.get(key) or self._file(key)
 
+    def is_there(self, path: str) -> bool:
+        """Whether something lies there that is no folder; unlike the store's own question, this opens no pipe."""
+        whole = f"{self._root}/{path}"
+        return os.path.lexists(whole) and not os.path.isdir(whole)
+
     def read(self, path: str) -> bytes | None:
         """A job file, if it is there.
 

@@ -24,6 +24,7 @@ def finish(scored: Scored, spending: Spending, truth: np.ndarray) -> tuple[Reach
     return step, asks
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("population", hostile_populations(), ids=lambda population: population.name)
 def test_the_reported_limit_holds_on_hostile_items(population: Population) -> None:
     items, missed = len(population.truth), 0
@@ -90,6 +91,7 @@ def test_no_items_reach_everything() -> None:
     assert (asks, reached.agreement_lower) == ([], 1.0)
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("rounds", [0, 1, 2, 3])
 def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int) -> None:
     population, promise, missed = hostile_populations()[8], Target(0.9, ASSURANCE), 0
@@ -136,6 +138,7 @@ def test_little_or_unknown_money_left_buys_nothing_more(paid_share: float) -> No
     assert [ask.stage for ask in asks] == ["pilot", "certify", "escalate"]
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("population", hostile_populations()[:9], ids=lambda population: population.name)
 def test_the_reported_limit_holds_after_a_second_purchase(population: Population) -> None:
     missed = 0

@@ -42,6 +42,7 @@ LIES: dict[str, Callable[[Seen], Seen]] = {
 }
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("population", [ONE_MORE_WRONG_THAN_MAY_BE, ONE_CLASS], ids=lambda population: population.name)
 def test_the_promise_holds_whatever_an_earlier_run_says(population: Population) -> None:
     missed, true = 0, learnt(population, seed=10_000)
@@ -53,6 +54,7 @@ def test_the_promise_holds_whatever_an_earlier_run_says(population: Population) 
     assert missed <= most_misses(TRIALS, PROMISE.delta)
 
 
+@pytest.mark.statistics
 def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says() -> None:
     missed, spending = 0, Spending(np.full(400, 0.01), 1.6, 0.9)
     earlier = LIES["inverted"](learnt(ONE_CLASS, seed=10_000))
@@ -65,6 +67,7 @@ def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says() -> None:
     assert missed <= most_misses(runs, 0.1)
 
 
+@pytest.mark.statistics
 def test_a_run_of_the_same_kind_saves_labels() -> None:
     with_it, without = (
         np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.sum() for seed in range(trials(150))])
@@ -73,6 +76,7 @@ def test_a_run_of_the_same_kind_saves_labels() -> None:
     assert with_it > without
 
 
+@pytest.mark.statistics
 def test_a_lie_costs_few_labels() -> None:
     lie = LIES["always wrong"](learnt(ONE_CLASS, seed=10_000))
     seeds = range(trials(100))

@@ -29,6 +29,7 @@ def finish(scored: Scored, promise: Target, truth: np.ndarray) -> tuple[Settled,
     return step, asks
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("population", hostile_populations(), ids=lambda population: population.name)
 def test_the_promise_holds_on_hostile_items(population: Population) -> None:
     promise, missed = Target(population.target, ASSURANCE), 0

@@ -12,6 +12,7 @@ import pytest
 from obstore.store import LocalStore
 
 from flows.drop_folder.inbox import Inbox
+from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.reception import Reception
 from pipelines.errors import JobError
@@ -34,12 +35,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "inbox"
 
 
-def take_all(folder: Path) -> tuple[list[str], dict[str, str]]:
+def take_all(folder: Path, job_files: JobFileOptions | None = None) -> tuple[list[str], dict[str, str]]:
     """The names of the files that were taken, and the problem of each that was rejected."""
     job = write_job(folder.parent / "job.yaml", str(folder.parent / "results"))
     inbox, starter = Inbox(str(folder)), RecordingStarter()
     inbox.check()
-    taking = Reception(inbox, JobFinder(inbox, job), starter, lambda line: None)
+    taking = Reception(inbox, JobFinder(inbox, job, job_files), starter, lambda line: None)
     for file in list(inbox.files()):
         taking.take(file.key)
     list(inbox.started())
@@ -83,9 +84,14 @@ def test_a_link_put_in_a_files_place_is_not_looked_at(folder: Path) -> None:
 def test_a_pipe_is_neither_taken_nor_waited_for_also_as_a_job_file(folder: Path) -> None:
     os.mkfifo(folder / "pipe.jsonl")
     os.mkfifo(folder / "good.job.yaml")
-    taken, rejected = take_all(folder)
+    taken, rejected = take_all(folder, JobFileOptions())
     assert taken == []
     assert "good.job.yaml: cannot be read (not a regular file)" in rejected["good.jsonl"]
+
+
+def test_a_pipe_in_the_place_of_a_job_file_that_would_not_be_read_is_not_opened(folder: Path) -> None:
+    os.mkfifo(folder / "good.job.yaml")
+    assert take_all(folder) == (["good.jsonl"], {})
 
 
 @pytest.mark.parametrize("is_link", [True, False])

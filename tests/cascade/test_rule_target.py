@@ -14,9 +14,9 @@ from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
 from tests.bench import cascade_adapter
 from tests.cascade.populations import Population, hostile_populations
-from tests.cascade.trials import most_misses, trials
+from tests.cascade.trials import most_misses, tries
 
-RUNS, ASSURANCE = trials(60), 0.9
+RUNS, ASSURANCE = 60, 0.9
 
 
 def finish(scored: Scored, promise: Target, truth: np.ndarray) -> tuple[Settled, list[Ask]]:
@@ -29,12 +29,12 @@ def finish(scored: Scored, promise: Target, truth: np.ndarray) -> tuple[Settled,
     return step, asks
 
 
-@pytest.mark.statistics
+@tries(RUNS)
 @pytest.mark.parametrize("population", hostile_populations(), ids=lambda population: population.name)
-def test_the_promise_holds_on_hostile_items(population: Population) -> None:
+def test_the_promise_holds_on_hostile_items(population: Population, runs: int) -> None:
     promise, missed = Target(population.target, ASSURANCE), 0
     allowed = allowed_wrong(len(population.truth), population.target)
-    for seed in range(RUNS):
+    for seed in range(runs):
         # All labels are there from the start: the rule looks at those of its own batches only.
         settled = next_step(population.scored(seed), promise, population.truth)
         assert isinstance(settled, Settled)
@@ -42,7 +42,7 @@ def test_the_promise_holds_on_hostile_items(population: Population) -> None:
         facts = settled.certificate
         assert facts.found >= facts.credit or settled.is_accepted.sum() <= allowed
         assert settled.is_accepted.sum() >= allowed - facts.pilot
-    assert missed <= most_misses(RUNS, promise.delta)
+    assert missed <= most_misses(runs, promise.delta)
 
 
 @pytest.mark.parametrize("target", [0.5, 0.9, 0.999, 1.0])

@@ -1,25 +1,27 @@
-"""How often the statistical tests try, and how many misses they stand: by a dial, `SLUICE_TEST_TRIALS=full`.
+"""How often the statistical tests try, and how many misses they stand: few in `make test`, all in `make prove`.
 
-`make prove` sets it. Without it there are a fifth of the trials, at least twenty, and the bound is that of so many.
-Fewer trials see less: in whole runs, credit that counts twice is caught either way, a delta that is three times as
-large by all of them only (and, either way, by the exact test of the chain alone).
+Few are a fifth, at least twenty, and the bound is that of so many. They see less: in whole runs, credit that counts
+twice is caught either way, a delta three times as large by all trials only (and by the exact test of the chain).
 """
 
 from __future__ import annotations
 
 import math
-import os
 
-_IS_FULL = os.environ.get("SLUICE_TEST_TRIALS") == "full"
+import pytest
+
 _SHARE, _LEAST = 5, 20
 # The chance that a rule which only just keeps its promise is called broken, were its seeds drawn anew. They are fixed:
 # no test fails unless the code changes. Smaller, and twenty trials would hardly see a broken rule.
 FALSE_ALARM = 1e-3
 
 
-def trials(full: int) -> int:
-    """How many to run where ``full`` are wanted."""
-    return full if _IS_FULL else min(full, max(_LEAST, full // _SHARE))
+def tries(full: int) -> pytest.MarkDecorator:
+    """The test's argument ``runs``: few, and, with the mark `prove`, so many."""
+    few = min(full, max(_LEAST, full // _SHARE))
+    return pytest.mark.parametrize(
+        "runs", [pytest.param(few, id="few"), pytest.param(full, id="all", marks=pytest.mark.prove)]
+    )
 
 
 def most_misses(runs: int, chance: float) -> int:

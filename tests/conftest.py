@@ -1,6 +1,7 @@
 """What all tests share: servers, the runs of `make demo`; and how pytest-xdist spreads tests over processes."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ settings.load_profile("sluice")
 
 # Modules that use a server which the tests of another would disturb: one process runs them all.
 _TOGETHER = re.compile(r"tests/flows/test_(deployments|drop_folder_starters)|tests/scenarios/test_resume\.py")
+# Fixtures whose tests are none of `make check`, marked or not: their servers take seconds to start.
+_NEEDS_A_SERVER = {"demo", "emulator", "moto", "prefect_server", "quick_server", "s3", "servers", "service"}
 # What takes longest is begun first, so that nothing long is left over when all else is done.
 _BEGUN_FIRST = (
     "tests/scenarios/test_end_to_end.py",
@@ -50,7 +53,11 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before those are left out whose mark was not asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _NEEDS_A_SERVER & set(_fixtures_of(item)):
+            item.add_marker(pytest.mark.processes)
     items.sort(key=lambda item: _place(item.nodeid))
 
 
@@ -67,6 +74,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "together" if _TOGETHER.match(nodeid) else str(super()._split_scope(nodeid))
 
     return ByModule(config, log)
+
+
+def _fixtures_of(item: pytest.Item) -> Iterator[str]:
+    """Those that a test names, and the parameters by which another fixture may choose one."""
+    yield from getattr(item, "fixturenames", ())
+    callspec = getattr(item, "callspec", None)
+    yield from (value for value in (callspec.params.values() if callspec else ()) if isinstance(value, str))
 
 
 def _place(nodeid: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +52,3 @@ def hostile_populations() -> list[Population]:
         Population("T = 0.999", score, three, luck < 0.02, target=0.999),
         Population("T = 1.0", score, three, luck < 0.02, target=1.0),
     ]
-
-
-def binomial_quantile(share: float, runs: int, chance: float) -> int:
-    """The least count that so many runs stay within with probability ``share``."""
-    total = 0.0
-    for count in range(runs + 1):
-        total += math.comb(runs, count) * chance**count * (1 - chance) ** (runs - count)
-        if total >= share:
-            return count
-    return runs

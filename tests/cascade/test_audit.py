@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.cascade.audit import audit, audit_items, confidence_distance, label_mix_distance, measure_drift
 from pipelines.cascade.rule.scored import Scored
-from tests.cascade.populations import binomial_quantile
+from tests.cascade.trials import most_misses
 
 
 def scored(seed: int) -> Scored:
@@ -20,7 +20,7 @@ def test_the_limit_holds_over_draws_of_accepted_items() -> None:
         assert is_accepted[items].all()
         assert len(np.unique(items)) == 40
         missed += audit(250, 40, int(is_wrong[items].sum()), assurance=0.9).agreement_lower > truth
-    assert 0 < missed <= binomial_quantile(0.999, 300, 0.1)
+    assert 0 < missed <= most_misses(300, 0.1)
 
 
 def test_the_same_run_is_audited_on_the_same_items() -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pipelines.cascade.rule.budget import Reached, Spending, next_purchase, when_stopped
 from pipelines.cascade.rule.scored import UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Target, next_step
-from tests.cascade.populations import Population, binomial_quantile, hostile_populations
+from tests.cascade.populations import Population, hostile_populations
+from tests.cascade.trials import most_misses, tries
 
 RUNS, ASSURANCE = 60, 0.9
 NO_SAMPLE = "the budget did not pay for a uniform sample of the items that were kept"
@@ -23,17 +24,18 @@ def finish(scored: Scored, spending: Spending, truth: np.ndarray) -> tuple[Reach
     return step, asks
 
 
+@tries(RUNS)
 @pytest.mark.parametrize("population", hostile_populations(), ids=lambda population: population.name)
-def test_the_reported_limit_holds_on_hostile_items(population: Population) -> None:
+def test_the_reported_limit_holds_on_hostile_items(population: Population, runs: int) -> None:
     items, missed = len(population.truth), 0
-    for seed in range(RUNS):
+    for seed in range(runs):
         spending = Spending(np.full(items, 0.01), items * 0.01 * 0.4, ASSURANCE)
         reached = next_purchase(population.scored(seed), spending, population.truth)
         assert isinstance(reached, Reached)
         assert reached.wrong_limit is not None
         assert reached.agreement_lower == 1 - reached.wrong_limit / items
         missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+    assert missed <= most_misses(runs, 1 - ASSURANCE)
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,10 +91,11 @@ def test_no_items_reach_everything() -> None:
     assert (asks, reached.agreement_lower) == ([], 1.0)
 
 
+@tries(RUNS)
 @pytest.mark.parametrize("rounds", [0, 1, 2, 3])
-def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int) -> None:
+def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int, runs: int) -> None:
     population, promise, missed = hostile_populations()[8], Target(0.9, ASSURANCE), 0
-    for seed in range(RUNS if rounds > 1 else 1):
+    for seed in range(runs if rounds > 1 else 1):
         scored, labels = population.scored(seed), np.full(400, UNASKED, np.int8)
         for _ in range(rounds):
             step = next_step(scored, promise, labels)
@@ -106,7 +109,7 @@ def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int) 
         else:
             assert reached.wrong_limit is not None
             missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+    assert missed <= most_misses(runs, 1 - ASSURANCE)
 
 
 def buy(population: Population, seed: int, paid_share: float) -> tuple[Reached, list[Ask], float]:
@@ -135,15 +138,16 @@ def test_little_or_unknown_money_left_buys_nothing_more(paid_share: float) -> No
     assert [ask.stage for ask in asks] == ["pilot", "certify", "escalate"]
 
 
+@tries(RUNS)
 @pytest.mark.parametrize("population", hostile_populations()[:9], ids=lambda population: population.name)
-def test_the_reported_limit_holds_after_a_second_purchase(population: Population) -> None:
+def test_the_reported_limit_holds_after_a_second_purchase(population: Population, runs: int) -> None:
     missed = 0
-    for seed in range(RUNS):
+    for seed in range(runs):
         reached, _, spent = buy(population, seed, paid_share=0.3)
         assert spent <= 1.0
         assert reached.wrong_limit is not None
         missed += population.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, RUNS, 1 - ASSURANCE)
+    assert missed <= most_misses(runs, 1 - ASSURANCE)
 
 
 def test_prices_that_are_none_are_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipelines.cascade.rule.bounds import most_wrong
 from pipelines.cascade.rule.chain import Chain, can_certify, plan_chain
 from pipelines.cascade.rule.doubt import Doubt, Seen
-from tests.cascade.populations import binomial_quantile
+from tests.cascade.trials import most_misses
 
 POOL, SAMPLE, BUDGET, DELTA = 11, 4, 2, 0.3
 PREFIXES = np.array([4, 6, 9, 11])
@@ -84,7 +84,7 @@ def misses(has_fixed_credits: bool, runs: int) -> int:
 
 def test_a_credit_made_from_sampled_labels_is_caught() -> None:
     runs = 600
-    most = binomial_quantile(0.999, runs, 0.2)
+    most = most_misses(runs, 0.2)
     assert misses(has_fixed_credits=True, runs=runs) <= most
     assert misses(has_fixed_credits=False, runs=runs) > most
 

@@ -13,9 +13,10 @@ from pipelines.cascade.rule.earlier import LEAST_LABELS, MOST_LABELS, count_labe
 from pipelines.cascade.rule.history import pilot_size
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
-from tests.cascade.populations import Population, binomial_quantile, hostile_populations
+from tests.cascade.populations import Population, hostile_populations
+from tests.cascade.trials import most_misses, tries
 
-TRIALS, PROMISE = 300, Target(0.9, 0.9)
+PROMISE = Target(0.9, 0.9)
 ONE_MORE_WRONG_THAN_MAY_BE, ONE_CLASS = hostile_populations()[2], hostile_populations()[8]
 NOBODYS = Seen(np.zeros(0), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
@@ -41,40 +42,45 @@ LIES: dict[str, Callable[[Seen], Seen]] = {
 }
 
 
+@tries(300)
 @pytest.mark.parametrize("population", [ONE_MORE_WRONG_THAN_MAY_BE, ONE_CLASS], ids=lambda population: population.name)
-def test_the_promise_holds_whatever_an_earlier_run_says(population: Population) -> None:
+def test_the_promise_holds_whatever_an_earlier_run_says(population: Population, runs: int) -> None:
     missed, true = 0, learnt(population, seed=10_000)
     told = [lie(true) for lie in LIES.values()]
     assert true.labels.sum() >= LEAST_LABELS
-    for seed in range(TRIALS):
+    for seed in range(runs):
         kept = settle(population, seed, told[seed % len(told)]).is_accepted
         missed += population.is_wrong[kept].sum() > allowed_wrong(400, 0.9)
-    assert missed <= binomial_quantile(0.999, TRIALS, PROMISE.delta)
+    assert missed <= most_misses(runs, PROMISE.delta)
 
 
-def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says() -> None:
+@tries(100)
+def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says(runs: int) -> None:
     missed, spending = 0, Spending(np.full(400, 0.01), 1.6, 0.9)
     earlier = LIES["inverted"](learnt(ONE_CLASS, seed=10_000))
-    for seed in range(100):
+    for seed in range(runs):
         reached = next_purchase(replace(ONE_CLASS.scored(seed), earlier=earlier), spending, ONE_CLASS.truth)
         assert isinstance(reached, Reached)
         assert reached.wrong_limit is not None
         missed += ONE_CLASS.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
-    assert missed <= binomial_quantile(0.999, 100, 0.1)
+    assert missed <= most_misses(runs, 0.1)
 
 
-def test_a_run_of_the_same_kind_saves_labels() -> None:
+@tries(150)
+def test_a_run_of_the_same_kind_saves_labels(runs: int) -> None:
     with_it, without = (
-        np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.sum() for seed in range(150)])
+        np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.sum() for seed in range(runs)])
         for earlier in (learnt(ONE_CLASS, seed=10_000), None)
     )
     assert with_it > without
 
 
-def test_a_lie_costs_few_labels() -> None:
+@tries(100)
+def test_a_lie_costs_few_labels(runs: int) -> None:
     lie = LIES["always wrong"](learnt(ONE_CLASS, seed=10_000))
     misled, without = (
-        np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.mean() for seed in range(100)]) for earlier in (lie, None)
+        np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.mean() for seed in range(runs)])
+        for earlier in (lie, None)
     )
     assert misled > without - 0.03
 

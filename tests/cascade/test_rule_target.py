@@ -13,7 +13,8 @@ from pipelines.cascade.rule.chain import Chain
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
 from tests.bench import cascade_adapter
-from tests.cascade.populations import Population, binomial_quantile, hostile_populations
+from tests.cascade.populations import Population, hostile_populations
+from tests.cascade.trials import most_misses, tries
 
 RUNS, ASSURANCE = 60, 0.9
 
@@ -28,11 +29,12 @@ def finish(scored: Scored, promise: Target, truth: np.ndarray) -> tuple[Settled,
     return step, asks
 
 
+@tries(RUNS)
 @pytest.mark.parametrize("population", hostile_populations(), ids=lambda population: population.name)
-def test_the_promise_holds_on_hostile_items(population: Population) -> None:
+def test_the_promise_holds_on_hostile_items(population: Population, runs: int) -> None:
     promise, missed = Target(population.target, ASSURANCE), 0
     allowed = allowed_wrong(len(population.truth), population.target)
-    for seed in range(RUNS):
+    for seed in range(runs):
         # All labels are there from the start: the rule looks at those of its own batches only.
         settled = next_step(population.scored(seed), promise, population.truth)
         assert isinstance(settled, Settled)
@@ -40,7 +42,7 @@ def test_the_promise_holds_on_hostile_items(population: Population) -> None:
         facts = settled.certificate
         assert facts.found >= facts.credit or settled.is_accepted.sum() <= allowed
         assert settled.is_accepted.sum() >= allowed - facts.pilot
-    assert missed <= binomial_quantile(0.999, RUNS, promise.delta)
+    assert missed <= most_misses(runs, promise.delta)
 
 
 @pytest.mark.parametrize("target", [0.5, 0.9, 0.999, 1.0])
@@ -55,7 +57,7 @@ def test_the_promise_holds_from_one_item_to_sixty(target: float) -> None:
             missed += is_wrong[settled.is_accepted].sum() > allowed_wrong(items, target)
             runs += 1
             assert sum(len(ask.items) for ask in asks) + settled.is_accepted.sum() == items
-    assert missed <= binomial_quantile(0.999, runs, 0.1)
+    assert missed <= most_misses(runs, 0.1)
 
 
 def test_no_items_are_settled_at_once() -> None:

@@ -35,7 +35,7 @@ TOOLS = (
     "dirty-equals==0.11",
 )
 
-pytestmark = [pytest.mark.conformance, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.prove, pytest.mark.conformance, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -207,6 +207,7 @@ def test_a_name_that_leaves_no_room_for_an_ending_is_taken_and_told_of(case: Cas
     assert not [line for line in case.lines if "not taken yet" in line]
 
 
+@pytest.mark.processes
 def test_a_key_as_long_as_s3_has_them_is_taken(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     case = s3_case(request.getfixturevalue("s3"), tmp_path)
     name = "/".join(["d" * 200] * 5) + ".jsonl"

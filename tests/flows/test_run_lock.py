@@ -37,6 +37,7 @@ def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproce
     settings.cache_clear()
 
 
+@pytest.mark.processes
 def test_a_second_process_is_told_who_has_the_run(holder: subprocess.Popen[str]) -> None:
     with pytest.raises(ServiceError) as caught, sole_process("tickets", "/results/tickets"):
         pass
@@ -48,6 +49,7 @@ def test_a_second_process_is_told_who_has_the_run(holder: subprocess.Popen[str])
         pass  # a run of the same name in another place is another run
 
 
+@pytest.mark.processes
 def test_a_killed_process_holds_nothing(holder: subprocess.Popen[str]) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     wait_for_sole_process("/results/tickets")

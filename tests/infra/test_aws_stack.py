@@ -24,6 +24,8 @@ from pipelines.store.objects import Store
 from tests.infra.deployment_files import INFRA
 from tests.s3_fixtures import forget_clients, use
 
+pytestmark = pytest.mark.processes
+
 TEMPLATE = INFRA / "aws" / "sluice.yaml"
 INPUT, RESULTS = "acme-inbox", "acme-results"
 

@@ -17,6 +17,8 @@ import pytest
 from infra.local.s3 import Emulator, FaultProxy, Faults, ToolError, tool_environments, tool_python
 from tests.s3_fixtures import Bucket
 
+pytestmark = pytest.mark.processes
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

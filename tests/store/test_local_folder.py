@@ -23,6 +23,7 @@ for number in range(1000):
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.02, 0.05])
 def test_a_killed_writer_leaves_whole_objects_and_staging_only(tmp_path: Path, delay_seconds: float) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)

@@ -14,6 +14,8 @@ from pipelines.store.objects import Store
 from tests.infra.s3_scripted_server import RESET, ScriptedServer, refusal
 from tests.s3_fixtures import Bucket, be_impatient, use
 
+pytestmark = pytest.mark.processes
+
 Disturb = Callable[[Faults], FaultProxy]
 
 

@@ -16,6 +16,8 @@ from workers import pool
 from workers.pool import EnginePool, cluster_device
 from workers.scorer import ScorerConfig, ShardReport
 
+pytestmark = pytest.mark.processes
+
 
 class Actor:
     """Stands where an actor would; nothing is started."""

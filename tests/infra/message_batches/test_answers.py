@@ -9,7 +9,7 @@ import pytest
 from tests.infra.message_batches.label_requests import LABELS, create, outcome_of, params, rows, text_of
 from tests.infra.message_batches_server import Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
 
 
 def test_answer_obeys_the_schema_and_comes_after_thinking(server: Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.infra.message_batches.label_requests import LABELS, create, params, rows, text_of
 from tests.infra.message_batches_server import Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.infra.message_batches.label_requests import HEADERS, create, rows
 from tests.infra.message_batches_server import Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
 
 DAY = 86_400
 

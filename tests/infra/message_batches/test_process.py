@@ -15,7 +15,7 @@ import pytest
 from tests.infra.message_batches.label_requests import TEXTS, create, params, rows
 from tests.infra.message_batches_server import REPOSITORY, Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
 
 
 def test_a_killed_service_goes_on_from_its_state(tmp_path: Path, key_file: Path) -> None:

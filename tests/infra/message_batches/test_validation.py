@@ -9,7 +9,7 @@ import pytest
 from tests.infra.message_batches.label_requests import HEADERS, create, outcome_of, params, rows
 from tests.infra.message_batches_server import Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
 
 
 def test_a_key_and_a_known_version_are_needed(server: Server) -> None:

@@ -1,5 +1,6 @@
 """What is particular to a store in a local folder: half-written files, and folders that cannot be used."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -90,6 +91,22 @@ def test_an_object_where_a_folder_is_needed(tmp_path: Path) -> None:
     store.create("results", b"")
     with pytest.raises(StoreError, match=f"^cannot write '{store.root}/results/part': "):
         store.create("results/part", b"1")
+
+
+def test_a_pipe_in_the_place_of_an_object_is_not_waited_for(tmp_path: Path) -> None:
+    """Claims of a local drop folder lie where others write."""
+    store = Store(str(tmp_path))
+    os.mkfifo(tmp_path / "claim")
+    for look in (store.exists, store.read_if_exists, store.read, lambda key: store.create(key, b"mine")):
+        with pytest.raises(StoreError, match="not a regular file"):
+            look("claim")
+
+
+def test_a_folder_is_no_object(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.create("results/part-0", b"rows")
+    assert not store.exists("results")
+    assert store.read_if_exists("results") is None
 
 
 def test_a_root_may_be_a_path_or_a_file_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

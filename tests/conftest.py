@@ -1,6 +1,7 @@
 """What all tests share: servers, the runs of `make demo`; and how pytest-xdist spreads tests over processes."""
 
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,9 @@ def servers() -> Variables:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # `nohup make test &` ignores them, and every process inherits that: an interrupted command would not notice.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not _is_worker(config):
         open_session()
 

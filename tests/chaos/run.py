@@ -1,7 +1,8 @@
 """Chaos: runs whose processes are killed and whose S3 fails, compared with a run that nothing happened to.
 
     python -m tests.chaos.run                210 runs; an hour
-    python -m tests.chaos.run --runs 20 --short    what `make test` runs: no real engine
+    python -m tests.chaos.run --seeds 6 170 313 --short    what `make test` runs: each kind of victim, no real engine
+    python -m tests.chaos.run --runs 20 --short    what `make prove-minutes` runs
     python -m tests.chaos.run --seeds 17      one of them again
 
 A run's seed decides how it starts (`pipeline submit`, or a file dropped for `pipeline listen`), which processes are

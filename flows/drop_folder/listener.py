@@ -70,15 +70,15 @@ def listen_to(
     inbox.check()
     starter.check()
     queue = Queue(queue_url) if queue_url else None
-    say(f"listening to {inbox.location} " + (f"through {queue.url}" if queue else "by listing it"))
-    if queue and queue.tries is None:
-        say("warning: the queue has no dead-letter queue, so a message that always fails comes back for ever")
 
     def stamped(line: str) -> None:
         say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
 
     reception = Reception(inbox, jobs, starter, stamped)
-    with OrderlyStop() as stop:
+    with OrderlyStop() as stop:  # before anything is said: who reads that it listens may stop it
+        say(f"listening to {inbox.location} " + (f"through {queue.url}" if queue else "by listing it"))
+        if queue and queue.tries is None:
+            say("warning: the queue has no dead-letter queue, so a message that always fails comes back for ever")
         Listener(inbox, reception, queue, poll_seconds or DEFAULT_POLL_SECONDS, stamped).run(stop)
     say("stopped")
 

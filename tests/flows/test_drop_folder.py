@@ -161,6 +161,18 @@ def test_retries_come_ever_more_slowly() -> None:
     assert [retry_seconds(failures) for failures in (0, 1, 2, 6, 7, 1_000)] == [5, 10, 20, 320, 600, 600]
 
 
+def test_it_may_be_stopped_as_soon_as_it_says_that_it_listens(folder: Path, job: Path) -> None:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("listening"):
+            signal.raise_signal(signal.SIGINT)
+
+    listen_to(str(folder), job, None, None, RecordingStarter(), say)
+    assert said == [f"listening to {folder} by listing it", "stopped"]
+
+
 def test_options_that_exclude_each_other(folder: Path, job: Path) -> None:
     with pytest.raises(JobError) as caught:
         listen_to(str(folder), job, "http://127.0.0.1/q", None, RecordingStarter(), print)

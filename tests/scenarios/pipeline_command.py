@@ -69,7 +69,7 @@ class PipelineCommand:
         deadline = time.monotonic() + timeout
         try:
             while not when():
-                assert process.poll() is None, "the command ended before it could be killed\n" + self.log()
+                assert process.poll() is None or when(), "it ended before it could be killed\n" + self.log()
                 assert time.monotonic() < deadline, "the moment to kill never came\n" + self.log()
                 time.sleep(0.05)
         finally:

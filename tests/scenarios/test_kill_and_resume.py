@@ -24,12 +24,12 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     root = tmp_path / "results" / "killed"
     submit = ("submit", job, "--run-id", "killed")
 
-    pipeline.run_and_kill(*submit, when=lambda: len(_files(root / "predictions")) >= 5)
+    pipeline.run_and_kill(*submit, when=lambda: any(_files(root / "predictions")))
     scored = _files(root / "predictions")
     planned = _files(root / "plan")
     status = pipeline.run_json("status", "killed")
     assert status["state"] == "scoring, or stopped while scoring"
-    assert 5 <= status["scored_shards"] < status["shards"]
+    assert 1 <= status["scored_shards"] < status["shards"]
 
     pipeline.run_and_kill(*submit, when=lambda: any(root.glob("escalations/*/intent-*.json")))
     intents = {path: path.read_bytes() for path in root.glob("escalations/*/intent-*.json")}

@@ -26,6 +26,7 @@ from filelock import FileLock
 from infra.local.engine import STAND_IN
 from infra.local.s3 import Emulator, MotoServer
 from infra.local.s3.servers import free_port
+from tests.command_forks import READY
 from tests.scenarios.prefect_server import running_server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -147,11 +148,27 @@ def _ray(folder: Path) -> Iterator[Variables]:
             process.terminate()
 
 
+@contextmanager
+def _commands(folder: Path) -> Iterator[Variables]:
+    """What forks the `pipeline` command."""
+    path = folder.with_suffix(".socket")
+    command = [sys.executable, "-m", "tests.command_forks", str(path)]
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "HF_HUB_OFFLINE": "1"}  # as of the shared Ray node
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline().strip() == READY
+        try:
+            yield {"forks": str(path)}
+        finally:
+            process.kill()
+
+
 _SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[Variables]]] = {
     "prefect": _prefect,
     "emulator": _emulator,
     "moto": _moto,
     "ray": _ray,
+    "commands": _commands,
 }
 
 

@@ -1,4 +1,4 @@
-"""The installed `pipeline` command, run as a user runs it, with everything it keeps in folders of the test."""
+"""The `pipeline` command, with all it keeps in folders of the test: installed, or as a fork that starts at once."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
+
+from tests.command_forks import ForkedCommand
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TICKETS_JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
 COMMAND = Path(sys.executable).parent / "pipeline"
+_Process = subprocess.Popen[str] | ForkedCommand
 
 
 @dataclass(frozen=True)
 class PipelineCommand:
-    """Runs the command in an environment of its own."""
+    """Runs the command in an environment of its own; ``forks`` names the process that forks it, if one does."""
 
     home: Path
     extra_environment: dict[str, str] = field(default_factory=dict)
+    forks: str | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,14 +47,15 @@ class PipelineCommand:
         }
 
     def run(self, *arguments: str | Path, timeout: float = 500) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, *map(str, arguments)],
-            cwd=REPOSITORY,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error:
+            process = self._start(arguments, output, error)
+            try:
+                code = process.wait(timeout)
+            except BaseException:
+                _kill(process)
+                raise
+            output.seek(0), error.seek(0)
+            return subprocess.CompletedProcess(arguments, code, output.read(), error.read())
 
     def run_json(self, *arguments: str | Path) -> Any:
         done = self.run(*arguments, "--json")
@@ -58,14 +64,8 @@ class PipelineCommand:
 
     def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 400) -> None:
         """Start the command and kill it, with every process it started, as soon as ``when`` says so."""
-        process = subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
-            cwd=REPOSITORY,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with open(os.devnull, "w") as nowhere:
+            process = self._start(arguments, nowhere, nowhere)
         deadline = time.monotonic() + timeout
         try:
             while not when():
@@ -73,14 +73,27 @@ class PipelineCommand:
                 assert time.monotonic() < deadline, "the moment to kill never came\n" + self.log()
                 time.sleep(0.05)
         finally:
-            with suppress(ProcessLookupError):  # it and all it started have ended by themselves
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _kill(process)
+
+    def _start(self, arguments: Sequence[str | Path], output: IO[str], error: IO[str]) -> _Process:
+        """In a session of its own, so that all it starts can be killed with it."""
+        given = [str(argument) for argument in arguments]
+        if self.forks:
+            return ForkedCommand(self.forks, given, REPOSITORY, self.environment, output, error)
+        return subprocess.Popen(
+            [COMMAND, *given], cwd=REPOSITORY, env=self.environment, stdout=output, stderr=error, start_new_session=True
+        )
 
     def log(self) -> str:
         """The end of the newest log, for messages of failed tests."""
         logs = sorted((self.home / "state" / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
         return logs[-1].read_text(errors="replace")[-6000:] if logs else "(no log)"
+
+
+def _kill(process: _Process) -> None:
+    with suppress(ProcessLookupError):  # it and all it started have ended by themselves
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def write_job(path: Path, **changes: Any) -> Path:

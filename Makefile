@@ -11,6 +11,9 @@ DEMO_RUN := demo_output/.run
 # What was begun goes on when it is given again, unless that is refused: by another version of code or sample data.
 OR_FORGET_IT := || { code=$$?; test $$code != 2 || { rm $(DEMO_RUN); echo "make demo, given again, starts anew"; }; exit $$code; }
 
+# Modules that are compiled anew in every process double what a start takes; some machines are set up so.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests are spread over processes, so that what waits overlaps with what computes; tests/conftest.py says how.
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 

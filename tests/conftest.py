@@ -1,5 +1,6 @@
 """What all tests share: servers, the runs of `make demo`; and how pytest-xdist spreads tests over processes."""
 
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # `nohup make test &` ignores them, and every process inherits that: an interrupted command would not notice.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # A process reads once whether its Ray wants tokens; the shared node wants none.
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     if not _is_worker(config):
         open_session()
 

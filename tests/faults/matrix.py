@@ -9,6 +9,7 @@ Prints one line per fault and a total: cases, rows lost, rows repeated, items bi
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import shutil
@@ -21,6 +22,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import transformers.tokenization_utils_tokenizers  # noqa: F401  # two seconds, which every fork would take again
 
 from tests.faults.escalation_case import POINTS, check, escalate_once, in_child, prepare
 from tests.infra.message_batches_server import Server
@@ -124,6 +127,7 @@ def main() -> int:
     parser.add_argument("--only", help="a fault's name")
     parser.add_argument("--jobs", type=int, default=4, help="cases at a time; they wait more than they compute")
     arguments = parser.parse_args()
+    gc.freeze()  # no fork looks through what all have in common
     started, total, complaints = time.monotonic(), Counter[str](), 0
     chosen = [case for case in cases(arguments.short) if arguments.only in (None, case.kind)]
     by_fault = {f"{case.at} {case.kind}": Counter[str]() for case in chosen}

@@ -45,7 +45,8 @@ _IMPORTED_LATE = (
     *("numpy.ma", "rich._emoji_codes", "opentelemetry.baggage", "flows.quality", "flows.quality_decisions"),
 )
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__, *_IMPORTED_LATE])
+# The last one freezes what the others imported: no fork looks through it again and again for garbage.
+_PROCESSES.set_forkserver_preload([__name__, *_IMPORTED_LATE, "tests.faults.frozen"])
 
 
 def in_process(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -13,6 +13,7 @@ from infra.local.engine import STAND_IN
 from tests.infra.message_batches_server import Server
 from tests.scenarios.pipeline_command import PipelineCommand, write_job
 from tests.scenarios.terminal_session import REPOSITORY, TerminalSession, assert_nothing_left
+from tests.shared_servers import Variables
 
 pytestmark = pytest.mark.processes
 
@@ -87,7 +88,9 @@ def test_ctrl_c_while_documents_are_scored_and_twice(pipeline: PipelineCommand, 
     assert_nothing_left(pipeline.home)
 
 
-def test_every_end_while_claude_is_waited_for(pipeline: PipelineCommand, job: Path, tmp_path: Path) -> None:
+def test_every_end_while_claude_is_waited_for(
+    pipeline: PipelineCommand, servers: Variables, job: Path, tmp_path: Path
+) -> None:
     with Server(tmp_path / "claude", "--processing-seconds", "600", "--cancel-seconds", "600") as claude:
         environment = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": claude.url, "SLUICE_POLL_SECONDS": "0.5"}
         pipeline.extra_environment.update(environment)
@@ -114,6 +117,7 @@ def test_every_end_while_claude_is_waited_for(pipeline: PipelineCommand, job: Pa
                 else:
                     terminal.send_signal(signal.SIGTERM)
                 assert_interrupted(terminal, code)
+            pipeline.extra_environment.update(servers)  # the first was interrupted with all it had started
         assert claude.process.poll() is None
     assert_nothing_left(pipeline.home)
 
@@ -137,7 +141,10 @@ def test_ctrl_z_and_fg_go_on_with_the_run(pipeline: PipelineCommand, job: Path) 
 
 
 @pytest.mark.parametrize("has_run_in_hand", [False, True])
-def test_ctrl_c_of_a_listener(pipeline: PipelineCommand, job: Path, tmp_path: Path, has_run_in_hand: bool) -> None:
+def test_ctrl_c_of_a_listener(
+    pipeline: PipelineCommand, servers: Variables, job: Path, tmp_path: Path, has_run_in_hand: bool
+) -> None:
+    pipeline.extra_environment.update(servers)
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     with session(pipeline, "listen", inbox, "--job", job, "--poll-seconds", "0.2") as terminal:

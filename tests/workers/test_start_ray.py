@@ -94,6 +94,7 @@ def test_a_cluster_that_is_joined_has_its_own_token_and_addresses(state: Path, g
 @pytest.mark.processes
 def test_our_own_ray_listens_on_the_loopback_interface_alone(tmp_path: Path) -> None:
     environment = os.environ | {"SLUICE_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
+    del environment["RAY_AUTH_MODE"]  # of the tests' own Ray
     command = [sys.executable, "-c", REAL]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     lines = done.stdout.split()

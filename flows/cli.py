@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from flows.interruption import interruption
+from flows.console.interruption import interruption
 
 if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ctrl-C would show a traceback meanwhile
     interruption.install()
@@ -18,8 +18,8 @@ if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ct
 import typer
 
 if TYPE_CHECKING:
+    from flows.console.terminal import Terminal
     from flows.submit import Outcome
-    from flows.terminal import Terminal
 
 app = typer.Typer(
     help="Answer very large document sets on your own GPUs; send only the doubtful items to Claude.",
@@ -59,8 +59,8 @@ def submit(
     as_json: _JsonOption = False,
 ) -> None:
     """Run a job, or continue it: the same command after a kill does the rest."""
+    from flows.console.terminal import Terminal
     from flows.submit import submit_job, submit_since_last
-    from flows.terminal import Terminal
 
     if since_last and run_id:
         raise typer.BadParameter("a series names its runs itself; leave one of the two out", param_hint="--run-id")
@@ -78,8 +78,8 @@ def submit(
 @app.command()
 def estimate(job: _JobArgument, trust_remote_code: _TrustOption = False, as_json: _JsonOption = False) -> None:
     """Score the documents, have Claude answer a pilot, and show what targets of 0.90, 0.95 and 0.99 would cost."""
+    from flows.console.terminal import Terminal
     from flows.estimate import estimate_job
-    from flows.terminal import Terminal
 
     _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
@@ -89,8 +89,8 @@ def estimate(job: _JobArgument, trust_remote_code: _TrustOption = False, as_json
 @app.command()
 def calibrate(job: _JobArgument, trust_remote_code: _TrustOption = False) -> None:
     """Buy the labels that certify a target, and no more; `submit` goes on from there."""
+    from flows.console.terminal import Terminal
     from flows.estimate import buy_labels
-    from flows.terminal import Terminal
 
     _trust(trust_remote_code)
     with Terminal(as_json=False) as terminal:
@@ -105,8 +105,8 @@ def resume(
     as_json: _JsonOption = False,
 ) -> None:
     """Do what is left of a run, with the job it was begun with."""
+    from flows.console.terminal import Terminal
     from flows.submit import resume_run
-    from flows.terminal import Terminal
 
     _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
@@ -134,8 +134,8 @@ def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
 @app.command()
 def status(run: _RunArgument, as_json: _JsonOption = False) -> None:
     """Show how far a run is, from what its store holds."""
-    from flows.inspect import run_status
-    from flows.terminal import Terminal
+    from flows.console.inspect import run_status
+    from flows.console.terminal import Terminal
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_status(run_status(run))
@@ -154,14 +154,14 @@ def results(
     as_json: _JsonOption = False,
 ) -> None:
     """Say where the result rows are, and show some; --json prints every row as a JSON line."""
-    from flows.inspect import result_rows
-    from flows.terminal import Terminal
+    from flows.console.inspect import result_rows
+    from flows.console.terminal import Terminal
 
     if baseline and not sarif:
         raise typer.BadParameter("goes with --sarif", param_hint="--baseline")
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         if sarif or faults:
-            from flows.review_publication import run_evaluation, run_sarif
+            from flows.stages.review import run_evaluation, run_sarif
 
             if sarif:
                 encoded, warnings = run_sarif(run, baseline)
@@ -175,8 +175,8 @@ def results(
 @app.command()
 def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
     """Show what a run cost, by route, to the last digit."""
-    from flows.inspect import run_summary
-    from flows.terminal import Terminal
+    from flows.console.inspect import run_summary
+    from flows.console.terminal import Terminal
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_cost(run_summary(run))
@@ -185,8 +185,8 @@ def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
 @app.command()
 def cancel(run: _RunArgument) -> None:
     """Send nothing more to Claude, stop what is under way, take in what was answered, and close the books."""
+    from flows.console.terminal import Terminal
     from flows.submit import cancel_run
-    from flows.terminal import Terminal
 
     with Terminal(as_json=False) as terminal:
         terminal.show_outcome(cancel_run(run, terminal.progress))
@@ -199,11 +199,11 @@ def collect(
     ] = None,
 ) -> None:
     """Take in what Claude has answered for every open run of this machine, publish it, and leave."""
+    from flows.console.terminal import Terminal
     from flows.submit import quiet_third_parties
-    from flows.terminal import Terminal
 
     quiet_third_parties()
-    from flows.collect import collect_open_runs
+    from flows.service.collect import collect_open_runs
 
     with Terminal(as_json=False) as terminal:
         collect_open_runs(terminal.progress, every)
@@ -245,8 +245,8 @@ def listen(
     trust_remote_code: _TrustOption = False,
 ) -> None:
     """Start a run for every file that is dropped into a folder, until stopped."""
+    from flows.console.terminal import Terminal
     from flows.submit import quiet_third_parties
-    from flows.terminal import Terminal
 
     if not job_files and (allow_model or outputs_below):
         raise typer.BadParameter("goes with --job-files", param_hint="--allow-model, --outputs-below")
@@ -276,15 +276,15 @@ def deploy(
     as_json: _JsonOption = False,
 ) -> None:
     """Have a Prefect server run the job by itself, and start again what dies; again, to update it."""
+    from flows.console.terminal import Terminal
     from flows.submit import quiet_third_parties
-    from flows.terminal import Terminal
 
     if cron is None and watch is None:
         raise typer.BadParameter("say when the job is to run: --cron, --watch, or both")
     _trust(trust_remote_code)
     quiet_third_parties()
     with Terminal(as_json=as_json) as terminal:
-        from flows.deploy import deploy_job
+        from flows.service.deploy import deploy_job
 
         terminal.show_deployed(deploy_job(job, cron, watch, work_pool))
 
@@ -292,8 +292,8 @@ def deploy(
 @app.command()
 def models(as_json: _JsonOption = False) -> None:
     """List the models a job can name."""
-    from flows.terminal import Terminal
-    from workers.catalogue import catalogue
+    from flows.console.terminal import Terminal
+    from workers.engines.catalogue import catalogue
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_models(catalogue().models)

@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from flows.population import read_population
-from flows.progress import ProgressReporter
-from flows.quality_decisions import promise_of
+from flows.console.progress import ProgressReporter
+from flows.deciding.decisions import promise_of
+from flows.deciding.population import read_population
 from flows.run import Run
 from flows.stages import PlanSummary
 from flows.submit import begin_job, process_run

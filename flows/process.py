@@ -19,22 +19,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 from rich.console import Console
 
-from flows import quality, stages
-from flows.escalate import Escalated, Escalation, Stop
-from flows.progress import ProgressReporter, Stage
-from flows.providers import open_provider
-from flows.quality_decisions import read_record
-from flows.review_publication import publish_review
+from flows import stages
+from flows.console.progress import ProgressReporter, Stage
+from flows.deciding import asking as quality
+from flows.deciding.decisions import read_record
+from flows.escalation.escalate import Escalated, Escalation, Stop
+from flows.escalation.providers import open_provider
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import PlanSummary
+from flows.stages.review import publish_review
 from pipelines.cascade.rule.history import Stage as RuleStage
-from pipelines.job import Quality
+from pipelines.job.job import Quality
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
 from pipelines.store.schemas import read_parquet
-from workers.pool import EnginePool, leave_ray
+from workers.engines.pool import EnginePool, leave_ray
 
 AWAITING_CLAUDE = "AwaitingClaude"
 
@@ -67,7 +68,7 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
         summary = _process(opened, wait, until, progress)
     if summary:
         return summary
-    # By this name `flows.watchdog` knows that the run is to be looked at again; Prefect gives the caller None for it.
+    # By this name `flows.service.watchdog` knows that the run is to be looked at again. Prefect gives the caller None.
     return Completed(name=AWAITING_CLAUDE, message="everything is sent; nothing is held")  # type: ignore[return-value]
 
 

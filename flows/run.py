@@ -19,32 +19,32 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from flows.decisions import CommittedDecisions
-from flows.question import Question
-from flows.review_question import question_of
-from flows.touched_input import (
+from flows.deciding.committed import CommittedDecisions
+from flows.preflight.touched_input import (
     fingerprint_of_versions,
     input_fingerprint,
     is_known_by_content,
     outline_of,
     refuse_touched,
 )
+from flows.questions.classification import Question
+from flows.questions.code_review import question_of
 from pipelines.cascade.decisions import Rule
 from pipelines.costs.price_book import price_book
 from pipelines.documents.code.inputs import is_pinned, list_code
-from pipelines.documents.own_places import OwnPlaces
 from pipelines.documents.records import Listing, SourceFile
-from pipelines.documents.since_last import sources_of, sources_table
-from pipelines.documents.sources import list_input as list_places
+from pipelines.documents.sources.own_places import OwnPlaces
+from pipelines.documents.sources.since_last import sources_of, sources_table
+from pipelines.documents.sources.sources import list_input as list_places
 from pipelines.errors import JobError, RunNotFoundError
-from pipelines.job import Job, Quality
-from pipelines.job_file import parse_job
+from pipelines.job.job import Job, Quality
+from pipelines.job.job_file import parse_job
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
-from workers.catalogue import ResolvedModel, resolve_model
+from workers.engines.catalogue import ResolvedModel, resolve_model
 
 NO_ENGINE = "none"
 # What the objects of a run mean to each other. A version that writes or reads them otherwise has another number, and

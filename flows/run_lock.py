@@ -2,7 +2,7 @@
 
 Two at once would lose nothing, because every commit is a conditional create; but they would do all work twice. The
 lock is the operating system's: it ends with the process that holds it, however that ends. Between machines, Prefect's
-flow runs are what is looked at (`flows.watchdog`).
+flow runs are what is looked at (`flows.service.watchdog`).
 """
 
 from __future__ import annotations

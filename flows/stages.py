@@ -1,6 +1,6 @@
 """The stages of a run, in order. Each looks at what is committed and does the rest; none knows of Prefect.
 
-plan_documents -> score_shards -> publish_scored -> (flows.escalate) -> publish_chunk, publish_unsent
+plan_documents -> score_shards -> publish_scored -> (flows.escalation.escalate) -> publish_chunk, publish_unsent
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from flows.progress import ProgressReporter
-from flows.review_question import ReviewQuestion
+from flows.console.progress import ProgressReporter
+from flows.questions.code_review import ReviewQuestion
 from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.documents.code.cutting.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.inputs import read_code, with_verdicts
-from pipelines.documents.code.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.left_out import LeftOutList, told_left_out
 from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
-from pipelines.documents.readers import read_documents
+from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
-from pipelines.documents.sources import read_ahead
+from pipelines.documents.sources.sources import read_ahead
 from pipelines.errors import JobError
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
@@ -42,9 +42,9 @@ from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import PREDICTIONS, REVIEWS, from_arrow, to_arrow, to_parquet
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
-from workers.catalogue import catalogue, refuse_code
-from workers.pool import EnginePool, cluster_device, start_ray
-from workers.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
+from workers.engines.catalogue import catalogue, refuse_code
+from workers.engines.pool import EnginePool, cluster_device, start_ray
+from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
 
 # The ids to ask Claude about, by shard.
 Asked = Callable[[int], list[str]]

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.preflight import Say, check_surroundings
-from flows.progress import ProgressReporter
+from flows.console.progress import ProgressReporter
+from flows.preflight.surroundings import Say, check_surroundings
 from flows.run import Run, open_run, prepare_run
 from flows.run_lock import wait_for_sole_process
-from flows.series import Series
+from flows.service.series import Series
 from pipelines.cascade.rule.history import Stage
 from pipelines.errors import JobError
 from pipelines.escalation.journal import Journal
-from pipelines.job_file import load_job
+from pipelines.job.job_file import load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import withhold_aws_credentials, withhold_claude_key
 from pipelines.store import layout
@@ -131,8 +131,8 @@ def process_run(
     # modules of pydantic.v1 import each other, and one thread would find those of the other half made.
     import pydantic.v1  # noqa: F401
 
-    from flows.review_publication import read_review
     from flows.stages import read_summary, start_engines_if_needed
+    from flows.stages.review import read_review
 
     def notes() -> tuple[str, ...]:
         review = read_review(run.store)
@@ -142,8 +142,8 @@ def process_run(
         return Outcome(path, run.run_id, run.store.root, True, summary, notes())
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
-        from flows.prefect_server import prefect_at_hand
         from flows.process import early_engines, process, reporter
+        from flows.service.prefect_server import prefect_at_hand
 
         reporter.set(progress)
         early_engines.set(engines)
@@ -168,8 +168,8 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     """
     quiet_third_parties()
     withhold_claude_key()
-    from flows.prefect_server import prefect_at_hand
     from flows.process import process, reporter
+    from flows.service.prefect_server import prefect_at_hand
     from flows.stages import read_summary
 
     opened = open_run(run)

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.cascade.confidence import read_scores
-from pipelines.documents.code.diffs import show_diff
-from pipelines.documents.code.patch_reader import read_patches
+from pipelines.documents.code.reading.diffs import show_diff
+from pipelines.documents.code.reading.patch_reader import read_patches
 from pipelines.documents.code.shown import LineMap
 from pipelines.documents.records import Columns, Document
-from pipelines.documents.sources import list_sources
-from pipelines.job import ModelSource
+from pipelines.documents.sources.sources import list_sources
+from pipelines.job.job import ModelSource
 from pipelines.tasks.code_review.answers import ReviewAnswer, engine_answer_schema, parse_answer
 from pipelines.tasks.code_review.evaluation import Share, evaluate, evaluation_markdown, wilson
 from pipelines.tasks.code_review.findings import Finding, FindingRow, merge_findings
@@ -31,9 +31,9 @@ from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLEAN_CLAIM, finding_claim
 from sample_data.code_training.tokens import product_prompts
 from sample_data.starter_training.measures import Bools, Floats, calibration_error, ranking_quality
-from workers.catalogue import catalogue, resolve_model
-from workers.engine import ReviewEngine
-from workers.tokens import ModelTokenizer, TokenFrame
+from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.engine import ReviewEngine
+from workers.engines.tokens import ModelTokenizer, TokenFrame
 
 CODE = Path(__file__).with_name("code")
 MODEL = Path(__file__).with_name("review_model")

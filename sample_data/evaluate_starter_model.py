@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.cascade.confidence import Calibration, Scores, read_scores
-from pipelines.documents.readers import read_documents
+from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Columns
-from pipelines.documents.sources import list_sources
-from pipelines.job import ModelSource
+from pipelines.documents.sources.sources import list_sources
+from pipelines.job.job import ModelSource
 from pipelines.tasks.classification import PromptFrame
 from sample_data.starter_training import tickets
 from sample_data.starter_training.measures import Bools, Floats, Ints, calibration_error, ranking_quality
 from sample_data.starter_training.tokens import production_frame
-from workers.catalogue import ResolvedModel, catalogue, resolve_model
-from workers.engine import LabelEngine
-from workers.tokens import ModelTokenizer, TokenFrame, context_length
+from workers.engines.catalogue import ResolvedModel, catalogue, resolve_model
+from workers.engines.engine import LabelEngine
+from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
 
 MODEL = Path(__file__).with_name("starter_model")
 MAX_DOCUMENT_BYTES = 1_000_000

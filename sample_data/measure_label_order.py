@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.cascade.confidence import read_scores
-from pipelines.job import ModelSource
+from pipelines.job.job import ModelSource
 from pipelines.tasks.label_order import mean_logprobs, reads_reversed
 from sample_data.evaluate_starter_model import MODEL, HeldOut, read_heldout
 from sample_data.starter_training import tickets
 from sample_data.starter_training.measures import Floats, Ints, calibration_error, ranking_quality
 from sample_data.starter_training.tokens import production_frame
-from workers.catalogue import ResolvedModel, catalogue, resolve_model
-from workers.engine import LabelEngine
-from workers.tokens import ModelTokenizer, context_length
+from workers.engines.catalogue import ResolvedModel, catalogue, resolve_model
+from workers.engines.engine import LabelEngine
+from workers.engines.tokens import ModelTokenizer, context_length
 
 # Of shape [documents, labels], as the engine gives them.
 Logprobs = NDArray[np.float32]

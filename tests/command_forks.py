@@ -26,9 +26,10 @@ from typing import IO, Any
 
 # What a command would import while it runs.
 _IMPORTED = (
-    *("flows.terminal", "flows.submit", "flows.estimate", "flows.collect", "flows.inspect", "flows.deploy"),
-    *("flows.process", "flows.providers", "flows.drop_folder.listener", "flows.review_publication"),
-    *("obstore.auth.boto3", "transformers.tokenization_utils_tokenizers", "rich._emoji_codes"),
+    *("flows.console.terminal", "flows.console.inspect", "flows.submit", "flows.estimate", "flows.process"),
+    *("flows.service.collect", "flows.service.deploy", "flows.escalation.providers", "flows.stages.review"),
+    *("flows.drop_folder.listener", "obstore.auth.boto3"),
+    *("transformers.tokenization_utils_tokenizers", "rich._emoji_codes"),
 )
 READY = "ready"
 
@@ -132,7 +133,7 @@ def main() -> None:
 
     from prefect.context import refresh_global_settings_context
 
-    from flows.interruption import interruption
+    from flows.console.interruption import interruption
     from pipelines.settings import settings
 
     os.environ.clear()

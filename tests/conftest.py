@@ -21,7 +21,9 @@ settings.register_profile("sluice", deadline=None, max_examples=50)
 settings.load_profile("sluice")
 
 # Modules that use a server which the tests of another would disturb: one process runs them all.
-_TOGETHER = re.compile(r"tests/flows/test_(deployments|drop_folder_starters)|tests/scenarios/test_resume\.py")
+_TOGETHER = re.compile(
+    r"tests/flows/(service/test_deployments|drop_folder/test_drop_folder_starters)|tests/scenarios/test_resume\.py"
+)
 # Fixtures whose tests are none of `make check`, marked or not: their servers take seconds to start.
 _NEEDS_A_SERVER = {"demo", "emulator", "moto", "prefect_server", "quick_server", "s3", "servers", "service"}
 # What takes longest is begun first, so that nothing long is left over when all else is done.

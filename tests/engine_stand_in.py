@@ -12,7 +12,7 @@ from infra.local.engine import STAND_IN
 
 @pytest.fixture
 def engine_stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`workers.engine` finds the stand-in for vLLM; the real one is what it was again afterwards."""
+    """`workers.engines.engine` finds the stand-in for vLLM; the real one is what it was again afterwards."""
     for name in _vllm_modules():
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(STAND_IN))

@@ -22,10 +22,10 @@ FORBIDDEN = {
 }
 # Each of these is touched in these modules alone.
 ONLY_IMPORTER = {
-    "vllm": {"workers/engine.py"},
-    "anthropic": {"workers/claude.py"},
-    "boto3": {"workers/bedrock_account.py", "flows/drop_folder/queue.py"},
-    "botocore": {"workers/bedrock_account.py", "flows/drop_folder/queue.py"},
+    "vllm": {"workers/engines/engine.py"},
+    "anthropic": {"workers/providers/claude.py"},
+    "boto3": {"workers/providers/bedrock_account.py", "flows/drop_folder/queue.py"},
+    "botocore": {"workers/providers/bedrock_account.py", "flows/drop_folder/queue.py"},
 }
 # The second stands in for vLLM, which nothing but its environment reaches.
 ENVIRONMENT_READERS = {"pipelines/settings.py", "infra/local/engine/site/vllm/__init__.py"}

@@ -16,8 +16,8 @@ import httpx2
 import pytest
 import yaml
 
-from pipelines.job_file import parse_job
-from pipelines.job_reference import job_reference
+from pipelines.job.job_file import parse_job
+from pipelines.job.job_reference import job_reference
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 from tests.shared_servers import Variables
 
@@ -105,7 +105,7 @@ def test_the_readme_is_short() -> None:
 
 def test_the_reference_of_the_job_file_is_that_of_its_schema() -> None:
     page = REPOSITORY / "docs/job.md"
-    made = "python -m pipelines.job_reference > docs/job.md"
+    made = "python -m pipelines.job.job_reference > docs/job.md"
     assert page.read_text(encoding="utf-8") == job_reference(), f"make it again: {made}"
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from flows.preflight import check_surroundings
+from flows.preflight.surroundings import check_surroundings
 from pipelines.errors import JobError
-from pipelines.job import Job
+from pipelines.job.job import Job
 
 
 def job_of(tmp_path: Path, **changes: Any) -> Job:

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.documents.readers import DIFF_READERS, READERS
-from pipelines.documents.sources import COMPRESSIONS
-from pipelines.job import Job
+from pipelines.documents.readers.readers import DIFF_READERS, READERS
+from pipelines.documents.sources.sources import COMPRESSIONS
+from pipelines.job.job import Job
 
 JOB_FILE_SUFFIX = ".job.yaml"
 FOLDER_JOB_FILE = f"folder{JOB_FILE_SUFFIX}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.job import Job, ModelSource
+from pipelines.job.job import Job, ModelSource
 
 # Sizes and switches. Nothing that names a file, a place, a class or another model.
 _ENGINE_ARGUMENTS = (

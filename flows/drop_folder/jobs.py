@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 from flows.drop_folder.files import DroppedFile, job_files
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions, JobRules
-from flows.preflight import check_surroundings
-from flows.review_question import question_of
+from flows.preflight.surroundings import check_surroundings
+from flows.questions.code_review import question_of
 from pipelines.errors import JobError
-from pipelines.job import Job
-from pipelines.job_file import load_job, parse_job, with_absolute_places
-from workers.catalogue import resolve_model
+from pipelines.job.job import Job
+from pipelines.job.job_file import load_job, parse_job, with_absolute_places
+from workers.engines.catalogue import resolve_model
 
 _MAX_JOB_FILE_BYTES = 1_000_000
 

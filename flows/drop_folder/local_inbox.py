@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from flows.drop_folder.files import DroppedFile
-from pipelines.documents.local_folder import list_folder
-from pipelines.documents.own_places import NOWHERE
 from pipelines.documents.records import SourceFile
+from pipelines.documents.sources.local_folder import list_folder
+from pipelines.documents.sources.own_places import NOWHERE
 from pipelines.errors import JobError, StoreError
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, is_below, lies_below, open_regular
 

@@ -16,12 +16,12 @@ from flows.drop_folder.files import Claim, DroppedFile, problem_of
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.starters import RunStarter
-from flows.preflight import check_surroundings
+from flows.preflight.surroundings import check_surroundings
 from flows.run import prepare_run
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, ServiceError
-from pipelines.job import Job
-from pipelines.job_places import check_place
+from pipelines.job.job import Job
+from pipelines.job.job_places import check_place
 
 _SEND_AGAIN = "then send the file again, or start the listener again: it looks at rejected files anew"
 

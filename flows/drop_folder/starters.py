@@ -10,13 +10,13 @@ import sys
 from typing import Protocol
 from uuid import UUID
 
-from flows.interruption import interruption
+from flows.console.interruption import interruption
 from flows.run import Run
 from flows.run_lock import wait_for_sole_process
 from pipelines.errors import JobError, ServiceError
 from pipelines.settings import environment_with_claude_key
 
-_COMMAND = (sys.executable, "-c", "from flows.cli import app; app()")
+_COMMAND = (sys.executable, "-P", "-c", "from flows.cli import app; app()")
 _EXIT_DONE, _EXIT_BAD_JOB, _EXIT_STOPPED_BY_BUDGET = 0, 2, 3
 
 
@@ -79,7 +79,7 @@ class StartInPrefect:
 
     def check(self) -> None:
         """Look for the server: without one, every announcement would end in the dead-letter queue."""
-        from flows.prefect_api import prefect_client
+        from flows.service.prefect_api import prefect_client
 
         with prefect_client():
             return
@@ -90,7 +90,7 @@ class StartInPrefect:
         from prefect.exceptions import PrefectException
         from prefect.utilities.urls import url_for
 
-        from flows.deployments import start_run
+        from flows.service.deployments import start_run
 
         try:
             flow_run_id = start_run(run.job, run.run_id, claim_id)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from flows.interruption import interruption
+from flows.console.interruption import interruption
 
 _Result = TypeVar("_Result")
 

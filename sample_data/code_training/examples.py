@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
-from pipelines.documents.code.diffs import read_diff
+from pipelines.documents.code.reading.diffs import read_diff
 from pipelines.documents.code.records import Change, CodeLine
 from pipelines.documents.code.shown import shown_text
 from pipelines.tasks.code_review.categories import categories

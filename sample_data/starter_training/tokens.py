@@ -15,7 +15,7 @@ from pathlib import Path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Encoding, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pipelines.job import ModelSource
+from pipelines.job.job import ModelSource
 from pipelines.tasks.classification import (
     DEFAULT_INSTRUCTIONS,
     DOCUMENT_SLOT,
@@ -23,8 +23,8 @@ from pipelines.tasks.classification import (
     assign_codes,
     local_prompt,
 )
-from workers.catalogue import resolve_model
-from workers.tokens import ModelTokenizer
+from workers.engines.catalogue import resolve_model
+from workers.engines.tokens import ModelTokenizer
 
 MODEL_NAME = "starter"
 CONTEXT_TOKENS = 2048

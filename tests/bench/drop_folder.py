@@ -34,7 +34,7 @@ from rich.console import Console
 from infra.local.s3 import Emulator
 from infra.local.s3.servers import REGION, ROOT_KEY
 from tests.bench.children import REPOSITORY, child_environment
-from tests.flows.drop_folder_case import write_job
+from tests.flows.drop_folder.drop_folder_case import write_job
 
 BUCKET = "drops"
 VISIBILITY_SECONDS = 5
@@ -266,8 +266,8 @@ def prove(files: int, folder: Path, seed: int, kill_every_seconds: tuple[float, 
 def listen(location: str, job: str, queue: str) -> None:
     """A listener process of the proof."""
     from flows import stages
+    from flows.console.progress import ProgressReporter
     from flows.drop_folder.listener import listen_to
-    from flows.progress import ProgressReporter
     from flows.run import Run
 
     class RunStages:

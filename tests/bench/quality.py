@@ -29,24 +29,24 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from flows.escalate import Escalation
-from flows.population import read_population
-from flows.preflight import check_surroundings
-from flows.progress import ProgressReporter
-from flows.quality import settle_quality
-from flows.quality_decisions import read_record
+from flows.console.progress import ProgressReporter
+from flows.deciding.asking import settle_quality
+from flows.deciding.decisions import read_record
+from flows.deciding.population import read_population
+from flows.escalation.escalate import Escalation
+from flows.escalation.simulation import POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
+from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
-from flows.simulation import POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
 from flows.stages import PlanSummary, publish_scored
 from pipelines.cascade.rule.scored import UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import BatchProvider
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.store import layout
 from pipelines.store.schemas import read_parquet
 from tests.bench.children import REPOSITORY
-from workers.claude import ClaudeBatches, connect
+from workers.providers.claude import ClaudeBatches, connect
 
 JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
 ASSURANCE = 0.9

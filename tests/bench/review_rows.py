@@ -20,15 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.review_question import ReviewQuestion
+from flows.questions.code_review import ReviewQuestion
 from flows.stages import shards_in_flight, start_engines
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
-from workers.catalogue import catalogue
-from workers.engine import ShardScores, ShardTexts
-from workers.reviews import Reviewer
+from workers.engines.catalogue import catalogue
+from workers.engines.engine import ShardScores, ShardTexts
+from workers.engines.reviews import Reviewer
 
 _START_TIMEOUT_SECONDS = 600
 

@@ -22,17 +22,17 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from flows.progress import ProgressReporter
+from flows.console.progress import ProgressReporter
 from flows.run import prepare_run
 from flows.stages import plan_documents
-from pipelines.documents.sources import list_sources
-from pipelines.job_file import load_job
+from pipelines.documents.sources.sources import list_sources
+from pipelines.job.job_file import load_job
 from sample_data.code_training.tokens import MODEL_NAME
 from sample_data.generate_code import DEFAULT_SEED, training_diffs
 from tests.bench.children import ask, busy_cores, machine, remark
 from tests.bench.review_rows import ROWS, Timing
 from tests.bench.workload import WARM_SHARDS, Workload
-from workers.catalogue import catalogue
+from workers.engines.catalogue import catalogue
 
 _RAW, _PRODUCT = ROWS
 

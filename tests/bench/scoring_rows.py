@@ -23,7 +23,7 @@ from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.classification import answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
-from workers.catalogue import DeviceDefaults, catalogue
+from workers.engines.catalogue import DeviceDefaults, catalogue
 
 _ANSWER_TOKENS = 24
 _START_TIMEOUT_SECONDS = 300

@@ -23,13 +23,13 @@ import pyarrow.dataset as ds
 from rich.console import Console
 from rich.table import Table
 
-from flows.question import Question
-from pipelines.job import Job
-from pipelines.job_file import load_job
+from flows.questions.classification import Question
+from pipelines.job.job import Job
+from pipelines.job.job_file import load_job
 from pipelines.tasks.classification import answer_schema
 from tests.bench.children import COMMAND, REPOSITORY, ask, busy_cores, child_environment, machine, remark, run_logged
 from tests.bench.workload import HELDOUT, read_texts, write_job
-from workers.catalogue import resolve_model
+from workers.engines.catalogue import resolve_model
 
 _SITE = REPOSITORY / ".cache" / "bench-site"
 _PANDAS = ("pandas==2.3.3", "python-dateutil", "pytz", "tzdata", "six")

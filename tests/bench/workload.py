@@ -16,17 +16,17 @@ import pyarrow as pa
 import yaml
 from rich.console import Console
 
-from flows.progress import ProgressReporter
+from flows.console.progress import ProgressReporter
 from flows.run import Run, open_run, prepare_run
 from flows.stages import PlanSummary, plan_documents
-from pipelines.documents.readers import read_documents
+from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Columns
-from pipelines.documents.sources import list_sources
-from pipelines.job_file import load_job
+from pipelines.documents.sources.sources import list_sources
+from pipelines.job.job_file import load_job
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from tests.bench.children import REPOSITORY
-from workers.catalogue import catalogue
+from workers.engines.catalogue import catalogue
 
 TICKETS_JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
 HELDOUT = REPOSITORY / "sample_data/tickets/heldout"

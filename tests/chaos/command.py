@@ -9,7 +9,7 @@ import sys
 
 from flows.cli import app
 from flows.drop_folder import listener, starters
-from workers import claude
+from workers.providers import claude
 
 _SETTLE_SECONDS = 3.0
 _RETRY_SECONDS = 0.5
@@ -17,7 +17,7 @@ _RETRY_SECONDS = 0.5
 claude.ClaudeBatches.__init__.__defaults__ = (_SETTLE_SECONDS,)
 listener._FIRST_RETRY_SECONDS = _RETRY_SECONDS
 # What a listener starts is this command, too.
-starters._COMMAND = (sys.executable, "-m", "tests.chaos.command")  # type: ignore[assignment]  # one word more than the product's
+starters._COMMAND = (sys.executable, "-m", "tests.chaos.command")  # type: ignore[assignment]  # other words than the product's
 
 if __name__ == "__main__":
     app()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 # What a command would import while it runs.
 _IMPORTED = [
-    *("tests.chaos.commands", "tests.chaos.command", "flows.terminal", "flows.submit", "flows.process"),
-    *("flows.providers", "flows.collect", "flows.drop_folder.listener", "obstore.auth.boto3"),
+    *("tests.chaos.commands", "tests.chaos.command", "flows.console.terminal", "flows.submit", "flows.process"),
+    *("flows.escalation.providers", "flows.service.collect", "flows.drop_folder.listener", "obstore.auth.boto3"),
     *("transformers.tokenization_utils_tokenizers", "tests.faults.frozen"),
 ]
 _forks = multiprocessing.get_context("forkserver")

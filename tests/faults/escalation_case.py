@@ -26,21 +26,22 @@ import pyarrow.dataset as dataset
 from numpy.typing import NDArray
 from rich.console import Console
 
-from flows import escalate, stages
-from flows.preflight import check_surroundings
-from flows.progress import ProgressReporter
+from flows import stages
+from flows.console.progress import ProgressReporter
+from flows.escalation import escalate
+from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
 from pipelines.costs.price_book import TokenUsage, price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import BatchProvider, BatchStatus, ItemResult, Request
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
-from workers.claude import ClaudeBatches, connect
-from workers.engine import ShardScores
-from workers.scorer import prediction_table
+from workers.engines.engine import ShardScores
+from workers.engines.scorer import prediction_table
+from workers.providers.claude import ClaudeBatches, connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABELS = ["billing", "outage", "delivery"]

@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pyarrow.dataset as dataset
 
-from flows.escalate import Escalated, Escalation
+from flows.escalation.escalate import Escalated, Escalation
 from flows.run import open_run
 from flows.stages import PlanSummary
 from pipelines.costs.price_book import TokenUsage, price_book
@@ -34,7 +34,7 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow
 from tests.faults.escalation_case import LONGEST_WAIT_SECONDS, SETTLE_SECONDS, quiet
 from tests.infra.message_batches_server import Server
-from workers.claude import ClaudeBatches, connect
+from workers.providers.claude import ClaudeBatches, connect
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 # What a process would import while it runs, seconds of it.
 _IMPORTED_LATE = (
     *("transformers.tokenization_utils_tokenizers", "infra.local.message_batches.__main__"),
-    *("numpy.ma", "rich._emoji_codes", "opentelemetry.baggage", "flows.quality", "flows.quality_decisions"),
+    *("numpy.ma", "rich._emoji_codes", "opentelemetry.baggage", "flows.deciding.asking", "flows.deciding.decisions"),
 )
 _PROCESSES = multiprocessing.get_context("forkserver")
 # The last one freezes what the others imported: no fork looks through it again and again for garbage.

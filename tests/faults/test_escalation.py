@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.escalate import Escalated, Stop
-from flows.escalation_requests import ChunkBuilder
+from flows.escalation.escalate import Escalated, Stop
+from flows.escalation.requests import ChunkBuilder
 from pipelines.errors import ProviderError
 from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.provider import AccountError, BatchProvider, Request

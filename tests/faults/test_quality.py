@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows.escalate import Escalated, Stop
-from flows.quality import settle_quality
+from flows.deciding.asking import settle_quality
+from flows.escalation.escalate import Escalated, Stop
 from flows.run import open_run
 from flows.stages import PlanSummary, publish_scored
 from pipelines.escalation.patience import PatientProvider
@@ -39,7 +39,7 @@ def settle(root: str, url: str, point: str = "never", *, wait: bool = True) -> E
 
 
 def settle_and_die_between_decisions_and_record(root: str, url: str) -> None:
-    from flows import quality_decisions
+    from flows.deciding import decisions as quality_decisions
 
     quality_decisions._record = lambda *_: die()  # type: ignore[assignment]  # this process does nothing else
     settle(root, url)

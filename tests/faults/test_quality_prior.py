@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.escalate import Escalated
+from flows.escalation.escalate import Escalated
 from pipelines.errors import JobError
 from pipelines.store import layout
 from tests.faults.service_case import Case, Prepare, of_route

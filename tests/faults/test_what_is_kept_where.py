@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.escalate import Escalated
+from flows.escalation.escalate import Escalated
 from pipelines.store import layout
 from tests.faults.escalation_case import KilledAt, die
 from tests.faults.service_case import Case, Prepare, answers_of, client, escalation, in_process, of_route, routes

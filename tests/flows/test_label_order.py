@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from flows.question import Question
+from flows.questions.classification import Question
 from flows.run import open_run, prepare_run
 from pipelines.cascade.confidence import Calibration
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.settings import settings
 from pipelines.tasks.classification import LabelOrder, PromptFrame
-from tests.flows.series_case import drop, tickets_job
-from workers.catalogue import ResolvedModel, resolve_model
-from workers.tokens import ModelTokenizer, TokenFrame
+from tests.flows.service.series_case import drop, tickets_job
+from workers.engines.catalogue import ResolvedModel, resolve_model
+from workers.engines.tokens import ModelTokenizer, TokenFrame
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself while it loads
 

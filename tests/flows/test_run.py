@@ -12,21 +12,21 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from flows import review_question
-from flows.question import Question
-from flows.review_question import ReviewQuestion
+from flows.questions import code_review as review_question
+from flows.questions.classification import Question
+from flows.questions.code_review import ReviewQuestion
 from flows.run import FORMAT, Run, open_run, prepare_run, run_sources
 from flows.submit import resume_run
-from pipelines.documents.since_last import sources_table
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources.since_last import sources_table
+from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
 from tests.faults.escalation_case import quiet
-from tests.flows.series_case import drop, tickets_job
-from workers.catalogue import resolve_model
+from tests.flows.service.series_case import drop, tickets_job
+from workers.engines.catalogue import resolve_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself while it loads
 

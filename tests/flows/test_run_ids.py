@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.preflight import check_surroundings
+from flows.preflight.surroundings import check_surroundings
 from flows.run import open_run, open_store, prepare_run
-from flows.scheduled import take_new_files
+from flows.service.scheduled import take_new_files
 from flows.submit import begin_job
 from pipelines.errors import JobError, RunNotFoundError
-from pipelines.job import Job
-from pipelines.job_file import load_job
+from pipelines.job.job import Job
+from pipelines.job.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store import layout
-from tests.flows.drop_folder_case import DOCUMENT, JOB, write_job
+from tests.flows.drop_folder.drop_folder_case import DOCUMENT, JOB, write_job
 
 BAD = [
     "../../x",
@@ -81,7 +81,7 @@ def test_the_id_in_a_store_of_someone_elses_is_checked_too(tmp_path: Path, job_p
 
 
 def test_the_job_in_a_store_of_someone_elses_is_bounded_too(tmp_path: Path, job_path: Path) -> None:
-    from tests.test_job_tree import BOMB
+    from tests.job.test_job_tree import BOMB
 
     (tmp_path / "in").mkdir()
     job = load_job(job_path)

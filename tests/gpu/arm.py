@@ -112,8 +112,8 @@ class _Bench:
         self.llm = llm = vllm.LLM(str(folder), **arguments)
         # The product's own engine takes the one that is there: two would not fit on one card.
         vllm.LLM = lambda *_, **__: llm
-        from workers.engine import LabelEngine
-        from workers.tokens import TokenFrame
+        from workers.engines.engine import LabelEngine
+        from workers.engines.tokens import TokenFrame
 
         ids = self.random.integers(1_000, 100_000, arm.frame)
         cut = max(arm.frame - 10, 0)
@@ -196,14 +196,14 @@ def measure(arm: Arm) -> dict[str, Any]:
     if arm.written:
         answer["written"] = asdict(bench.raw(arm.documents // 2, bench.many))
     if arm.queued:
-        import workers.engine
+        import workers.engines.engine
 
         short = Arm(**{**asdict(arm), "document": 40, "documents": arm.documents * 2})
         answer["short_raw"] = asdict(bench.raw(short.documents, bench.one, short))
         for queued in arm.queued:
-            workers.engine._QUEUED_REQUESTS = queued
+            workers.engines.engine._QUEUED_REQUESTS = queued
             answer[f"short_ours_{queued}"] = asdict(bench.sluice(short.documents, short))
-        workers.engine._QUEUED_REQUESTS = 512
+        workers.engines.engine._QUEUED_REQUESTS = 512
     if not arm.processes:
         answer["profile"] = bench.profile()
     return answer

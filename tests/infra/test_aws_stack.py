@@ -18,7 +18,7 @@ from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.queue import Queue
 from infra.local.s3 import Emulator
 from infra.local.s3.servers import REGION, ROOT_KEY
-from pipelines.documents.sources import list_sources, open_source
+from pipelines.documents.sources.sources import list_sources, open_source
 from pipelines.errors import StoreError
 from pipelines.store.objects import Store
 from tests.infra.deployment_files import INFRA

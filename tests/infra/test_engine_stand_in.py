@@ -16,9 +16,9 @@ from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, l
 from pipelines.tasks.code_review.answers import engine_answer_schema, parse_answer
 from pipelines.tasks.code_review.prompts import review_prompt
 from tests.engine_stand_in import engine_stand_in
-from workers.catalogue import resolve_model
-from workers.engine import LabelEngine, ReviewEngine
-from workers.tokens import ModelTokenizer, TokenFrame
+from workers.engines.catalogue import resolve_model
+from workers.engines.engine import LabelEngine, ReviewEngine
+from workers.engines.tokens import ModelTokenizer, TokenFrame
 
 __all__ = ["engine_stand_in"]
 pytestmark = pytest.mark.usefixtures("engine_stand_in")

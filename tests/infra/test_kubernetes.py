@@ -13,7 +13,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from typer.testing import CliRunner
 
 from flows.cli import app
-from pipelines.job_file import load_job
+from pipelines.job.job_file import load_job
 from tests.infra.deployment_files import (
     REPOSITORY,
     Manifest,

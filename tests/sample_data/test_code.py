@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.documents.code.diffs import show_diff
-from pipelines.documents.code.folder import read_folder
-from pipelines.documents.code.patch_reader import read_patches
+from pipelines.documents.code.reading.diffs import show_diff
+from pipelines.documents.code.reading.folder import read_folder
+from pipelines.documents.code.reading.patch_reader import read_patches
 from pipelines.documents.code.records import CodeLine, LeftOut
 from pipelines.documents.code.shown import LineMap, read_shown
 from pipelines.documents.records import Columns, Document
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources.sources import list_sources
 from pipelines.tasks.code_review.categories import categories
 from pipelines.tasks.code_review.labelled_faults import LabelledFaults, read_labelled_faults
 from sample_data.code_source.pieces import Piece, read_pieces

@@ -10,14 +10,14 @@ import pytest
 from tokenizers import Tokenizer
 
 from pipelines.cascade.confidence import Calibration
-from pipelines.job import ModelSource
+from pipelines.job.job import ModelSource
 from pipelines.tasks.code_review.categories import SEVERITIES, categories
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLAIM_LABELS, CLEAN_CLAIM
 from sample_data.code_training.tokens import product_prompts, prompt_ids, text_ids
 from sample_data.starter_training.tokens import SPECIAL_TOKENS, frame_fingerprint
-from workers.catalogue import resolve_model
-from workers.tokens import ModelTokenizer
+from workers.engines.catalogue import resolve_model
+from workers.engines.tokens import ModelTokenizer
 
 FOLDER = Path(__file__).parents[2] / "sample_data" / "review_model"
 FILES = {

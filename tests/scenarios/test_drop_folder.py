@@ -15,9 +15,9 @@ import pytest
 
 from tests.bench.children import COMMAND, REPOSITORY
 from tests.bench.drop_folder import prove
-from tests.flows.drop_folder_case import write_job
-from tests.flows.test_drop_folder import waiting
-from tests.flows.test_drop_folder_queue import make_queue
+from tests.flows.drop_folder.drop_folder_case import write_job
+from tests.flows.drop_folder.test_drop_folder import waiting
+from tests.flows.drop_folder.test_drop_folder_queue import make_queue
 from tests.s3_fixtures import Bucket
 from tests.scenarios.pipeline_command import PipelineCommand
 

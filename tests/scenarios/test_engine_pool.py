@@ -14,19 +14,19 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from flows import stages
-from flows.preflight import check_surroundings
-from flows.progress import ProgressReporter
+from flows.console.progress import ProgressReporter
+from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, prepare_run
 from infra.local.engine import STAND_IN
 from pipelines.errors import EngineError
-from pipelines.job_file import load_job
+from pipelines.job.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from tests.scenarios.pipeline_command import REPOSITORY, write_job
 from tests.shared_servers import Variables
-from workers.pool import EnginePool
-from workers.scorer import ShardReport
+from workers.engines.pool import EnginePool
+from workers.engines.scorer import ShardReport
 
 # Ray, Prefect and transformers warn about themselves while they load.
 pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]

@@ -19,9 +19,9 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.deployments import register_runs
-from pipelines.job import Job
-from tests.flows.series_case import drop, tickets_job, write_job
+from flows.service.deployments import register_runs
+from pipelines.job.job import Job
+from tests.flows.service.series_case import drop, tickets_job, write_job
 from tests.scenarios.pipeline_command import PipelineCommand
 from tests.scenarios.prefect_server import WORK_POOL, PrefectServer, end, running_worker
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.dataset as dataset
 import pytest
 
-from tests.flows.series_case import drop, tickets_job, write_job
+from tests.flows.service.series_case import drop, tickets_job, write_job
 from tests.scenarios.pipeline_command import PipelineCommand
 
 pytestmark = pytest.mark.processes

@@ -10,16 +10,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pipelines.documents.code.diffs import show_diff
-from pipelines.documents.code.folder import read_folder
-from pipelines.documents.code.git_commits import read_commits
-from pipelines.documents.code.git_repository import pin_revisions, read_tree
+from pipelines.documents.code.reading.diffs import show_diff
+from pipelines.documents.code.reading.folder import read_folder
+from pipelines.documents.code.reading.git_commits import read_commits
+from pipelines.documents.code.reading.git_repository import pin_revisions, read_tree
 from pipelines.documents.code.records import LeftOut
-from pipelines.documents.own_places import NOWHERE, OwnPlaces
-from pipelines.documents.readers import DIFF_READERS, read_documents
+from pipelines.documents.readers.readers import DIFF_READERS, read_documents
 from pipelines.documents.records import Columns, Document, Listing, SourceFile
-from pipelines.documents.sources import list_input, read_ahead
-from pipelines.job import Review
+from pipelines.documents.sources.own_places import NOWHERE, OwnPlaces
+from pipelines.documents.sources.sources import list_input, read_ahead
+from pipelines.job.job import Review
 from pipelines.tasks.code_review.labelled_faults import LabelledFaults
 
 

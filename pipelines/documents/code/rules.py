@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 
 from pipelines.documents.code.records import LeftOut, Reason
 from pipelines.documents.code.shown import visible
-from pipelines.documents.lines import Unreadable
+from pipelines.documents.readers.lines import Unreadable
 
 MAX_FOLDERS_DEEP = 100
 _BINARY_CHECK_BYTES = 8_000  # as git does

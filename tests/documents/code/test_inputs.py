@@ -10,8 +10,8 @@ from pipelines.documents.code.inputs import is_pinned, list_code, read_code
 from pipelines.documents.left_out import LeftOutList
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError, NoInputError
-from pipelines.job import Review
-from tests.documents.code.test_git import Repository
+from pipelines.job.job import Review
+from tests.documents.code.reading.test_git import Repository
 
 LIMIT = 100_000
 DIFF = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"

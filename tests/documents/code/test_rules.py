@@ -11,7 +11,7 @@ from pipelines.documents.code.rules import (
     left_out_by_size,
     left_out_folder,
 )
-from pipelines.documents.lines import Unreadable
+from pipelines.documents.readers.lines import Unreadable
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.documents.readers import read_documents
+from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Columns, Document
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources.sources import list_sources
 from tests.documents.readers.reading import LIMIT, Read
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.documents.readers import READERS, read_documents
+from pipelines.documents.readers.readers import READERS, read_documents
 from pipelines.documents.records import Columns
-from pipelines.documents.sources import list_sources
+from pipelines.documents.sources.sources import list_sources
 from tests.documents.readers.reading import LIMIT, parquet_bytes
 
 _FRAGMENTS = (

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.documents.readers import READERS, read_documents
+from pipelines.documents.readers.readers import READERS, read_documents
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import StoreError
 from tests.documents.readers.reading import GOOD, LIMIT, Read, outcomes, parquet_bytes

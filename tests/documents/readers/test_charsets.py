@@ -5,8 +5,8 @@ import codecs
 import pyarrow as pa
 import pytest
 
-from pipelines.documents.charsets import decode
-from pipelines.documents.lines import Unreadable
+from pipelines.documents.readers.charsets import decode
+from pipelines.documents.readers.lines import Unreadable
 from tests.documents.readers.reading import Read, outcomes, parquet_bytes
 
 

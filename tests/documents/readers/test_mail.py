@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipelines.documents.mail_reader import mail_to_text
+from pipelines.documents.readers.mail_reader import mail_to_text
 from tests.documents.readers.reading import Read, outcomes
 
 PLAIN = "Content-Type: text/plain; charset=utf-8\n\n"

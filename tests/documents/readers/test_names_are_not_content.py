@@ -6,11 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.documents import parquet_reader, sources
-from pipelines.documents.readers import DIFF_READERS, read_documents
+from pipelines.documents.readers.readers import DIFF_READERS, parquet_reader, read_documents
 from pipelines.documents.records import Columns, SourceFile
-from pipelines.documents.sources import list_sources
-from pipelines.documents.table_formats import table_refusal
+from pipelines.documents.sources.sources import list_sources, sources
+from pipelines.documents.sources.table_formats import table_refusal
 from tests.documents.readers.reading import LIMIT, Read, outcomes, parquet_bytes
 
 ROWS = '{"text": "a"}\n{"text": "b"}\n'

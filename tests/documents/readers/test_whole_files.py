@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.documents.html_text import html_to_text
+from pipelines.documents.readers.html_text import html_to_text
 from pipelines.documents.records import Document
 from tests.documents.readers.reading import Read, outcomes
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pipelines.documents.code.diffs import read_diff
+from pipelines.documents.code.reading.diffs import read_diff
 from pipelines.documents.code.shown import LineMap, shown_text
 from pipelines.tasks.code_review.answers import parse_answer
 from pipelines.tasks.code_review.findings import FindingRow, merge_findings

@@ -1,4 +1,4 @@
-"""Stands in for vLLM where `workers.engine` imports it: same calls, same shapes, nothing else of it.
+"""Stands in for vLLM where `workers.engines.engine` imports it: same calls, same shapes, nothing else of it.
 
 Answers come from `infra.local.engine.answers`, after as many seconds for each token of output as the environment says.
 """

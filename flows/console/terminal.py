@@ -1,0 +1,299 @@
+"""What a person, or a program with --json, sees of a command; everything else goes to a log file.
+
+vLLM, Ray and Prefect write to the process's standard output and error, and so do their child processes. While a
+command runs, both are pointed at the log; the console keeps a copy of the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.console.interruption import CLEAR_LINE, interruption
+from flows.console.printable import printable, printable_json, printable_line
+from flows.console.progress import ProgressReporter
+from pipelines.documents.left_out import told_left_out
+from pipelines.errors import JobError, RunNotFoundError, SluiceError
+from pipelines.report.page import accuracy_line, percent, reason_lines, usd
+from pipelines.report.summary import Summary
+from pipelines.results import ROUTES
+from pipelines.settings import settings
+
+if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
+    from flows.console.inspect import RunStatus
+    from flows.estimate import Estimates
+    from flows.service.deploy import Deployed
+    from flows.submit import Outcome
+    from workers.engines.catalogue import CatalogueEntry
+
+_SHOWN_ROWS = 10
+_ENDING_SECONDS = 10.0  # longer than an interrupted command lives
+# What a person types here: `make demo` runs the command from an environment that is not on the path.
+_COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
+
+
+_STOPS = {
+    "budget": "budget_usd does not reach for every doubtful item: the rest is `review`, with the reason `budget`.\n"
+    "          To have it answered, raise budget_usd and submit under another --run-id",
+    "cancelled": "the run was cancelled: what Claude had answered by then is kept and paid for, the rest is `review`",
+    "too_few": "too few doubtful items were left for one of the provider's batches: they are `review`",
+}
+
+
+class Terminal:
+    """Context of one command."""
+
+    def __init__(self, *, as_json: bool, keep_output: bool = False) -> None:
+        """Set up the console.
+
+        Args:
+            as_json: human lines go to standard error; standard output gets one JSON document.
+            keep_output: nothing noisy will run: leave the process's output alone.
+        """
+        self._as_json = as_json
+        self.log_path: Path | None = None
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._err = os.fdopen(os.dup(2), "w", encoding="utf-8")
+        self.console = Console(file=os.fdopen(os.dup(2 if as_json else 1), "w", encoding="utf-8"), highlight=False)
+        self.progress = ProgressReporter(self.console)
+        interruption.say_last = self._say_last
+        if not keep_output:
+            self._redirect()
+
+    def _redirect(self) -> None:
+        folder = settings().state_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+        sys.stdout.flush()
+        sys.stderr.flush()
+        log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        self.progress.say(f"log       {self.log_path}")
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Tell how it ended, and leave. Output stays with the log: Ray and Prefect print until the very end."""
+        if interruption.is_ending:  # this is its consequence: an engine is gone, or the terminal
+            time.sleep(_ENDING_SECONDS)
+        try:
+            if isinstance(error, BrokenPipeError):
+                raise error
+            self.console.file.flush()
+            self._out.flush()
+        except BrokenPipeError:  # `pipeline results RUN --json | head`: what is left in a buffer is for nobody
+            os._exit(128 + signal.SIGPIPE)
+        if error is None or isinstance(error, SystemExit | typer.Exit):
+            return
+        if isinstance(error, SluiceError):
+            self._complain(f"pipeline: {error}")
+            raise SystemExit(2 if isinstance(error, JobError | RunNotFoundError) else 1)
+        logging.getLogger(__name__).error("unexpected", exc_info=error)
+        where = f"; details are in {self.log_path}" if self.log_path else f": {error}"
+        self._complain(f"pipeline: unexpected {type(error).__name__}{where}")
+        raise SystemExit(1)
+
+    def _say_last(self, words: str) -> None:
+        """The last line of a command that is interrupted, where the bar was; nothing comes after it."""
+        self.progress.give_up()
+        if self._err.isatty():
+            self._err.write(CLEAR_LINE)
+        self._complain(words)
+
+    def _complain(self, text: str) -> None:
+        self._err.write(f"{printable(text)}\n")
+        self._err.flush()
+
+    def show_outcome(self, outcome: Outcome) -> None:
+        """How a submit ended."""
+        if self._as_json:
+            self._print_json(outcome.as_json())
+            return
+        if outcome.summary is None:
+            self._say(f"sent      {outcome.run_id}: Claude is answering; nothing is held meanwhile")
+            again = f"submit {outcome.job_path}" if outcome.job_path else f"resume {outcome.run_id}"
+            self._say(f"next      {_COMMAND} {again}   takes in the answers (same options as before)")
+            return
+        if outcome.was_complete:
+            self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
+        self._show_summary(outcome.summary)
+        for note in outcome.notes:
+            self._say(note)
+        self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
+        self._say(f"          {_COMMAND} cost {outcome.run_id}")
+
+    def show_nothing_new(self) -> None:
+        """That there was nothing to submit; why was said already."""
+        if self._as_json:
+            self._print_json({"run_id": None, "root": None, "state": "nothing new", "summary": None})
+
+    def show_deployed(self, deployed: Deployed) -> None:
+        """What was registered, where to look, what to start."""
+        if self._as_json:
+            self._print_json(deployed.as_json())
+            return
+        for line in deployed.as_lines():
+            self._say(line)
+
+    def show_estimates(self, job_path: Path, estimates: Estimates) -> None:
+        """What targets would cost."""
+        if self._as_json:
+            self._print_json(estimates.as_json())
+            return
+        table = Table("target", "Claude is asked about", "share", "Claude USD")
+        for each in estimates.by_target:
+            share = each.asked / estimates.items if estimates.items else 0.0
+            table.add_row(
+                f"{each.promise.target:.10g}",
+                f"{each.asked:,} items ({each.least:,} to {each.most:,})",
+                percent(share),
+                usd(estimates.cost_usd(each.asked)),
+            )
+        table.add_row("all", f"{estimates.items:,} items", "100.0%", usd(estimates.cost_usd(estimates.items)))
+        self.console.print(table)
+        self._say(
+            f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
+            f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
+        )
+        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run")
+
+    def show_bought(self, job_path: Path, run_id: str) -> None:
+        """That the labels are there."""
+        self._say(f"labels    of run {run_id} are bought; nothing is decided yet")
+        self._say(f"next      {_COMMAND} submit {job_path}   certifies, and asks what the target needs")
+
+    def show_status(self, status: RunStatus) -> None:
+        """How far a run is."""
+        if self._as_json:
+            self._print_json(status.model_dump(mode="json"))
+            return
+        self._say(f"run       {status.run_id}: {status.state}")
+        self._say(
+            f"planned   {status.planned_items:,} items in {status.shards:,} shards"
+            + ("" if status.is_planned else " so far")
+        )
+        self._say(f"scored    {status.scored_shards:,} of {status.shards:,} shards")
+        self._say(f"batches   {status.batches_collected:,} collected of {status.batches_sent:,} sent")
+        self._say(f"next      {status.next_step}")
+
+    def show_results(self, root: str, total: int, rows: Any) -> None:
+        """Where the rows are, and the first of them; every row with --json."""
+        if self._as_json:
+            for row in rows:
+                self._out.write(printable_json(json.dumps(row, default=str, ensure_ascii=False)) + "\n")
+            return
+        table = Table("document_id", "answer", "route", "confidence", "raw_prob", "cost_usd", "reason")
+        for row in islice(rows, _SHOWN_ROWS):
+            figures = ("-" if row[name] is None else f"{row[name]:.3f}" for name in ("confidence", "raw_prob"))
+            cells = (
+                row["document_id"],
+                row["answer"] or "-",
+                row["route"],
+                *figures,
+                usd(row["cost_usd"]),
+                row["reason"],
+            )
+            # Text, not markup: a document's id may hold anything.
+            table.add_row(*(Text(printable_line(cell or "")) for cell in cells))
+        self.console.print(table)
+        self._say(f"{total:,} rows in {root}")
+        code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
+        self._say(f'read them with   python -c "{code}"')
+
+    def show_document(self, content: str, warnings: list[str]) -> None:
+        """Something for other programs, on standard output alone; as it is, unless a terminal shows it."""
+        content = printable(content) if self._out.isatty() else content
+        self._out.write(content if content.endswith("\n") else f"{content}\n")
+        for warning in warnings:
+            self._complain(f"warning   {warning}")
+
+    def show_cost(self, summary: Summary) -> None:
+        """Cost by route."""
+        if self._as_json:
+            self._print_json(summary.model_dump(mode="json"))
+            return
+        self._show_costs(summary)
+
+    def show_models(self, models: Mapping[str, CatalogueEntry]) -> None:
+        """The catalogue."""
+        if self._as_json:
+            self._print_json({name: entry.model_dump(mode="json") for name, entry in models.items()})
+            return
+        table = Table("model", "source", "about")
+        for name, entry in models.items():
+            table.add_row(name, entry.source, entry.about)
+        self.console.print(table)
+
+    def _show_summary(self, summary: Summary) -> None:
+        if summary.stopped_by:
+            self._say(f"stopped   {_STOPS[summary.stopped_by]}")
+        if summary.provider == "simulation":
+            self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
+        self._say(f"results   {summary.results}")
+        if summary.left_out:
+            self._say(f"left out  {told_left_out(summary.left_out)}")
+        self._show_costs(summary)
+        for line in reason_lines(summary):
+            self._say(line)
+        if summary.accuracy:
+            self._say(accuracy_line(summary))
+        if summary.quality:
+            self._say(summary.quality.statement)
+        if not summary.items:
+            self._say("nothing   was there to answer: the input holds no document")
+        if summary.problem:
+            self._say(f"problem   {summary.problem}")
+
+    def _show_costs(self, summary: Summary) -> None:
+        table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for name in ROUTES:
+            route = summary.routes[name]
+            costs = (usd(cost) for cost in (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+            table.add_row(name, f"{route.items:,}", *costs)
+        totals = (usd(cost) for cost in (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd))
+        table.add_section()
+        table.add_row("all", f"{summary.items:,}", *totals)
+        self.console.print(table)
+        if summary.provider == "simulation":
+            self._say("Claude's cost is what the simulated tokens would have cost at list price; nothing was billed")
+        self._say(
+            f"engines   {summary.gpu_seconds:,.1f} device-seconds busy, in the rows; held for "
+            f"{summary.engine_held_seconds:,.1f}, start-up and waiting included"
+        )
+        if summary.all_claude_cost_usd is not None:
+            self._say(
+                f"asked     Claude about {percent(summary.escalated_share)}; all items would come to about "
+                f"{summary.all_claude_cost_usd:.6f} USD by what these cost on average"
+            )
+        for warning in summary.warnings:
+            self._say(f"warning   {warning}")
+
+    def _say(self, text: str) -> None:
+        self.progress.say(text)
+
+    def _print_json(self, content: Any) -> None:
+        self._out.write(printable_json(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")

@@ -1,0 +1,158 @@
+"""Keeping a quality target, or spending a budget: ask Claude batch by batch, then decide once over the whole run.
+
+    population ──> steps of the rule ──> ask ──> labels ──> steps … ──> decisions
+
+What to ask next is worked out anew from the committed predictions, the prior and the journal, so a run that was killed
+goes on with the very items that it would have asked. The decisions are one object, created once; from then on every
+row of the run follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+from flows.console.progress import ProgressReporter
+from flows.deciding.decisions import DEFAULT_ASSURANCE, Outcome, commit_decisions, promise_of, read_record
+from flows.deciding.population import Population, read_population
+from flows.deciding.prior import commit_prior
+from flows.escalation.escalate import Escalated, Escalation, Stop
+from flows.run import Run
+from flows.stages import PlanSummary
+from pipelines.cascade.audit import audit, audit_items
+from pipelines.cascade.rule.budget import Reached, Spending, budget_steps, when_stopped
+from pipelines.cascade.rule.history import Ask, Stage
+from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
+from pipelines.cascade.rule.target import Settled, target_steps
+from pipelines.errors import InvariantError
+from pipelines.escalation.provider import BatchProvider
+from pipelines.job.job import Quality
+
+Steps = Callable[[Labels], Generator[Ask, None, Settled | Reached]]
+
+_ORDER: tuple[Stage, ...] = ("pilot", "certify", "escalate")
+_WHAT_FOR: dict[Stage, str] = {
+    "pilot": "to learn where the engine errs",
+    "certify": "drawn at random, to certify what may stand",
+    "escalate": "whose answers may not stand as they are",
+}
+
+
+def settle_quality(
+    run: Run,
+    plan: PlanSummary,
+    provider: BatchProvider,
+    progress: ProgressReporter,
+    *,
+    wait: bool,
+    until: Stage | None = None,
+) -> Escalated:
+    """Ask, decide and publish what Claude answered, as far as it goes without waiting, and no further than ``until``.
+
+    Raises: see `Escalation.ask` and `commit_prior`.
+    """
+    escalation = Escalation(run, plan, provider, progress)
+    escalation.replay()
+    record = read_record(run)
+    if record is None:
+        commit_prior(run)
+        population = read_population(run, plan)
+        outcome = _Asking(run, population, escalation, progress, wait, until).outcome()
+        if outcome is None:
+            return Escalated(is_done=False)
+        escalation.seal(outcome.stop)  # what is decided from here on, nobody may change by asking more
+        record = commit_decisions(run, plan, population, escalation.ledger, outcome)
+    stop = Stop(record.stopped_by) if record.stopped_by else None
+    if stop:
+        escalation.close(stop)
+    return Escalated(is_done=True, stop=stop)
+
+
+class _Asking:
+    """The asking of one run, in one process."""
+
+    def __init__(
+        self,
+        run: Run,
+        population: Population,
+        escalation: Escalation,
+        progress: ProgressReporter,
+        wait: bool,
+        until: Stage | None,
+    ) -> None:
+        self._run, self._population, self._escalation = run, population, escalation
+        self._progress, self._wait, self._until = progress, wait, until
+        self._promise = promise_of(run)
+        self._assurance = self._promise.assurance if self._promise else DEFAULT_ASSURANCE
+        self._steps = self._choose_steps()
+
+    def outcome(self) -> Outcome | None:
+        """None where answers are still to come and nobody waits, or no more are wanted now."""
+        while True:
+            labels = self._labels()
+            asks, end = _walk(self._steps(labels), labels)
+            if end is not None:
+                return self._audited(asks, end)
+            ask = asks[-1]
+            if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
+                return None
+            self._progress.say(f"round {ask.round}   {len(ask.items):,} items {_WHAT_FOR[ask.stage]}")
+            escalated = self._escalation.ask(self._population.asked(ask.items), wait=self._wait)
+            if not escalated.is_done:
+                return None
+            if escalated.stop:
+                return self._stopped(asks, escalated.stop)
+            if (self._labels()[ask.items] == UNASKED).any():
+                raise InvariantError(
+                    f"run {self._run.run_id} was closed with all the answers that it needed, and now needs more; "
+                    "was it begun by another version of Sluice? Start a new run with another --run-id"
+                )
+
+    def _choose_steps(self) -> Steps:
+        scored, promise = self._population.scored, self._promise
+        if promise:
+            return lambda labels: target_steps(scored, promise, labels)
+        budget_usd = self._run.job.budget_usd
+        assert budget_usd is not None, "a job without a target or a threshold has a budget"
+        cost_usd = self._escalation.worst_costs_usd(self._population.text_bytes)
+        spending = Spending(cost_usd, float(budget_usd), self._assurance)
+        return lambda labels: budget_steps(scored, spending, labels, self._population.paid_usd(self._escalation.ledger))
+
+    def _labels(self) -> Labels:
+        return self._population.labels(self._escalation.ledger, tuple(self._run.job.labels))
+
+    def _stopped(self, asks: Sequence[Ask], stop: Stop) -> Outcome:
+        """Only what the last batch would have left alone keeps the engine's answer; all the rest is held."""
+        labels, ask = self._labels(), asks[-1]
+        is_accepted = (labels == UNASKED) & (ask.stage == "escalate")
+        is_accepted[ask.items] = False
+        reached = when_stopped(self._population.scored, self._promise, labels) if self._promise else None
+        return Outcome(labels, is_accepted, asks, reached, stop=stop)
+
+    def _audited(self, asks: Sequence[Ask], end: Settled | Reached) -> Outcome | None:
+        """Ask about a few of the accepted items, drawn by chance: a look back, by which nothing is decided."""
+        quality = self._run.job.quality
+        size = quality.audit_items if isinstance(quality, Quality) else 0
+        items = audit_items(self._population.scored, end.is_accepted, size)
+        if len(items):
+            self._progress.say(f"audit     {len(items):,} of the accepted items")
+            if not self._escalation.ask(self._population.asked(items), wait=self._wait).is_done:
+                return None
+        labels = self._labels()
+        looked_at = None
+        if len(items) and (labels[items] != UNASKED).all():  # a budget may end here: the promise holds without it
+            wrong = int((labels[items] > AGREES).sum())
+            looked_at = audit(int(end.is_accepted.sum()), len(items), wrong, self._assurance)
+        return Outcome(labels, end.is_accepted & (labels == UNASKED), asks, end, looked_at)
+
+
+def _walk(steps: Generator[Ask, None, Settled | Reached], labels: Labels) -> tuple[list[Ask], Settled | Reached | None]:
+    """The batches up to the first that is not answered in full, and the end if there is none."""
+    asks = []
+    while True:
+        try:
+            asks.append(next(steps))
+        except StopIteration as end:
+            outcome: Settled | Reached = end.value
+            return asks, outcome
+        if (labels[asks[-1].items] == UNASKED).any():
+            return asks, None

@@ -1,0 +1,167 @@
+"""From the outcome of the asking to the decisions of a run: what stands, how sure, and the record of why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flows.deciding.population import Population, ScoredShard, read_scored_shard
+from flows.deciding.prior import read_prior
+from flows.deciding.profiles import compare_with_last, fingerprints_of
+from flows.escalation.escalate import Stop
+from flows.run import Run
+from flows.stages import PlanSummary
+from pipelines.cascade.audit import Audit
+from pipelines.cascade.calibration import FittedTemperature, calibrated_confidence, fit_temperature
+from pipelines.cascade.record import RuleRecord, as_json
+from pipelines.cascade.rule.budget import Reached
+from pipelines.cascade.rule.doubt import BoolArray, IntArray
+from pipelines.cascade.rule.earlier import count_labels
+from pipelines.cascade.rule.history import Ask
+from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels
+from pipelines.cascade.rule.target import Settled, Target
+from pipelines.cascade.statement import state_drift, state_prior, state_reached, state_stopped, state_target
+from pipelines.escalation.ledger import Ledger
+from pipelines.job.job import Quality
+from pipelines.store import layout
+from pipelines.store.schemas import DECISIONS, to_arrow
+
+DEFAULT_ASSURANCE = 0.95
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the asking came to, over the whole population; arrays of shape [items]."""
+
+    labels: Labels
+    is_accepted: BoolArray
+    asks: Sequence[Ask]
+    end: Settled | Reached | None  # None: stopped, with nothing to be said of what was reached
+    audit: Audit | None = None
+    stop: Stop | None = None
+
+
+def read_record(run: Run) -> RuleRecord | None:
+    """What was decided; None before it is."""
+    data = run.store.read_if_exists(layout.RULE)
+    return None if data is None else RuleRecord.model_validate_json(data)
+
+
+def commit_decisions(
+    run: Run, plan: PlanSummary, population: Population, ledger: Ledger, outcome: Outcome
+) -> RuleRecord:
+    """Decide every scored item, once; then write down why."""
+    fitted = _fit_confidence(run, population, ledger, outcome)
+    surest_needed = _surest_needed(population, outcome.is_accepted, len(run.job.labels))
+    first, parts = 0, [DECISIONS.empty_table()]
+    for shard in range(plan.shards):
+        items = read_scored_shard(run, shard)
+        own = outcome.is_accepted[first : population.shard_ends[shard]]
+        first = int(population.shard_ends[shard])
+        parts.append(_decide_shard(shard, items, own, surest_needed, fitted.temperature))
+    run.store.create(layout.DECISIONS, to_arrow(pa.concat_tables(parts)))
+    record = _record(run, population, outcome, fitted)
+    run.store.create(layout.RULE, record.model_dump_json(indent=2).encode())
+    return record
+
+
+def _surest_needed(population: Population, is_accepted: BoolArray, labels: int) -> NDArray[np.float64]:
+    """The least confidence accepted of each answer: what a withheld item, which nobody may ask about, must have."""
+    least = np.full(labels, np.inf)
+    scored = population.scored
+    np.minimum.at(least, scored.answer[is_accepted], scored.confidence[is_accepted])
+    return least
+
+
+def _decide_shard(
+    shard: int, items: ScoredShard, own: BoolArray, surest_needed: NDArray[np.float64], temperature: float | None
+) -> pa.Table:
+    is_accepted = items.ranked_by >= surest_needed[items.scores.answer]
+    is_accepted[items.may_be_sent] = own
+    confidence = None if temperature is None else calibrated_confidence(items.logprobs, temperature)
+    columns: dict[str, pa.Array[Any]] = {
+        "shard": pa.array(np.full(len(is_accepted), shard), pa.int32()),
+        "is_accepted": pa.array(is_accepted),
+        "confidence": pa.nulls(len(is_accepted), pa.float64()) if confidence is None else pa.array(confidence),
+    }
+    return pa.table(columns, schema=DECISIONS)
+
+
+def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> FittedTemperature:
+    """From the pilot and the certifying sample: labels that were not bought because an item is doubtful."""
+    bought = np.sort(_without_regard_to_doubt(outcome))
+    bought = bought[(outcome.labels[bought] != UNANSWERED) & (outcome.labels[bought] != UNASKED)]
+    codes = {name: code for code, name in enumerate(run.job.labels)}
+    given = ledger.settled_labels()
+    logprobs, claude = [np.zeros((0, len(codes)))], [np.zeros(0, np.int64)]
+    cuts = np.searchsorted(bought, population.shard_ends)
+    for shard in np.flatnonzero(np.diff(cuts, prepend=0)).tolist():
+        first = cuts[shard - 1] if shard else 0
+        start = int(population.shard_ends[shard - 1]) if shard else 0
+        items = read_scored_shard(run, shard)
+        within = np.flatnonzero(items.may_be_sent)[bought[first : cuts[shard]] - start]
+        logprobs.append(items.logprobs[within])
+        names = [given[item_id] for item_id in items.item_ids.take(within).to_numpy(zero_copy_only=False).tolist()]
+        claude.append(np.array([codes[str(name)] for name in names], np.int64))
+    return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed)
+
+
+def _without_regard_to_doubt(outcome: Outcome) -> IntArray:
+    batches = [ask.items for ask in outcome.asks if ask.stage != "escalate"]
+    return np.concatenate([np.zeros(0, np.int64), *batches])
+
+
+def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTemperature) -> RuleRecord:
+    promise, prior, scored = promise_of(run), read_prior(run), population.scored
+    learnt = count_labels(scored, outcome.labels, _without_regard_to_doubt(outcome))
+    compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
+    statement = [_statement(promise, outcome), *state_prior(prior.run_id, prior.labels, prior.reason)]
+    statement += [state_drift(*compared)] if compared else []
+    return RuleRecord(
+        dial=run.job.dial,
+        target=promise.target if promise else None,
+        assurance=promise.assurance if promise else DEFAULT_ASSURANCE,
+        agreement_lower=_agreement_lower(promise, outcome),
+        statement="\n".join(statement),
+        stopped_by=outcome.stop.value if outcome.stop else None,
+        certificate=as_json(outcome.end) if isinstance(outcome.end, Settled) else None,
+        reached=as_json(outcome.end) if isinstance(outcome.end, Reached) else None,
+        audit=as_json(outcome.audit),
+        calibration=as_json(fitted) or {},
+        drift={"since": compared[0], **asdict(compared[1])} if compared else None,
+        prior={"run_id": prior.run_id, "labels": prior.labels, "reason": prior.reason},
+        fingerprints=fingerprints_of(run),
+    )
+
+
+def promise_of(run: Run) -> Target | None:
+    """The run's target, if it has one."""
+    quality = run.job.quality
+    if isinstance(quality, Quality) and quality.target is not None:
+        return Target(quality.target, quality.assurance)
+    return None
+
+
+def _agreement_lower(promise: Target | None, outcome: Outcome) -> float | None:
+    if isinstance(outcome.end, Settled) and not outcome.end.certificate.items:
+        return None
+    if outcome.stop or not isinstance(outcome.end, Settled):
+        return outcome.end.agreement_lower if isinstance(outcome.end, Reached) else None
+    return promise.target if promise else None
+
+
+def _statement(promise: Target | None, outcome: Outcome) -> str:
+    if promise and isinstance(outcome.end, Settled):
+        return state_target(promise, outcome.end, outcome.audit)
+    reached = outcome.end if isinstance(outcome.end, Reached) else None
+    if outcome.stop:
+        accepted = int(outcome.is_accepted.sum())
+        held = int((outcome.labels == UNASKED).sum()) - accepted
+        return state_stopped(promise, outcome.stop.value, reached, accepted, held)
+    assert reached is not None, "a budget ends with what was reached"
+    return state_reached(DEFAULT_ASSURANCE, reached)

@@ -1,0 +1,128 @@
+"""Every item of a run that may be sent to Claude, as arrays: what a quality rule decides over."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flows.deciding.prior import read_prior
+from flows.run import Run
+from flows.stages import Asked, PlanSummary
+from pipelines.cascade.confidence import Scores
+from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNANSWERED, UNASKED, Labels, Scored
+from pipelines.escalation.ledger import Ledger
+from pipelines.predictions import read_predictions
+from pipelines.store import layout
+from pipelines.store.schemas import from_arrow
+
+
+@dataclass(frozen=True)
+class ScoredShard:
+    """The scored items of a shard, in the plan's order; arrays of shape [scored items]."""
+
+    item_ids: pa.Array[Any]
+    text_bytes: NDArray[np.int64]
+    logprobs: NDArray[np.float64]  # [scored items, labels]
+    scores: Scores
+    may_be_sent: NDArray[np.bool_]
+
+    @property
+    def ranked_by(self) -> NDArray[np.float64]:
+        """What makes an item surer than another, before anything is calibrated."""
+        return self.scores.raw_prob * self.scores.label_mass
+
+
+@dataclass(frozen=True)
+class Population:
+    """Items that were scored and that no policy holds back, in the plan's order."""
+
+    shard_ends: NDArray[np.int64]  # [shards]: items up to and with each shard
+    item_ids: pa.Array[Any]
+    text_bytes: NDArray[np.int64]  # of each item's text
+    scored: Scored
+
+    def asked(self, items: NDArray[np.int64]) -> Asked:
+        """The ids of some of the items, shard by shard."""
+        ordered = np.sort(items)
+        cuts = np.searchsorted(ordered, self.shard_ends)
+
+        def of_shard(shard: int) -> list[str]:
+            first = cuts[shard - 1] if shard else 0
+            ids: list[str] = self.item_ids.take(ordered[first : cuts[shard]]).to_numpy(zero_copy_only=False).tolist()
+            return ids
+
+        return of_shard
+
+    def labels(self, ledger: Ledger, names: tuple[str, ...]) -> Labels:
+        """What Claude's answers so far say of the engine's: shape [items]."""
+        labels = np.full(len(self.scored), UNASKED, np.int8)
+        settled = ledger.settled_labels()
+        if not settled:
+            return labels
+        places = pc.index_in(pa.array(settled), value_set=self.item_ids).to_numpy(zero_copy_only=False)
+        codes = {name: code for code, name in enumerate(names)}
+        given = np.array([-1 if label is None else codes[label] for label in settled.values()])
+        verdicts = np.where(given == self.scored.answer[places], AGREES, DIFFERS)
+        labels[places] = np.where(given < 0, UNANSWERED, verdicts)
+        return labels
+
+    def paid_usd(self, ledger: Ledger) -> NDArray[np.float64]:
+        """What Claude has cost for each item that is settled, NaN where unknown: shape [items]."""
+        paid = np.full(len(self.scored), np.nan)
+        settled = list(ledger.settled_labels())
+        if settled:
+            places = pc.index_in(pa.array(settled), value_set=self.item_ids).to_numpy(zero_copy_only=False)
+            costs = [ledger.standing(item_id).cost_usd for item_id in settled]
+            paid[places] = [np.nan if cost is None else float(cost) for cost in costs]
+        return paid
+
+
+def read_population(run: Run, plan: PlanSummary) -> Population:
+    """Read it from what is committed; some 80 bytes an item are held."""
+    ids: list[pa.Array[Any]] = []
+    confidence: list[NDArray[np.float64]] = []
+    answers: list[NDArray[np.int64]] = []
+    text_bytes: list[NDArray[np.int64]] = []
+    ends = np.zeros(plan.shards, np.int64)
+    for shard in range(plan.shards):
+        items = read_scored_shard(run, shard)
+        chosen = items.may_be_sent
+        ids.append(items.item_ids.filter(pa.array(chosen)))
+        confidence.append(items.ranked_by[chosen])
+        answers.append(items.scores.answer[chosen])
+        text_bytes.append(items.text_bytes[chosen])
+        ends[shard] = chosen.sum()
+    scored = Scored(
+        confidence=np.concatenate([np.zeros(0), *confidence]),
+        answer=np.concatenate([np.zeros(0, np.int64), *answers]),
+        seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
+        earlier=read_prior(run).seen,
+    )
+    return Population(
+        shard_ends=np.cumsum(ends),
+        item_ids=pa.concat_arrays([pa.array([], pa.string()), *ids]),
+        text_bytes=np.concatenate([np.zeros(0, np.int64), *text_bytes]),
+        scored=scored,
+    )
+
+
+def read_scored_shard(run: Run, shard: int) -> ScoredShard:
+    """The scored items of one shard."""
+    plan = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "text", "failure", "withheld"])
+    plan = plan.filter(pc.is_null(plan["failure"]))
+    columns = None if run.job.review else ["label_logprobs"]
+    predictions = from_arrow(run.store.read(layout.predictions_part(shard)), columns)
+    predicted = read_predictions(predictions, tuple(run.job.labels), None)
+    return ScoredShard(
+        item_ids=plan["item_id"].combine_chunks(),
+        text_bytes=pc.binary_length(plan["text"]).to_numpy().astype(np.int64),
+        logprobs=predicted.logprobs,
+        scores=predicted.scores,
+        may_be_sent=pc.is_null(plan["withheld"]).to_numpy(zero_copy_only=False),
+    )

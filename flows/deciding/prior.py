@@ -1,0 +1,76 @@
+"""What a run is given of an earlier run's labels: chosen once, before the run buys its first, and written down.
+
+    <run>/calibration/prior.json
+
+So a resumed run plans from the very same labels, whichever other runs have ended meanwhile. It steers what the run
+asks; what is certified rests on the run's own labels alone.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.deciding.profiles import Places, Profile, earlier_profiles, fingerprints_of, seen_of
+from flows.run import Run
+from pipelines.cascade.record import Fingerprints
+from pipelines.cascade.rule.doubt import Seen
+from pipelines.cascade.rule.earlier import LEAST_LABELS
+from pipelines.store import layout
+
+
+class Prior(BaseModel):
+    """Whose labels, or why nobody's; a job's first run has neither."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str | None = None
+    reason: str | None = None
+    places: Places = ()
+
+    @property
+    def labels(self) -> int:
+        """How many."""
+        return sum(labels for _, _, labels, _ in self.places)
+
+    @property
+    def seen(self) -> Seen | None:
+        """What they said."""
+        return None if self.run_id is None else seen_of(self.places)
+
+
+def commit_prior(run: Run) -> None:
+    """Choose the newest earlier run of the job that was made in the same way; the first choice stands.
+
+    Raises:
+        JobError: the profile of an earlier run cannot be read.
+    """
+    if not run.store.exists(layout.PRIOR):
+        run.store.create(layout.PRIOR, _choose(run).model_dump_json().encode())
+
+
+def read_prior(run: Run) -> Prior:
+    """What was chosen; nothing before it was."""
+    data = run.store.read_if_exists(layout.PRIOR)
+    return Prior() if data is None else Prior.model_validate_json(data)
+
+
+def _choose(run: Run) -> Prior:
+    now, reason = fingerprints_of(run), None
+    for profile in earlier_profiles(run):
+        refusal = _refusal(profile, now)
+        if refusal is None:
+            return Prior(run_id=profile.run_id, places=profile.places)
+        reason = reason or refusal
+    return Prior(reason=reason)
+
+
+def _refusal(profile: Profile, now: Fingerprints) -> str | None:
+    if profile.fingerprints is None:
+        return f"run {profile.run_id} is of an earlier version, which kept nothing to learn from"
+    difference = now.difference(profile.fingerprints)
+    if difference is not None:
+        return f"run {profile.run_id} was made with {difference}"
+    labels = int(seen_of(profile.places).labels.sum())
+    if labels < LEAST_LABELS:
+        return f"run {profile.run_id} has {labels} labels to learn from; {LEAST_LABELS} are needed"
+    return None

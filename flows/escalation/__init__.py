@@ -1,0 +1,1 @@
+"""Doubtful items on their way to Claude and back."""

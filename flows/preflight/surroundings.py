@@ -1,0 +1,156 @@
+"""What is looked for before anything starts: that all a job names is there, and that its columns are.
+
+Every problem is reported at once, and nothing has run yet: no engine, no Ray, no Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from glob import has_magic
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flows.preflight.columns import check_columns
+from flows.run import list_input
+from pipelines.costs.price_book import price_book
+from pipelines.documents.gold import read_gold_file
+from pipelines.documents.records import SourceFile
+from pipelines.errors import JobError, NoInputError
+from pipelines.job.job import Job
+from pipelines.settings import settings
+from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
+from workers.engines.catalogue import find_entry, refuse_code
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], object]
+
+MISSING_KEY = (
+    "escalation.provider: `anthropic` needs ANTHROPIC_API_KEY in the environment; set it, or use "
+    "`--provider simulation` (answers from gold labels), or `escalation: off`"
+)
+
+
+def check_surroundings(job: Job, *, may_be_empty: bool = False, say: Say = log.warning) -> list[SourceFile]:
+    """Check that what the job names is there; the files of its input, listed once because it can take long.
+
+    Args:
+        job: what is asked.
+        may_be_empty: an input without a file is fine, unless it is a local path that does not exist.
+        say: hears of what is odd and no mistake, such as a file that lacks a column.
+
+    Raises:
+        JobError: with everything that is not there.
+    """
+    sources: list[SourceFile] = []
+    notes: list[str] = []
+    _run_checks(
+        lambda: sources.extend(_list_input(job, may_be_empty)),
+        lambda: notes.extend(check_columns(job, sources)),
+        lambda: _check_output(job.output),
+        lambda: _check_model(job),
+        lambda: _check_gold(job),
+        lambda: _check_key(job),
+        lambda: _check_budget(job),
+        lambda: _check_rounds(job),
+    )
+    for note in notes:
+        say(f"warning   {note}")
+    return sources
+
+
+def check_deployable(job: Job) -> None:
+    """The same for a job that others run later: its input may come yet, and the key is theirs.
+
+    Raises:
+        JobError: with everything that is not there.
+    """
+    _run_checks(
+        lambda: _check_output(job.output),
+        lambda: _check_model(job),
+        lambda: _check_gold(job),
+        lambda: _check_budget(job),
+        lambda: _check_rounds(job),
+    )
+
+
+def _run_checks(*checks: Callable[[], object]) -> None:
+    problems: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except JobError as error:
+            problems += error.problems
+    if problems:
+        raise JobError(problems)
+
+
+def _list_input(job: Job, may_be_empty: bool) -> list[SourceFile]:
+    try:
+        return list_input(job)
+    except NoInputError:
+        location = job.input
+        is_mistyped = "://" not in location and not has_magic(location) and not Path(location).expanduser().exists()
+        if may_be_empty and not is_mistyped:
+            return []
+        raise
+
+
+def _check_output(output: str) -> None:
+    """A new folder is made, but only one level of it: more is a mistyped path more often than a wish."""
+    parts = urlsplit(output)
+    if parts.scheme not in ("", "file"):
+        return
+    folder = Path(parts.path if parts.scheme else output).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise JobError([f"output: '{output}' is a file, not a folder; choose another"])
+    if not folder.exists() and not folder.parent.is_dir():
+        raise JobError([f"output: no folder '{folder.parent}' to make '{folder.name}' in; create it or mend the path"])
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        raise JobError([f"output: '{output}' cannot be written by this user; choose another or change its permissions"])
+
+
+def _check_model(job: Job) -> None:
+    if job.model is not None:
+        refuse_code(job.model)
+        find_entry(job.model)
+
+
+def _check_gold(job: Job) -> None:
+    if job.evaluation and job.evaluation.gold_file:
+        read_gold_file(job.evaluation.gold_file, job.labels)
+    if job.evaluation and job.evaluation.faults_file:
+        read_labelled_faults(job.evaluation.faults_file)
+
+
+def _check_key(job: Job) -> None:
+    if job.escalation and job.escalation.provider == "anthropic" and settings().anthropic_api_key is None:
+        raise JobError([MISSING_KEY])
+
+
+def _check_budget(job: Job) -> None:
+    """A budget is kept by prices: without one it could only be hoped for."""
+    if job.escalation is None or job.budget_usd is None:
+        return
+    now, seller = datetime.now(UTC), "bedrock" if job.escalation.provider == "bedrock" else "anthropic"
+    models = [tier.model for tier in job.escalation.all_tiers]
+    unpriced = [model for model in models if price_book().find(model, now, provider=seller) is None]
+    if unpriced:
+        raise JobError(
+            [f"budget_usd: {seller}'s price of '{name}' is unknown, so no budget can be kept" for name in unpriced]
+        )
+
+
+def _check_rounds(job: Job) -> None:
+    """The rounds of a target are small: a provider that takes no small batches would leave them unanswered."""
+    least = settings().bedrock_minimum_records
+    if job.dial in ("target", "budget") and job.escalation and job.escalation.provider == "bedrock" and least > 1:
+        raise JobError(
+            [
+                "quality: a target or a budget alone asks Claude in rounds of 30 items and fewer, and bedrock takes no "
+                f"batch of less than {least}; give a raw_threshold, or another escalation.provider"
+            ]
+        )

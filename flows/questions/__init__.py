@@ -1,0 +1,1 @@
+"""What the engine and Claude are asked, one module a task."""

@@ -1,0 +1,1 @@
+"""Code cut into pieces that a model can read."""

@@ -1,0 +1,1 @@
+"""Changes of code, out of diffs, folders and git repositories."""

@@ -1,0 +1,1 @@
+"""Documents out of files, one reader a format."""

@@ -1,0 +1,146 @@
+"""Reader of Parquet files: one row is one document, only the columns asked for are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.documents.readers.charsets import decode, joined_notes
+from pipelines.documents.readers.lines import Unreadable, failed
+from pipelines.documents.readers.row_readers import check_columns, row_document
+from pipelines.documents.records import Columns, Document, NoValue, SourceFile
+from pipelines.documents.sources.sources import EXPANSION_FREE_BYTES, MAX_EXPANSION, open_seekable
+from pipelines.documents.sources.table_formats import table_refusal
+
+PARQUET_MAGIC = b"PAR1"
+_ROWS_PER_BATCH = 128  # a batch of the largest documents is what bounds the memory
+_PAGE_BUFFER_BYTES = 1024 * 1024  # read row groups in pieces; whole ones can be gigabytes
+_Scalar: TypeAlias = "pa.Scalar[pa.DataType]"
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # store failures are StoreError by now
+
+
+def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+    """Streams rows; a file damaged halfway gives its good rows and one failed document for the rest."""
+    refusal = table_refusal(source)
+    if refusal is not None:
+        raise Unreadable(refusal)
+    with open_seekable(source) as file:
+        magic = file.read(4)
+        if not magic:
+            raise Unreadable("is empty; send it again or remove it")
+        if magic.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+            raise Unreadable("Parquet inside gzip or zstd cannot be read; decompress it (Parquet compresses by itself)")
+        if magic != PARQUET_MAGIC:
+            raise Unreadable("not a Parquet file; rename it or write it again")
+        try:
+            parquet = pq.ParquetFile(file, buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False)
+            schema = parquet.schema_arrow
+        except _DAMAGED as error:
+            raise Unreadable("Parquet file is cut off or damaged; write it again") from error
+        check_columns(columns, schema.names)
+        _check_text_column(schema, columns.text)
+        row_number = 0
+        try:
+            names = _readable(schema, columns)
+            _check_expansion(parquet.metadata, names)
+            unreadable = _unreadable(schema, columns.attributes.difference(names))
+            for record in _records(parquet, names):
+                yield _document(source, row_number, record, unreadable, columns, max_document_bytes)
+                row_number += 1
+        except _DAMAGED:
+            yield failed(source, row_number, "Parquet data is damaged from this row on; write the file again")
+
+
+def _check_text_column(schema: pa.Schema, name: str) -> None:
+    column_type = schema.field(name).type
+    if not _is_string(column_type):
+        raise Unreadable(f"column {name!r} is {column_type}, not string; cast it, or name another in columns.text")
+
+
+def _check_expansion(metadata: pq.FileMetaData, names: Collection[str]) -> None:
+    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        for chunk in chunks:
+            stored, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
+            if chunk.path_in_schema in names and unpacked > max(EXPANSION_FREE_BYTES, stored * MAX_EXPANSION):
+                raise Unreadable(
+                    f"its compressed data becomes more than {MAX_EXPANSION} times as much; if it is meant, write the "
+                    "file uncompressed"
+                )
+
+
+def _is_string(column_type: pa.DataType) -> bool:
+    value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
+    return any(
+        is_type(value_type) for is_type in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _is_number(column_type: pa.DataType) -> bool:
+    return any(
+        is_type(column_type)
+        for is_type in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    )
+
+
+def _readable(schema: pa.Schema, columns: Columns) -> list[str]:
+    """The columns to read; an id or label of another type (a date, a struct) counts as absent."""
+    wanted = {columns.text, columns.id, columns.gold or columns.text, *columns.attributes}
+    present = [schema.field(name) for name in sorted(wanted) if schema.get_field_index(name) >= 0]
+    return [field.name for field in present if _is_string(field.type) or _is_number(field.type)]
+
+
+def _unreadable(schema: pa.Schema, names: Iterable[str]) -> dict[str, object]:
+    """Why the columns among ``names`` that there are cannot be used; the others are missing."""
+    types = {
+        name: [str(schema.field(at).type).partition("<")[0] for at in schema.get_all_field_indices(name)]
+        for name in names
+    }
+    return {
+        name: NoValue(f"is of type {found[0]}" if len(found) == 1 else "is there more than once")
+        for name, found in types.items()
+        if found
+    }
+
+
+def _records(parquet: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, _Scalar]]:
+    for batch in parquet.iter_batches(batch_size=_ROWS_PER_BATCH, columns=names):
+        for index in range(batch.num_rows):
+            yield {name: batch.column(name)[index] for name in names}
+
+
+def _document(
+    source: SourceFile,
+    row_number: int,
+    record: dict[str, _Scalar],
+    unreadable: dict[str, object],
+    columns: Columns,
+    max_document_bytes: int,
+) -> Document:
+    notes: dict[str, str | None] = {}
+    try:
+        values = {name: _plain(scalar, name, notes) for name, scalar in record.items()} | unreadable
+    except Unreadable as reason:
+        return failed(source, row_number, str(reason))
+    note = joined_notes(*notes.values())
+    return row_document(source, row_number, values, columns, max_document_bytes, note=note)
+
+
+def _plain(scalar: _Scalar, name: str, notes: dict[str, str | None]) -> object:
+    """The value; of short floats the shortest spelling, because 0.7 written as float32 is meant to be 0.7."""
+    try:
+        value: object = scalar.as_py()
+    except UnicodeDecodeError:  # Parquet's writers do not check what they call a string
+        stored = scalar.value if isinstance(scalar, pa.DictionaryScalar) else scalar
+        decoded = decode(stored.cast(pa.binary(), safe=False).as_py(), "string")
+        notes[name] = decoded.note
+        return decoded.text
+    if isinstance(value, float) and isinstance(scalar, pa.FloatScalar):
+        return float(str(np.float32(value)))
+    if isinstance(value, float) and isinstance(scalar, pa.HalfFloatScalar):
+        return float(str(np.float16(value)))
+    return value

@@ -1,0 +1,1 @@
+"""Where documents lie: folders and S3, listed and opened."""

@@ -1,0 +1,139 @@
+"""From `model:` in a job to files that exist; without a network, without weights."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.cascade.confidence import Calibration
+from pipelines.errors import JobError
+from pipelines.job.job import ModelSource
+from pipelines.settings import settings
+from workers.engines import file_hashes
+from workers.engines.catalogue import catalogue, find_entry, resolve_model
+
+
+def problems(model: str | ModelSource) -> list[str]:
+    with pytest.raises(JobError) as caught:
+        resolve_model(model)
+    return caught.value.problems
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "config.json").write_text('{"max_position_embeddings": 512}')
+    (path / "tokenizer.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(b"weights")
+    return path
+
+
+def calibrate(folder: Path, model_sha256: str) -> Calibration:
+    calibration = Calibration(
+        method="temperature",
+        temperature=1.5,
+        fitted_on=2_000,
+        prompt_fingerprint="0123456789abcdef",
+        labels=("billing", "outage"),
+        model_sha256=model_sha256,
+    )
+    (folder / "calibration.json").write_text(calibration.model_dump_json())
+    return calibration
+
+
+def test_a_name_nobody_knows_lists_those_that_are_known() -> None:
+    assert problems("qwen") == [
+        "model: 'qwen' is not in the catalogue (starter, review-starter, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, "
+        "qwen3.5-27b-fp8, qwen3.5-35b-a3b); or give {source: <Hugging Face id>}"
+    ]
+
+
+def test_every_entry_of_the_catalogue_is_found_by_its_name() -> None:
+    for name, entry in catalogue().models.items():
+        assert find_entry(name) == (name, entry)
+        assert entry.about
+        assert "max_model_len" in entry.engine
+    assert set(catalogue().devices) == {"cpu", "gpu"}
+
+
+def test_a_folder_is_a_model(folder: Path) -> None:
+    model = resolve_model(ModelSource(source=str(folder), engine={"max_model_len": 256}))
+    assert (model.name, model.weights, model.files) == (str(folder), str(folder), folder)
+    assert model.engine == {"max_model_len": 256}
+    assert model.revision.startswith("sha256-")
+    assert model.calibration is None
+
+
+def test_a_relative_folder_is_found_and_made_absolute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert resolve_model(ModelSource(source="./model")).weights == str(folder)
+
+
+@pytest.mark.parametrize("source", ["/nowhere/model", "./nowhere", "../nowhere", "sample_data/nowhere"])
+def test_a_folder_that_is_not_there(source: str) -> None:
+    assert problems(ModelSource(source=source)) == [f"model: no folder '{source}'; mend model.source"]
+
+
+def test_the_revision_follows_what_the_engine_reads(folder: Path) -> None:
+    def revision() -> str:
+        return resolve_model(ModelSource(source=str(folder))).revision
+
+    first = revision()
+    assert revision() == first
+    (folder / "README.md").write_text("not read by the engine")
+    assert revision() == first
+    (folder / "model.safetensors").write_bytes(b"others!")
+    second = revision()
+    assert second != first
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert revision() not in (first, second)
+
+
+def test_a_calibration_of_these_weights_is_used(folder: Path) -> None:
+    calibration = calibrate(folder, hashlib.sha256(b"weights").hexdigest())
+    assert resolve_model(ModelSource(source=str(folder))).calibration == calibration
+
+
+def test_a_calibration_of_other_weights_says_nothing_about_these(folder: Path) -> None:
+    calibrate(folder, hashlib.sha256(b"other weights").hexdigest())
+    assert resolve_model(ModelSource(source=str(folder))).calibration is None
+
+
+def test_a_calibration_without_weights_beside_it_is_not_used(folder: Path) -> None:
+    calibrate(folder, hashlib.sha256(b"weights").hexdigest())
+    (folder / "model.safetensors").unlink()
+    assert resolve_model(ModelSource(source=str(folder))).calibration is None
+
+
+DECIDING = ["model-00002.safetensors", "pytorch_model.bin", "consolidated.pth", "m.gguf", "tokenizer.model", "code.py"]
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_a_byte_anywhere_in_any_file_that_decides_is_another_revision(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SLUICE_STATE_DIR", str(folder.parent / "state"))
+    settings.cache_clear()
+    file, size = folder / name, 65 * 1024 * 1024
+    revisions = []
+    for last in (b"a", b"b", b"a"):
+        with file.open("wb") as stream:
+            stream.truncate(size)
+            stream.seek(size)
+            stream.write(last)
+        os.utime(file, (1_700_000_000, 1_700_000_000))  # as `cp -p` and `rsync -t` leave it
+        revisions.append(resolve_model(ModelSource(source=str(folder))).revision)
+    assert revisions[0] == revisions[2] != revisions[1]
+    settings.cache_clear()
+
+
+def test_a_file_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(file_hashes, "_read", refused)
+    assert problems(ModelSource(source=str(folder))) == [
+        f"model: '{folder / 'config.json'}' cannot be read (Permission denied); mend its permissions"
+    ]

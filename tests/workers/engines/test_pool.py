@@ -1,0 +1,118 @@
+"""How many engines a pool asks for, and on what; a real Ray of one core."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+import ray
+
+from pipelines.errors import EngineError
+from workers.engines import pool
+from workers.engines.pool import EnginePool, cluster_device
+from workers.engines.scorer import ScorerConfig, ShardReport
+
+pytestmark = pytest.mark.processes
+
+
+class Actor:
+    """Stands where an actor would; nothing is started."""
+
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    @classmethod
+    def options(cls, **wanted: Any) -> type[Actor]:
+        cls.asked.append(wanted)
+        return cls
+
+    @classmethod
+    def remote(cls, _config: ScorerConfig) -> Actor:
+        return cls()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=3, num_gpus=0, include_dashboard=False, object_store_memory=100_000_000)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    monkeypatch.setattr(Actor, "asked", [])
+    monkeypatch.setattr(pool, "ScorerActor", Actor)
+    return Actor.asked
+
+
+def config(devices: int = 1) -> ScorerConfig:
+    return ScorerConfig("root", "weights", "revision", {}, {}, None, devices)  # type: ignore[arg-type]
+
+
+def resources(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in each.items() if name.startswith("num_")} for each in asked]
+
+
+def test_without_a_wish_the_cluster_decides(asked: list[dict[str, Any]]) -> None:
+    assert cluster_device(None) == "cpu"
+    assert EnginePool(config(), None).engines == 3
+    assert EnginePool(config(), 8).engines == 3
+    assert resources(asked) == [{"num_cpus": 1}] * 6
+
+
+def test_gpus_that_are_still_to_come_are_asked_for(asked: list[dict[str, Any]]) -> None:
+    assert cluster_device("gpu") == "gpu"
+    assert EnginePool(config(devices=2), 4, "gpu").engines == 4
+    assert resources(asked) == [{"num_gpus": 2, "num_cpus": 1}] * 4
+
+
+def test_who_asks_for_machines_to_come_says_how_many(asked: list[dict[str, Any]]) -> None:
+    with pytest.raises(EngineError) as refused:
+        EnginePool(config(), None, "gpu")
+    assert str(refused.value) == (
+        "the Ray cluster has no GPU now and SLUICE_DEVICE=gpu asks for some: set compute.engines in the job, so that "
+        "the autoscaler knows how many to bring"
+    )
+    assert asked == []
+
+
+def test_no_room_for_a_single_engine(asked: list[dict[str, Any]]) -> None:
+    with pytest.raises(EngineError, match="has neither a GPU nor a CPU core to give; add a node"):
+        EnginePool(config(devices=64), None)
+    assert asked == []
+
+
+class Holding:
+    """An engine that takes a while for a shard, and reports as its items how many it held meanwhile."""
+
+    def __init__(self, _config: ScorerConfig) -> None:
+        self._held, self._lock = 0, threading.Lock()
+
+    def ready(self) -> bool:
+        return True
+
+    def score(self, shard: int) -> ShardReport:
+        with self._lock:
+            self._held += 1
+        time.sleep(0.5)
+        with self._lock:
+            held, self._held = self._held, self._held - 1
+        return ShardReport(shard, held, os.getpid())
+
+
+@pytest.mark.parametrize(("engines", "in_flight", "most"), [(1, 2, 2), (1, 16, 8), (2, 16, 4)])
+def test_an_engine_holds_its_fair_share_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, engines: int, in_flight: int, most: int
+) -> None:
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    reports: list[ShardReport] = []
+    holding = EnginePool(config(), engines)
+    try:
+        holding.score(range(8), reports.append, in_flight)
+    finally:
+        holding.close()
+    assert sorted(report.shard for report in reports) == list(range(8))
+    assert max(report.items for report in reports) == most

@@ -1,0 +1,1 @@
+"""Models on vLLM, spread over Ray."""

@@ -1,0 +1,196 @@
+"""From a job's `model:` to files on disk and engine arguments.
+
+Only the small files (config, tokenizer, chat template) are fetched here; engines load the weights themselves.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.cascade.confidence import Calibration
+from pipelines.errors import JobError
+from pipelines.job.engine_arguments import code_arguments
+from pipelines.job.job import ModelSource
+from pipelines.settings import settings
+from pipelines.store.regular_files import open_regular
+from workers.engines.file_hashes import content_hash, file_hash
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
+# Of a local folder: in which files engines and tokenizers find what they load.
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
+_DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
+_SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a tenth of it
+
+
+class CatalogueEntry(BaseModel):
+    """One model the catalogue knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str
+    source: str
+    revision: str | None = None
+    engine: dict[str, Any] = Field(default_factory=dict)
+
+
+class DeviceDefaults(BaseModel):
+    """What every engine on a kind of device gets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environment: dict[str, str]
+    engine: dict[str, Any]
+
+
+class Catalogue(BaseModel):
+    """models.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: dict[str, CatalogueEntry]
+    devices: dict[str, DeviceDefaults]
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model that exists: ``files`` is a local folder with at least config and tokenizer.
+
+    ``weights`` is what the engine is given: the same folder, or the Hugging Face id.
+    """
+
+    name: str
+    weights: str
+    revision: str
+    files: Path
+    engine: Mapping[str, Any]
+    calibration: Calibration | None
+
+
+@lru_cache
+def catalogue() -> Catalogue:
+    """The catalogue shipped with this version."""
+    text = resources.files("workers.engines").joinpath("models.toml").read_text(encoding="utf-8")
+    return Catalogue.model_validate(tomllib.loads(text))
+
+
+def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
+    """Name and entry of what the job asks for.
+
+    Raises:
+        JobError: the catalogue does not know the name.
+    """
+    if isinstance(model, ModelSource):
+        entry = CatalogueEntry(about="", source=model.source, revision=model.revision, engine=model.engine)
+        return model.source, entry
+    known = catalogue().models
+    if model not in known:
+        raise JobError(
+            [f"model: '{model}' is not in the catalogue ({', '.join(known)}); or give {{source: <Hugging Face id>}}"]
+        )
+    return model, known[model]
+
+
+def refuse_code(model: str | ModelSource | None) -> None:
+    """A job file may come from anyone; what runs on this machine is for its owner to say.
+
+    Raises:
+        JobError: the engine would run code that nobody here has allowed.
+    """
+    named = code_arguments(model.engine) if isinstance(model, ModelSource) else []
+    if named and not settings().trust_remote_code:
+        raise JobError(
+            [
+                f"model.engine.{name}: has the engine run code that is not vLLM's, with all that this user may do; "
+                "if you trust it, say so where it runs: --trust-remote-code, or SLUICE_TRUST_REMOTE_CODE=1 for a worker"
+                for name in named
+            ]
+        )
+
+
+def resolve_model(model: str | ModelSource) -> ResolvedModel:
+    """Find the model's files, downloading the small ones if they are not cached.
+
+    Raises:
+        JobError: unknown name, missing folder, or a Hugging Face id that cannot be fetched.
+    """
+    name, entry = find_entry(model)
+    folder = next((path for path in (Path(entry.source), _REPOSITORY / entry.source) if path.is_dir()), None)
+    if folder is not None:
+        _check_files(folder)
+        weights, revision = str(folder.resolve()), _folder_revision(folder)
+    elif entry.source.startswith(("/", ".", "sample_data/")):
+        raise JobError([f"model: no folder '{entry.source}'; mend model.source"])
+    else:
+        folder = _fetch_small_files(entry)
+        weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
+    return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
+
+
+def _check_files(folder: Path) -> None:
+    """What the libraries open by its name must be a file: a pipe would be waited for, a device never ends.
+
+    Raises:
+        JobError: with each that is not, or is far larger than such a file can be.
+    """
+    problems = []
+    for path in sorted([*folder.iterdir(), *folder.glob("*/*.jinja")]):
+        if path.is_dir():
+            continue
+        limit = _SMALL_FILE_BYTES if any(path.match(pattern) for pattern in _SMALL_FILES) else None
+        try:
+            open_regular(path, limit).close()
+        except OSError as error:
+            problems.append(f"model: {path} cannot be read ({error.strerror}); mend it or take it out of the folder")
+    if problems:
+        raise JobError(problems)
+
+
+def _fetch_small_files(entry: CatalogueEntry) -> Path:
+    # Imported late: it pulls in an HTTP stack that `pipeline --help` has no use for.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(entry.source, revision=entry.revision, allow_patterns=_SMALL_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise JobError(
+            [
+                f"model: '{entry.source}' cannot be fetched from Hugging Face ({type(error).__name__}); check the id, "
+                "the network and HF_TOKEN, or download it once and give its folder as model.source"
+            ]
+        ) from error
+
+
+def _read_calibration(folder: Path) -> Calibration | None:
+    path = folder / "calibration.json"
+    if not path.is_file():
+        return None
+    try:
+        calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise JobError([f"model: {path} is not a calibration ({error.error_count()} mistakes); remove it"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError([f"model: {path} cannot be read ({type(error).__name__}); mend or remove it"]) from error
+    weights = folder / "model.safetensors"
+    # A map fitted to other weights says nothing about these.
+    return calibration if weights.is_file() and file_hash(weights) == calibration.model_sha256 else None
+
+
+def _folder_revision(folder: Path) -> str:
+    """Hash of every file that says what the model answers: weights, tokenizer, templates, settings, code."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _DECIDING and path.is_file()]
+    try:
+        return f"sha256-{content_hash(files)[:16]}"
+    except OSError as error:
+        raise JobError(
+            [f"model: '{error.filename}' cannot be read ({error.strerror}); mend its permissions"]
+        ) from error

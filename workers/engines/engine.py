@@ -1,0 +1,310 @@
+"""vLLM, fed without pause: prompts of token ids in; log-probabilities of the label codes, or JSON, out.
+
+The only importer of vLLM. One thread owns the engine and does nothing but add requests and step; shards come in
+from other threads and leave as futures. Knows nothing of Ray, stores or tasks.
+
+`LLM.generate` would drain the engine at the end of every shard; adding requests to the running engine does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.cascade.confidence import refuse_no_probabilities
+from pipelines.costs.accounting import share_nanoseconds
+from pipelines.errors import EngineError
+from workers.engines.tokens import TokenFrame
+
+log = logging.getLogger(__name__)
+
+# vLLM's own bound on `logprob_token_ids` (sampling_params.MAX_LOGPROB_TOKEN_IDS in 0.32).
+MAX_LABELS = 128
+# Requests the scheduler holds beyond those it runs: enough to never run dry between two steps.
+_QUEUED_REQUESTS = 512
+
+
+@dataclass(frozen=True)
+class ShardScores:
+    """Arrays of one shard, in the order of its prompts; shapes [items] and, for ``label_logprobs``, [items, labels]."""
+
+    label_logprobs: NDArray[np.float32]
+    input_tokens: NDArray[np.int64]
+    cached_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    device_nanoseconds: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ShardTexts:
+    """What was written for each prompt of a shard, and arrays of shape [items]."""
+
+    texts: list[str]
+    input_tokens: NDArray[np.int64]
+    cached_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    device_nanoseconds: NDArray[np.int64]
+
+
+@dataclass
+class _Shard:
+    """Requests of one kind; ``keep`` puts what is wanted of a row's output, or of a part of it, into ``result``."""
+
+    prompt: Callable[[int], list[int]]
+    params: Any
+    keep: Callable[[int, Any], None]
+    result: ShardScores | ShardTexts
+    future: Future[Any]
+    items: int
+    remaining: int
+
+
+class _Engine:
+    """One running engine, and the thread that owns it."""
+
+    def __init__(self, weights: str, engine_args: Mapping[str, Any], codes: Sequence[int], devices: int) -> None:
+        # Imported late: the environment that vLLM reads at import is set by the caller just before.
+        from vllm import LLM, SamplingParams
+        from vllm.inputs.engine import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+
+        self._tokens_input = tokens_input
+        # max_num_batched_tokens etc. are left to vLLM.
+        self._engine = LLM(weights, **engine_args).llm_engine
+        self._label_params = SamplingParams(
+            max_tokens=1,
+            temperature=0,
+            logprob_token_ids=list(codes),
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
+        )
+        self._codes = len(codes)
+        self._devices = devices
+        self._inbox: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._has_failed = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def _label(self, prompt: Callable[[int], list[int]], count: int) -> Future[ShardScores]:
+        """Queue requests for one token: the log-probabilities of the codes at its place."""
+        scores = ShardScores(np.empty((count, self._codes), np.float32), *_zeros(count))
+
+        def keep(row: int, completion: Any) -> None:
+            # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
+            scores.label_logprobs[row] = completion.logprobs.logprobs[1:]
+
+        return self._queue(_Shard(prompt, self._label_params, keep, scores, Future(), count, count))
+
+    def _queue(self, shard: _Shard) -> Future[Any]:
+        if not shard.items:
+            shard.future.set_result(shard.result)
+            return shard.future
+        with self._lock:
+            if self._has_failed:
+                raise EngineError("the engine has stopped after an earlier failure; see the log")
+            self._inbox.put(shard)
+        return shard.future
+
+    def close(self) -> None:
+        """Stop, once nothing is being scored any more."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_shards: list[_Shard] = []
+        try:
+            self._loop(open_shards)
+        except Exception as error:  # the thread's edge: whatever vLLM raises must reach those who wait
+            with self._lock:  # nobody can queue a shard between the last look into the inbox and the flag
+                self._has_failed = True
+                while not self._inbox.empty():
+                    if (shard := self._inbox.get()) is not None:
+                        open_shards.append(shard)
+            for shard in (shard for shard in open_shards if not shard.future.done()):
+                shard.future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
+            log.error("the engine has stopped", exc_info=error)
+
+    def _loop(self, open_shards: list[_Shard]) -> None:
+        waiting: deque[tuple[_Shard, int]] = deque()  # rows not yet given to the engine
+        running: dict[str, tuple[_Shard, int]] = {}
+        ids = itertools.count()
+        unshared_nanoseconds = 0
+        while True:
+            while not (running or waiting) or not self._inbox.empty():  # blocks only when there is nothing to do
+                shard = self._inbox.get()
+                if shard is None:
+                    return
+                open_shards.append(shard)
+                waiting.extend((shard, row) for row in range(shard.items))
+            while waiting and len(running) < _QUEUED_REQUESTS:
+                shard, row = waiting.popleft()
+                request_id = str(next(ids))
+                self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params)
+                running[request_id] = (shard, row)
+            started = time.perf_counter_ns()
+            outputs = self._engine.step()
+            unshared_nanoseconds += time.perf_counter_ns() - started
+            if outputs:  # else the step worked on prompts that the next one ends
+                self._share(unshared_nanoseconds, [_take(output, running) for output in outputs])
+                unshared_nanoseconds = 0
+                _settle(open_shards)
+
+    def _share(self, nanoseconds: int, worked: Sequence[tuple[_Shard, int, int]]) -> None:
+        """Share the engine's time among the rows that it brought forward, by the tokens that each made it process."""
+        weights = np.array([tokens for _, _, tokens in worked], dtype=np.int64)
+        shares = share_nanoseconds(nanoseconds * self._devices, weights).tolist()
+        for (shard, row, _), share in zip(worked, shares, strict=True):
+            shard.result.device_nanoseconds[row] += share
+
+
+def _verify_once(params: Any) -> None:
+    """Spare all requests but the first vLLM's check of their parameters, which makes a grammar of the schema anew."""
+    verify = params.verify
+
+    def verify_first(*arguments: Any) -> None:
+        verify(*arguments)
+        params.verify = lambda *_: None
+
+    params.verify = verify_first
+
+
+def _take(output: Any, running: dict[str, tuple[_Shard, int]]) -> tuple[_Shard, int, int]:
+    """Keep what a step brought for one request; the tokens processed for it since its last output come third."""
+    shard, row = running[output.request_id]
+    completion, result = output.outputs[0], shard.result
+    shard.keep(row, completion)
+    tokens = len(completion.token_ids)
+    result.output_tokens[row] += tokens
+    if not result.input_tokens[row]:  # its first output: the prompt has just been processed
+        result.input_tokens[row] = len(output.prompt_token_ids)
+        result.cached_tokens[row] = output.num_cached_tokens or 0
+        tokens += len(output.prompt_token_ids) - (output.num_cached_tokens or 0)
+    if output.finished:
+        del running[output.request_id]
+        shard.remaining -= 1
+    return shard, row, tokens
+
+
+def _settle(open_shards: list[_Shard]) -> None:
+    """Hand over the shards of which every row has finished."""
+    finished = [shard for shard in open_shards if not shard.remaining]
+    open_shards[:] = [shard for shard in open_shards if shard.remaining]
+    for shard in finished:
+        try:
+            if isinstance(shard.result, ShardScores):
+                refuse_no_probabilities(shard.result.label_logprobs, "prompts of a shard")
+        except EngineError as error:
+            shard.future.set_exception(error)
+        else:
+            shard.future.set_result(shard.result)
+
+
+class LabelEngine(_Engine):
+    """Scores shards of documents for one prompt frame."""
+
+    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: int = 1) -> None:
+        """Load the model and start stepping.
+
+        Args:
+            weights: folder or Hugging Face id.
+            engine_args: vLLM engine arguments.
+            frame: tokens around every document.
+            devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
+        """
+        # Text never enters the engine, so no tokenizer is loaded.
+        super().__init__(weights, {"skip_tokenizer_init": True, **engine_args}, frame.codes, devices)
+        self._frame = frame
+
+    def score(self, documents: Sequence[NDArray[np.int32]], frame: TokenFrame | None = None) -> Future[ShardScores]:
+        """Queue a shard: token ids of each document. The future fails if the engine does.
+
+        Args:
+            documents: what stands in the frame.
+            frame: another than the engine's own, of the same codes.
+        """
+        frame = self._frame if frame is None else frame
+        prefix, suffix = frame.prefix, frame.suffix
+        return self._label(lambda row: [*prefix, *documents[row].tolist(), *suffix], len(documents))
+
+
+class ReviewEngine(_Engine):
+    """Writes answers that obey one JSON Schema, and scores claims: one token each."""
+
+    def __init__(
+        self,
+        weights: str,
+        engine_args: Mapping[str, Any],
+        codes: Sequence[int],
+        schema: Mapping[str, Any],
+        max_output_tokens: int,
+        devices: int = 1,
+    ) -> None:
+        """Load the model and its tokenizer, which the grammar needs, and start stepping.
+
+        Args:
+            weights: folder or Hugging Face id.
+            engine_args: vLLM engine arguments.
+            codes: token ids of the answers to a claim.
+            schema: of what is written.
+            max_output_tokens: where what is written is cut.
+            devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        def text_params(max_tokens: int) -> Any:
+            params = SamplingParams(
+                max_tokens=max_tokens,
+                temperature=0,
+                structured_outputs=StructuredOutputsParams(json=dict(schema)),
+                skip_clone=True,
+                # Every step tells which requests it brought a token: its time is theirs, not of those that end in it.
+                output_kind=RequestOutputKind.DELTA,
+            )
+            _verify_once(params)
+            return params
+
+        self._max_output_tokens = max_output_tokens
+        self._text_params = cache(text_params)
+        # With white space wherever it likes, a model that is at a loss would write that to the end.
+        structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
+        super().__init__(weights, structured | dict(engine_args), codes, devices)
+
+    def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
+        """Queue whole prompts for an answer each. The future fails if the engine does.
+
+        Args:
+            prompts: token ids.
+            max_output_tokens: another limit than the engine's own; the end of the context is one in any case.
+        """
+        texts = ShardTexts([""] * len(prompts), *_zeros(len(prompts)))
+
+        def keep(row: int, completion: Any) -> None:
+            texts.texts[row] += completion.text
+
+        params = self._text_params(max_output_tokens or self._max_output_tokens)
+        shard = _Shard(prompts.__getitem__, params, keep, texts, Future(), len(prompts), len(prompts))
+        return self._queue(shard)
+
+    def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
+        """Queue whole prompts for a claim each. The future fails if the engine does."""
+        return self._label(prompts.__getitem__, len(prompts))
+
+
+def _zeros(count: int) -> list[NDArray[np.int64]]:
+    return [np.zeros(count, np.int64) for _ in range(4)]

@@ -1,0 +1,312 @@
+"""A pool of scorer actors on Ray: starts them, feeds them shards, replaces the ones that die.
+
+Ray's own restarts are off: a restarted actor would take its queued calls in another order and count nothing. Here a
+lost engine costs its shards one attempt each, and a shard that kills three engines stops the run with its number.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import ray
+from ray._private import ray_constants
+from ray.exceptions import RayActorError, RayTaskError
+
+from pipelines.errors import EngineError
+from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
+from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
+
+Device = Literal["gpu", "cpu"]
+
+_ATTEMPTS_PER_SHARD = 3
+# A busy machine takes minutes for what an idle one does in five seconds.
+_START_SECONDS = 300
+
+log = logging.getLogger(__name__)
+
+# Stopping the Ray of this process takes five seconds of waiting; the run goes on meanwhile.
+_stopping: threading.Thread | None = None
+
+
+def start_ray(address: str | None) -> None:
+    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined.
+
+    Raises:
+        EngineError: it does not start.
+    """
+    if _stopping:
+        _stopping.join()
+    if ray.is_initialized():
+        return
+    withhold_claude_key()  # what Ray starts here inherits this environment
+    options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
+    if address is None:
+        options |= {
+            "include_dashboard": False,
+            "object_store_memory": 200 * 1024**2,  # only numbers travel
+            "_system_config": {"worker_register_timeout_seconds": _START_SECONDS},
+        }
+        _keep_others_out()
+    first_asked_at = time.monotonic()
+    while True:
+        try:
+            # "local": never somebody else's Ray that happens to run on this machine.
+            ray.init(address=address or "local", **options)
+            return
+        except Exception as error:  # what Ray raises for a node that is not up in time is a bare Exception
+            if address is None:
+                ray.shutdown()
+                if _is_out_of_time(error) and time.monotonic() - first_asked_at < _START_SECONDS:
+                    log.warning("Ray is not up in its 30 seconds (%s); trying again", _last_line(error))
+                    continue
+            raise EngineError(_not_started(address, error)) from error
+
+
+def _is_out_of_time(error: Exception) -> bool:
+    """Whether more time may help; Ray gives its node half a minute, which no setting changes."""
+    return type(error) is Exception or isinstance(error, TimeoutError) or "timed out" in str(error).lower()
+
+
+def _not_started(address: str | None, error: Exception) -> str:
+    if address:
+        return (
+            f"the Ray cluster at '{address}' cannot be joined: {_last_line(error)}; see whether it is up (`ray status "
+            f"--address {address}`) and run the same command again, or unset RAY_ADDRESS to start Ray here"
+        )
+    return (
+        f"Ray does not start on this machine: {_last_line(error)}. Run the same command again when the machine is less "
+        "busy; if that does not help, the log says more"
+    )
+
+
+def _keep_others_out() -> None:
+    """A Ray of our own listens on the loopback interface alone, and its token is for this user's eyes.
+
+    Whoever reaches its ports with the token runs code here. Ray itself listens on every interface, except on systems
+    where it expects a firewall to ask (`ENABLE_RAY_CLUSTER`), and writes a token that all may read.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read at import: for this process
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for those that it starts
+    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_own_token()))
+
+
+def _own_token() -> Path:
+    folder = settings().state_dir / "ray"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = folder / "auth_token"
+    if not token.is_file():
+        staged = folder / f"{token.name}-{secrets.token_hex(8)}"
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+        with suppress(FileExistsError):  # another process was first: its token is as good
+            os.link(staged, token)
+        staged.unlink()
+    token.chmod(0o600)
+    return token
+
+
+def leave_ray() -> None:
+    """Leave the cluster, or stop the Ray that `start_ray` started; returns at once."""
+    global _stopping
+    _stopping = threading.Thread(target=ray.shutdown, name="ray-shutdown")
+    _stopping.start()
+
+
+def cluster_device(wanted: Device | None) -> Device:
+    """What the engines run on: as ``wanted``, or a GPU where the cluster has one now; the driver may have none."""
+    return wanted or ("gpu" if _cluster_resources().get("GPU") else "cpu")
+
+
+def _cluster_resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray's annotations stop here
+
+
+class EnginePool:
+    """Scorer actors for one run. Whoever makes one closes it."""
+
+    def __init__(self, config: ScorerConfig, engines: int | None, wanted_device: Device | None = None) -> None:
+        """Ask Ray for the actors; returns at once, they start while the caller plans.
+
+        Args:
+            config: the same for every actor.
+            engines: how many; None takes every GPU (by groups of ``devices_per_engine``), or every core.
+            wanted_device: asked for even where the cluster has none now: actors without a place are what makes an
+                autoscaler bring machines. Otherwise no more engines are asked for than there is room for.
+
+        Raises:
+            EngineError: there is no room for an engine, or nobody says how many machines are to come.
+        """
+        resources = _cluster_resources()
+        self._uses_gpu = (wanted_device or cluster_device(None)) == "gpu"
+        available = int(resources.get("GPU" if self._uses_gpu else "CPU", 0)) // config.devices_per_engine
+        if wanted_device and engines:
+            available = engines
+        elif not available and wanted_device:
+            raise EngineError(
+                f"the Ray cluster has no {wanted_device.upper()} now and SLUICE_DEVICE={wanted_device} asks for some: "
+                "set compute.engines in the job, so that the autoscaler knows how many to bring"
+            )
+        elif not available:
+            raise EngineError("the Ray cluster has neither a GPU nor a CPU core to give; add a node")
+        self._config = config
+        self._asked_at = time.monotonic()
+        self.start_seconds: float | None = None
+        self._actors = [self._new_actor() for _ in range(min(engines or available, available))]
+
+    @property
+    def engines(self) -> int:
+        """How many engines the pool runs."""
+        return len(self._actors)
+
+    def wait_ready(self) -> None:
+        """Wait for the first engine; ``start_seconds`` is then known.
+
+        An engine whose process or node dies meanwhile is replaced; one that refuses to start would refuse again.
+
+        Raises:
+            EngineError: no engine starts.
+        """
+        starting = {actor.ready.remote(): slot for slot, actor in enumerate(self._actors)}
+        replaced = 0
+        while True:
+            (call, *_), _ = ray.wait(list(starting), num_returns=1)
+            slot = starting.pop(call)
+            try:
+                ray.get(call)
+                break
+            except RayActorError as error:
+                if error.actor_init_failed or replaced == _ATTEMPTS_PER_SHARD - 1:
+                    raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
+            log.warning("engine %d is lost while it starts; starting another", slot)
+            self._actors[slot] = self._new_actor()
+            starting[self._actors[slot].ready.remote()] = slot
+            replaced += 1
+        self.start_seconds = time.monotonic() - self._asked_at
+
+    def score(
+        self, shards: Iterable[int], on_scored: Callable[[ShardReport], None], in_flight: int = SHARDS_IN_FLIGHT
+    ) -> None:
+        """Have every shard scored and committed.
+
+        Args:
+            shards: their numbers.
+            on_scored: called for each as it is committed.
+            in_flight: shards that an engine is given at a time, at most `MAX_SHARDS_IN_FLIGHT`; fewer where the rest
+                would not go round.
+
+        Raises:
+            EngineError: an engine does not start, or a shard ends three of them.
+        """
+        todo = deque(shards)
+        attempts: Counter[int | None] = Counter()
+        # Call -> (actor's slot, shard; None: it is starting, maybe on a machine that never comes).
+        running: dict[Any, tuple[int, int | None]] = {
+            actor.ready.remote(): (slot, None) for slot, actor in enumerate(self._actors)
+        }
+        while todo or any(shard is not None for _, shard in running.values()):
+            (call, *_), _ = ray.wait(list(running), num_returns=1)
+            slot, shard = running.pop(call)
+            try:
+                report = _result(call, shard)
+            except _EngineLostError as error:
+                lost = self._replace_actor(slot, running)
+                attempts.update([shard, *lost])
+                _check_attempts(attempts, error)
+                todo.extendleft(reversed([number for number in (shard, *lost) if number is not None]))
+            else:
+                if report is None:
+                    attempts[None] = 0
+                else:
+                    on_scored(report)
+            self._feed(todo, running, in_flight)
+
+    @property
+    def held_seconds(self) -> float:
+        """How long the engines' devices have been held, start-up included."""
+        return time.monotonic() - self._asked_at
+
+    def close(self) -> None:
+        """End the actors; their devices are free again."""
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def _new_actor(self) -> Any:
+        devices = self._config.devices_per_engine
+        wanted: dict[str, Any] = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        if withheld := self._withheld_keys():
+            # Their process is never given them; nobody can take a variable away here, so they are empty.
+            wanted["runtime_env"] = {"env_vars": dict.fromkeys(withheld, "")}
+        return ScorerActor.options(max_concurrency=MAX_SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
+
+    def _withheld_keys(self) -> list[str]:
+        """Keys that the scorers' processes would inherit: none as a rule, where Ray was started here."""
+        here = keys_not_for_engines([self._config.run_root, self._config.weights])
+        return sorted(here | usual_keys() if settings().ray_address else here)
+
+    def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]], in_flight: int) -> None:
+        """Give every engine as many shards as it holds at a time; none to one that is starting: it may get no node."""
+        starting = {slot for slot, shard in running.values() if shard is None}
+        held = Counter(slot for slot, shard in running.values() if shard is not None)
+        # A shard that is given is not taken back: the first engine to be ready must not hold all there is.
+        fair_share = -(-(len(todo) + held.total()) // self.engines)
+        most = min(in_flight, max(fair_share, SHARDS_IN_FLIGHT))
+        for slot in list(range(self.engines)) * most:
+            if todo and slot not in starting and held[slot] < most:
+                shard = todo.popleft()
+                running[self._actors[slot].score.remote(shard)] = (slot, shard)
+                held[slot] += 1
+
+    def _replace_actor(self, slot: int, running: dict[Any, tuple[int, int | None]]) -> list[int]:
+        """Forget the calls of a lost actor and start another in its place; the shards it still held."""
+        calls = [call for call, (owner, _) in running.items() if owner == slot]
+        lost = [shard for _, shard in map(running.pop, calls) if shard is not None]
+        log.warning("engine %d is lost; starting another; its shards go to whichever is free", slot)
+        ray.kill(self._actors[slot])  # its engine may be lost while its process lives
+        self._actors[slot] = self._new_actor()
+        running[self._actors[slot].ready.remote()] = (slot, None)
+        return lost
+
+
+class _EngineLostError(Exception):
+    """The actor died, or lives on with a dead engine."""
+
+
+def _result(call: Any, shard: int | None) -> ShardReport | None:
+    try:
+        report = ray.get(call)
+    except RayActorError as error:
+        raise _EngineLostError(_last_line(error)) from error
+    except RayTaskError as error:
+        if isinstance(error.cause, EngineError):
+            raise _EngineLostError(str(error.cause)) from error
+        raise EngineError(f"shard {shard}: {error.cause}") from error
+    return None if shard is None else cast(ShardReport, report)
+
+
+def _check_attempts(attempts: Counter[int | None], error: _EngineLostError) -> None:
+    shard, count = attempts.most_common(1)[0]
+    if count < _ATTEMPTS_PER_SHARD:
+        return
+    what = (
+        "no engine starts any more" if shard is None else f"shard {shard} was with an engine that failed {count} times"
+    )
+    raise EngineError(
+        f"{what} ({error}); the other shards are kept. "
+        "The engine's own words are in the log. Mend the cause and run the same command again"
+    ) from error
+
+
+def _last_line(error: Exception) -> str:
+    """The last line of Ray's report that says something: it ends with the original exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,137 @@
+"""The Ray actor that scores shards: read a plan part, score it, commit the predictions.
+
+Several calls run at a time in their own threads, so that the engine always holds the next shard's prompts while the
+last one's predictions are written. Work may run twice (Ray, a second `submit`); the commit happens once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipelines.settings import withhold_keys_from_engine
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
+from pipelines.tasks.code_review.answers import engine_answer_schema
+from workers.engines.engine import LabelEngine, ReviewEngine, ShardScores
+from workers.engines.label_orders import TwoOrders
+from workers.engines.reviews import Reviewer, ReviewSettings
+from workers.engines.tokens import TokenFrame
+
+# A prompt of one token passes in one step: one shard is scored while the other is written and read.
+SHARDS_IN_FLIGHT = 2
+# An answer that is written takes a step for each token: in small shards, two hold too few answers to fill a step. More
+# tokens than this at a time would drive each other's code out of the cache before its findings are verified.
+WRITING_TOKENS_IN_FLIGHT, MAX_SHARDS_IN_FLIGHT = 65_536, 16
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """What an actor needs to know; small, and the same for every actor of a run."""
+
+    run_root: str
+    weights: str
+    revision: str
+    engine_args: Mapping[str, Any]
+    environment: Mapping[str, str]
+    frame: TokenFrame
+    devices_per_engine: int
+    review: ReviewSettings | None = None  # None: documents are classified
+    two_orders: TwoOrders | None = None  # None: the labels are read as given
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What the driver hears of a scored shard."""
+
+    shard: int
+    items: int
+    scorer_pid: int
+
+
+class Scorer:
+    """One engine and the shards it is given."""
+
+    def __init__(self, config: ScorerConfig) -> None:
+        withhold_keys_from_engine([config.run_root, config.weights])  # before any code of a model's own can look
+        os.environ.update(config.environment)  # read by vLLM when it is imported, which happens below
+        self._store = Store(config.run_root)
+        arguments = dict(config.engine_args)
+        if not os.path.isdir(config.weights):  # a Hugging Face id: the very commit that the run recorded
+            arguments["revision"] = config.revision
+        self._predict = _classify(config, arguments) if config.review is None else _review(config, arguments)
+
+    def ready(self) -> bool:
+        """Returns once the engine has started."""
+        return True
+
+    def score(self, shard: int) -> ShardReport:
+        """Score one shard and commit its predictions."""
+        table = self._predict(self._store.read(layout.plan_part(shard)))
+        self._store.create(layout.predictions_part(shard), to_arrow(table))
+        return ShardReport(shard, table.num_rows, os.getpid())
+
+
+def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:
+    engine = LabelEngine(config.weights, arguments, config.frame, config.devices_per_engine)
+
+    def predict(plan_part: bytes) -> pa.Table:
+        plan = from_arrow(plan_part, columns=["item_id", "tokens"])
+        plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
+        documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
+        if config.two_orders is None:
+            scores = engine.score(documents).result()
+        else:
+            item_ids = [str(item_id) for item_id in plan["item_id"].to_pylist()]
+            scores = config.two_orders.score(engine, item_ids, documents)
+        return prediction_table(plan["item_id"], scores)
+
+    return predict
+
+
+def _review(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:
+    assert config.review is not None
+    engine = ReviewEngine(
+        config.weights,
+        arguments,
+        config.frame.codes,
+        engine_answer_schema(),
+        config.review.max_output_tokens,
+        config.devices_per_engine,
+    )
+    reviewer = Reviewer(engine, config.review)
+
+    def predict(plan_part: bytes) -> pa.Table:
+        plan = from_arrow(plan_part, columns=["item_id", "text", "pieces"])
+        return reviewer.review(plan.filter(pa.compute.is_valid(plan["text"])))
+
+    return predict
+
+
+def prediction_table(item_ids: pa.ChunkedArray[Any], scores: ShardScores) -> pa.Table:
+    """The scores as a table of schema `PREDICTIONS`."""
+    items, labels = scores.label_logprobs.shape
+    offsets = pa.array(range(0, items * labels + 1, labels), pa.int32())
+    now = datetime.now(UTC)
+    return pa.table(
+        [
+            item_ids,
+            pa.ListArray.from_arrays(offsets, pa.array(scores.label_logprobs.ravel())),
+            pa.array(scores.input_tokens),
+            pa.array(scores.cached_tokens),
+            pa.array(scores.output_tokens),
+            pa.array(scores.device_nanoseconds),
+            pa.array([now] * items, PREDICTIONS.field("scored_at").type),
+        ],
+        schema=PREDICTIONS,
+    )
+
+
+ScorerActor = ray.remote(max_restarts=0)(Scorer)

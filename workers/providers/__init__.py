@@ -1,0 +1,1 @@
+"""Claude, over its own API and over Bedrock."""

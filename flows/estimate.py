@@ -11,7 +11,7 @@ from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.run import Run
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from flows.submit import begin_job, process_run
 from pipelines.cascade.rule.estimate import Estimate, estimate_asked
 from pipelines.cascade.rule.history import Stage

@@ -19,7 +19,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 from rich.console import Console
 
-from flows import stages
 from flows.console.progress import ProgressReporter, Stage
 from flows.deciding import asking as quality
 from flows.deciding.decisions import read_record
@@ -27,7 +26,8 @@ from flows.escalation.escalate import Escalated, Escalation, Stop
 from flows.escalation.providers import open_provider
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
-from flows.stages import PlanSummary
+from flows.stages import planning, publishing, scoring
+from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from pipelines.cascade.rule.history import Stage as RuleStage
 from pipelines.job.job import Quality
@@ -60,7 +60,7 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
         The summary. While message batches are open, a state without one: to the caller, None.
     """
     opened = open_run(run)
-    if summary := stages.read_summary(opened):
+    if summary := publishing.read_summary(opened):
         return summary
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
     progress.on_advance = _ProgressArtifact(opened.run_id)
@@ -77,9 +77,9 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
     pool = None
     try:
         plan = plan_documents(run, progress)
-        stages.refuse_empty_answer_key(run, plan)
+        planning.refuse_empty_answer_key(run, plan)
         with progress.waiting("engines", "Ray starts"):
-            pool = engines.result() or stages.start_engines_if_needed(run)
+            pool = engines.result() or scoring.start_engines_if_needed(run)
         score_shards(run, plan, pool, progress)
     finally:
         if pool := pool or engines.result():
@@ -104,21 +104,21 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
 @task(cache_policy=NO_CACHE)
 def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
     """Read, tokenise, cut into shards."""
-    return stages.plan_documents(run, progress)
+    return planning.plan_documents(run, progress)
 
 
 @task(cache_policy=NO_CACHE)
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool | None, progress: ProgressReporter) -> None:
     """Have the engines score what is not scored yet."""
-    stages.settle_failed_shards(run, plan)
-    if pool and stages.unscored_shards(run, plan):
-        stages.score_shards(run, plan, pool, progress)
+    scoring.settle_failed_shards(run, plan)
+    if pool and scoring.unscored_shards(run, plan):
+        scoring.score_shards(run, plan, pool, progress)
 
 
 @task(cache_policy=NO_CACHE)
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
     """Publish the rows that need no Claude: they do not wait for the others."""
-    stages.publish_scored(run, plan, progress)
+    publishing.publish_scored(run, plan, progress)
 
 
 @task(cache_policy=NO_CACHE)
@@ -168,7 +168,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
 
 def _ask_for_engines(run: Run) -> Future[EnginePool | None]:
     engines: Future[EnginePool | None] = Future()
-    engines.set_result(stages.start_engines_if_needed(run))
+    engines.set_result(scoring.start_engines_if_needed(run))
     return engines
 
 

@@ -131,8 +131,9 @@ def process_run(
     # modules of pydantic.v1 import each other, and one thread would find those of the other half made.
     import pydantic.v1  # noqa: F401
 
-    from flows.stages import read_summary, start_engines_if_needed
+    from flows.stages.publishing import read_summary
     from flows.stages.review import read_review
+    from flows.stages.scoring import start_engines_if_needed
 
     def notes() -> tuple[str, ...]:
         review = read_review(run.store)
@@ -170,7 +171,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     withhold_claude_key()
     from flows.process import process, reporter
     from flows.service.prefect_server import prefect_at_hand
-    from flows.stages import read_summary
+    from flows.stages.publishing import read_summary
 
     opened = open_run(run)
     if summary := read_summary(opened):

@@ -17,7 +17,7 @@ from flows.deciding.population import Population, read_population
 from flows.deciding.prior import commit_prior
 from flows.escalation.escalate import Escalated, Escalation, Stop
 from flows.run import Run
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
 from pipelines.cascade.rule.budget import Reached, Spending, budget_steps, when_stopped
 from pipelines.cascade.rule.history import Ask, Stage

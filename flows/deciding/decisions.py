@@ -15,7 +15,7 @@ from flows.deciding.prior import read_prior
 from flows.deciding.profiles import compare_with_last, fingerprints_of
 from flows.escalation.escalate import Stop
 from flows.run import Run
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import Audit
 from pipelines.cascade.calibration import FittedTemperature, calibrated_confidence, fit_temperature
 from pipelines.cascade.record import RuleRecord, as_json

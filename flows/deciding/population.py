@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flows.deciding.prior import read_prior
+from flows.escalation.requests import Asked
 from flows.run import Run
-from flows.stages import Asked, PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.cascade.confidence import Scores
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNANSWERED, UNASKED, Labels, Scored
 from pipelines.escalation.ledger import Ledger

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from flows.console.progress import ProgressReporter
 from flows.escalation.request_texts import answer_readers
-from flows.escalation.requests import ChunkBuilder
+from flows.escalation.requests import Asked, ChunkBuilder
 from flows.escalation.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.run import Run
-from flows.stages import Asked, PlanSummary, doubtful_ids, publish_chunk, publish_unsent
+from flows.stages.planning import PlanSummary
+from flows.stages.publishing import doubtful_ids, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.collection import Reader, given_up, set_aside

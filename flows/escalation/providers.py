@@ -16,7 +16,7 @@ from flows.escalation.simulation import (
     write_review_answer_key,
 )
 from flows.run import Run
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.errors import JobError, ProviderError
 from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import BatchProvider

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flows.escalation.request_texts import request_texts
 from flows.run import Run
-from flows.stages import Asked, PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.costs.price_book import price_book
 from pipelines.costs.reservations import WorstCase, affordable
 from pipelines.escalation.journal import ChunkDraft, ChunkState
@@ -27,6 +27,9 @@ _MAX_CHUNK_BYTES = 256_000_000 * 95 // 100
 # Requests cost a fraction of what is held for them, so what a batch gives back pays for another, smaller one, and so
 # on. Each takes the provider up to an hour; one of less than a twentieth of a chunk is not worth waiting for.
 _LEAST_PART_OF_A_CHUNK = 20
+
+# The ids to ask Claude about, by shard.
+Asked = Callable[[int], list[str]]
 
 
 @dataclass(frozen=True, slots=True)

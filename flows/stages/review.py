@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from flows.run import Run, open_store
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.documents.code.shown import LineMap, visible
 from pipelines.errors import CoverageError, RunNotFoundError
 from pipelines.job.job import Job

@@ -265,10 +265,10 @@ def prove(files: int, folder: Path, seed: int, kill_every_seconds: tuple[float, 
 
 def listen(location: str, job: str, queue: str) -> None:
     """A listener process of the proof."""
-    from flows import stages
     from flows.console.progress import ProgressReporter
     from flows.drop_folder.listener import listen_to
     from flows.run import Run
+    from flows.stages import planning, publishing
 
     class RunStages:
         """Brings a run to its published rows within this process."""
@@ -278,7 +278,7 @@ def listen(location: str, job: str, queue: str) -> None:
 
         def start(self, run: Run, claim_id: str) -> str | None:
             progress = ProgressReporter(Console(file=io.StringIO()))
-            stages.publish_scored(run, stages.plan_documents(run, progress), progress)
+            publishing.publish_scored(run, planning.plan_documents(run, progress), progress)
             return None
 
     listen_to(location, Path(job), queue, None, RunStages(), lambda line: print(line, flush=True))

@@ -37,7 +37,8 @@ from flows.escalation.escalate import Escalation
 from flows.escalation.simulation import POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
-from flows.stages import PlanSummary, publish_scored
+from flows.stages.planning import PlanSummary
+from flows.stages.publishing import publish_scored
 from pipelines.cascade.rule.scored import UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 from pipelines.escalation.patience import PatientProvider

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.questions.code_review import ReviewQuestion
-from flows.stages import shards_in_flight, start_engines
+from flows.stages.scoring import shards_in_flight, start_engines
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from flows.console.progress import ProgressReporter
 from flows.run import prepare_run
-from flows.stages import plan_documents
+from flows.stages.planning import plan_documents
 from pipelines.documents.sources.sources import list_sources
 from pipelines.job.job_file import load_job
 from sample_data.code_training.tokens import MODEL_NAME

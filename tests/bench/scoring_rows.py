@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.stages import start_engines
+from flows.stages.scoring import start_engines
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.classification import answer_schema

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from flows.console.progress import ProgressReporter
 from flows.run import Run, open_run, prepare_run
-from flows.stages import PlanSummary, plan_documents
+from flows.stages.planning import PlanSummary, plan_documents
 from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Columns
 from pipelines.documents.sources.sources import list_sources

@@ -26,11 +26,11 @@ import pyarrow.dataset as dataset
 from numpy.typing import NDArray
 from rich.console import Console
 
-from flows import stages
 from flows.console.progress import ProgressReporter
 from flows.escalation import escalate
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
+from flows.stages import planning, publishing
 from pipelines.costs.price_book import TokenUsage, price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.patience import PatientProvider
@@ -80,7 +80,7 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
         | job_changes
     )
     run = prepare_run(job, check_surroundings(job), "run")
-    plan = stages.plan_documents(run, quiet())
+    plan = planning.plan_documents(run, quiet())
     for shard in range(plan.shards):
         ids = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id"])["item_id"]
         count = len(ids)
@@ -92,7 +92,7 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
             layout.predictions_part(shard), to_arrow(prediction_table(ids, ShardScores(logprobs, *numbers)))
         )
     if run.facts.rule:
-        stages.publish_scored(run, plan, quiet())
+        publishing.publish_scored(run, plan, quiet())
     write_answer_key(run, folder / "answers.jsonl")
 
 
@@ -118,8 +118,8 @@ def write_answer_key(run: Run, path: Path) -> None:
                 stream.write(json.dumps({"text_sha256": digest, "answer": {"label": row["gold_label"]}}) + "\n")
 
 
-def _plan(run: Run) -> stages.PlanSummary:
-    return stages.PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
+def _plan(run: Run) -> planning.PlanSummary:
+    return planning.PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
 
 
 def die() -> None:

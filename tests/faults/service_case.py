@@ -24,7 +24,7 @@ import pyarrow.dataset as dataset
 
 from flows.escalation.escalate import Escalated, Escalation
 from flows.run import open_run
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from pipelines.costs.price_book import TokenUsage, price_book
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.patience import PatientProvider

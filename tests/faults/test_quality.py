@@ -13,7 +13,8 @@ import pytest
 from flows.deciding.asking import settle_quality
 from flows.escalation.escalate import Escalated, Stop
 from flows.run import open_run
-from flows.stages import PlanSummary, publish_scored
+from flows.stages.planning import PlanSummary
+from flows.stages.publishing import publish_scored
 from pipelines.escalation.patience import PatientProvider
 from pipelines.store import layout
 from tests.faults.escalation_case import LONGEST_WAIT_SECONDS, KilledAt, die, quiet

@@ -13,7 +13,7 @@ from rich.console import Console
 import flows.preflight.touched_input
 from flows.console.progress import ProgressReporter
 from flows.run import Run, list_input, prepare_run, run_sources
-from flows.stages import plan_documents
+from flows.stages.planning import plan_documents
 from pipelines.documents.left_out import told_left_out
 from pipelines.errors import JobError
 from pipelines.job.job import Job

@@ -13,10 +13,10 @@ import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from flows import stages
 from flows.console.progress import ProgressReporter
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, prepare_run
+from flows.stages import planning, scoring
 from infra.local.engine import STAND_IN
 from pipelines.errors import EngineError
 from pipelines.job.job_file import load_job
@@ -53,7 +53,7 @@ def pool(run: Run, servers: Variables, monkeypatch: pytest.MonkeyPatch) -> Itera
     for name, value in servers.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
-    pool = stages.start_engines(run)
+    pool = scoring.start_engines(run)
     yield pool
     pool.close()
     ray.shutdown()
@@ -62,7 +62,7 @@ def pool(run: Run, servers: Variables, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: EnginePool) -> None:
     progress = ProgressReporter(Console(file=io.StringIO()))
-    plan = stages.plan_documents(run, progress)
+    plan = planning.plan_documents(run, progress)
     killed: list[int] = []
 
     def kill_once(report: ShardReport) -> None:
@@ -74,7 +74,7 @@ def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: Engine
     pool.score(range(plan.shards), kill_once)
 
     assert killed
-    assert stages.unscored_shards(run, plan) == []
+    assert scoring.unscored_shards(run, plan) == []
     items = [
         item
         for shard in range(plan.shards)
@@ -105,9 +105,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def test_when_a_node_is_lost_for_good_the_others_do_its_work(cluster: Cluster, run: Run) -> None:
-    pool = stages.start_engines(run)
+    pool = scoring.start_engines(run)
     progress = ProgressReporter(Console(file=io.StringIO()))
-    plan = stages.plan_documents(run, progress)
+    plan = planning.plan_documents(run, progress)
     nodes_left = list(cluster.worker_nodes)
 
     def lose_a_node_once(report: ShardReport) -> None:
@@ -118,5 +118,5 @@ def test_when_a_node_is_lost_for_good_the_others_do_its_work(cluster: Cluster, r
     assert pool.engines == 2
     pool.score(range(plan.shards), lose_a_node_once)
     assert len(nodes_left) == 1
-    assert stages.unscored_shards(run, plan) == []
+    assert scoring.unscored_shards(run, plan) == []
     pool.close()

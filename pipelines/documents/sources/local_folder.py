@@ -16,8 +16,8 @@ from urllib.parse import quote_from_bytes
 
 from pipelines.documents.names import DETAILS, problem_of_name, shown_name, why_ignored
 from pipelines.documents.records import LeftOut, Listing, Reason, SourceFile
+from pipelines.documents.sources import own_places
 from pipelines.documents.sources.own_places import Identity, OwnPlaces, holds_run
-from pipelines.documents.sources.sources import own_places
 from pipelines.store.regular_files import is_below
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from pipelines.documents.names import DETAILS, ignored_part
 from pipelines.documents.records import LeftOut, Listing, Reason, SourceFile
+from pipelines.documents.sources import own_places
 from pipelines.documents.sources.local_folder import find_file, list_folder
 from pipelines.documents.sources.own_places import OwnPlaces, runs_in
-from pipelines.documents.sources.sources import own_places
 from pipelines.errors import JobError
 from pipelines.store import s3
 from pipelines.store.s3_listing import find_object, list_objects

@@ -6,9 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.documents.readers.readers import DIFF_READERS, parquet_reader, read_documents
+from pipelines.documents.readers import parquet_reader
+from pipelines.documents.readers.readers import DIFF_READERS, read_documents
 from pipelines.documents.records import Columns, SourceFile
-from pipelines.documents.sources.sources import list_sources, sources
+from pipelines.documents.sources import sources
+from pipelines.documents.sources.sources import list_sources
 from pipelines.documents.sources.table_formats import table_refusal
 from tests.documents.readers.reading import LIMIT, Read, outcomes, parquet_bytes
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows import stages
 from flows.console.progress import ProgressReporter
 from flows.drop_folder.files import Claim
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
+from flows.stages import planning
 from pipelines.errors import JobError, ServiceError, StoreError
 from pipelines.job.job_file import load_job
 from pipelines.settings import settings
@@ -66,7 +66,7 @@ def test_the_run_holds_exactly_the_documents_of_its_file(case: Case) -> None:
     case.put(f"{case.prefix}b.jsonl", DOCUMENT)
     case.take("a.jsonl")
     [run] = case.starter.runs
-    plan = stages.plan_documents(run, ProgressReporter(Console(file=io.StringIO())))
+    plan = planning.plan_documents(run, ProgressReporter(Console(file=io.StringIO())))
     assert (plan.items, plan.failed_items) == (2, 0)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from flows.preflight.columns import MOST_FILES, check_columns
 from flows.preflight.surroundings import check_surroundings
-from pipelines.documents.readers.readers import heads
+from pipelines.documents.readers import heads
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job.job import Job

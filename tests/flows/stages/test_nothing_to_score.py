@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import typer
 
-from flows import stages
 from flows.cli import _show_outcome
 from flows.console.terminal import Terminal
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, prepare_run
+from flows.stages import planning, publishing, scoring
 from flows.submit import Outcome
 from pipelines.errors import JobError
 from pipelines.job.job import Job
@@ -47,7 +47,7 @@ def begin(folder: Path, *rows: dict[str, Any], **changes: Any) -> Run:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
-    monkeypatch.setattr(stages, "start_engines", runs.append)
+    monkeypatch.setattr(scoring, "start_engines", runs.append)
     return runs
 
 
@@ -59,14 +59,14 @@ def test_no_engine_is_asked_for_before_or_after_the_plan_and_the_rows_say_why(
     tmp_path: Path, started: list[Run]
 ) -> None:
     run = begin(tmp_path, BLANK, BLANK, {"text": 3})
-    assert stages.start_engines_if_needed(run) is None
-    plan = stages.plan_documents(run, quiet())
+    assert scoring.start_engines_if_needed(run) is None
+    plan = planning.plan_documents(run, quiet())
     assert (plan.items, plan.scorable_items) == (3, 0)
-    stages.settle_failed_shards(run, plan)
-    assert stages.unscored_shards(run, plan) == []
-    assert stages.start_engines_if_needed(run) is None
+    scoring.settle_failed_shards(run, plan)
+    assert scoring.unscored_shards(run, plan) == []
+    assert scoring.start_engines_if_needed(run) is None
     assert started == []
-    stages.publish_scored(run, plan, quiet())
+    publishing.publish_scored(run, plan, quiet())
     closed = summary_of(run)
     assert closed.routes["failed"].items == 3
     assert [(each.items, each.reason) for each in closed.reasons] == [
@@ -82,20 +82,20 @@ def test_an_engine_is_asked_for_at_once_where_a_first_document_can_be_scored(
     tmp_path: Path, started: list[Run]
 ) -> None:
     run = begin(tmp_path, BLANK, GOOD)
-    stages.start_engines_if_needed(run)
+    scoring.start_engines_if_needed(run)
     assert started == [run]
 
 
 def test_where_the_first_ones_say_nothing_the_plan_decides(
     tmp_path: Path, started: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "_LOOKED_AT", 2)
+    monkeypatch.setattr(scoring, "_LOOKED_AT", 2)
     run = begin(tmp_path, BLANK, BLANK, GOOD)
-    stages.start_engines_if_needed(run)
+    scoring.start_engines_if_needed(run)
     assert started == []
-    plan = stages.plan_documents(run, quiet())
-    stages.settle_failed_shards(run, plan)
-    stages.start_engines_if_needed(run)
+    plan = planning.plan_documents(run, quiet())
+    scoring.settle_failed_shards(run, plan)
+    scoring.start_engines_if_needed(run)
     assert started == [run]
 
 
@@ -107,7 +107,7 @@ def test_a_simulation_without_one_known_answer_is_refused_once_that_is_known(tmp
     }
     run = begin(tmp_path, GOOD, **given)
     with pytest.raises(JobError, match="none of 1 documents has a known answer"):
-        stages.refuse_empty_answer_key(run, stages.plan_documents(run, quiet()))
+        planning.refuse_empty_answer_key(run, planning.plan_documents(run, quiet()))
 
 
 def summary_of(run: Run) -> Summary:
@@ -127,9 +127,9 @@ def test_a_run_with_a_problem_says_so_and_ends_with_exit_code_1(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], started: list[Run]
 ) -> None:
     run = begin(tmp_path, BLANK)
-    plan = stages.plan_documents(run, quiet())
-    stages.settle_failed_shards(run, plan)
-    stages.publish_scored(run, plan, quiet())
+    plan = planning.plan_documents(run, quiet())
+    scoring.settle_failed_shards(run, plan)
+    publishing.publish_scored(run, plan, quiet())
     closed = summary_of(run)
     terminal = Terminal(as_json=False, keep_output=True)
     with pytest.raises(typer.Exit) as caught:

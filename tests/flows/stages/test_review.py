@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.stages import PlanSummary
+from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from pipelines.job.job import Job
 from pipelines.store import layout

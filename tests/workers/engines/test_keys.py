@@ -157,8 +157,8 @@ def test_ray_and_prefects_server_are_started_without_keys_that_the_run_does_not_
         run_id = "run_a"
         job = Job.model_validate(JOB | {"input": "/i", "output": "/o"} | changes)
 
-    monkeypatch.setattr("flows.stages.read_summary", lambda run: None)
-    monkeypatch.setattr("flows.stages.start_engines_if_needed", lambda run: found.append(dict(os.environ)))
+    monkeypatch.setattr("flows.stages.publishing.read_summary", lambda run: None)
+    monkeypatch.setattr("flows.stages.scoring.start_engines_if_needed", lambda run: found.append(dict(os.environ)))
     monkeypatch.setattr("flows.process.process", lambda *_, **__: found.append(dict(os.environ)))
     monkeypatch.setattr("flows.stages.review.read_review", lambda store: None)
 

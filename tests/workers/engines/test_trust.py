@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from flows import stages
 from flows.cli import app
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run
 from flows.service.deploy import Deployed
+from flows.stages import scoring
 from pipelines.errors import JobError
 from pipelines.job.engine_arguments import code_arguments
 from pipelines.job.job import Job, ModelSource
@@ -101,13 +101,13 @@ def test_a_run_that_was_begun_elsewhere_starts_no_such_engine_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its store may be anyone's: `resume` and Prefect's workers come here."""
-    monkeypatch.setattr(stages, "start_ray", lambda address: pytest.fail("Ray was started"))
+    monkeypatch.setattr(scoring, "start_ray", lambda address: pytest.fail("Ray was started"))
 
     class Opened:
         job = trusting_job(tmp_path)
 
     with pytest.raises(JobError, match="trust_remote_code: has the engine run code"):
-        stages.start_engines(cast(Run, Opened()))
+        scoring.start_engines(cast(Run, Opened()))
 
 
 def test_looking_at_such_a_run_needs_no_word() -> None:

@@ -1,0 +1,154 @@
+"""Planning: every document read, cut into tokens and committed, shard by shard.
+
+Looks at what is committed and does the rest; knows nothing of Prefect.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from flows.console.progress import ProgressReporter
+from flows.run import Run, own_places, run_listing
+from pipelines.cascade.policy import EscalationPolicy
+from pipelines.documents.code.cutting.pieces import WHOLE_DOCUMENTS, cut_into_pieces
+from pipelines.documents.code.inputs import read_code, with_verdicts
+from pipelines.documents.code.records import LeftOut
+from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
+from pipelines.documents.item_sum import ItemSum
+from pipelines.documents.left_out import LeftOutList, told_left_out
+from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
+from pipelines.documents.readers.readers import read_documents
+from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.sources.sources import read_ahead
+from pipelines.errors import JobError
+from pipelines.store import layout
+from pipelines.store.schemas import to_arrow
+from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
+
+
+class PlanSummary(BaseModel):
+    """plan/complete.json: the plan is whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shards: int
+    items: int
+    failed_items: int
+    gold_items: int
+    document_tokens: int
+    items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
+    left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
+
+    @property
+    def scorable_items(self) -> int:
+        """How many have a text."""
+        return self.items - self.failed_items
+
+
+def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
+    """Read every document and commit the shards.
+
+    Raises:
+        JobError: the input is no longer what the run was started with.
+    """
+    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
+    if committed:
+        return PlanSummary.model_validate_json(committed)
+    found = run_listing(run)
+    left_out, item_ids = LeftOutList(found.left_out), ItemSum()
+    counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
+    with progress.stage("plan", "documents"):
+        for table in _shards(run, found.sources, left_out):
+            if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
+                # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
+                raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
+            item_ids.add(table["item_id"].to_numpy().tolist())
+            counts["shards"] += 1
+            counts["items"] += len(table)
+            counts["failed_items"] += len(table) - table["failure"].null_count
+            counts["gold_items"] += len(table) - table["gold_label"].null_count
+            counts["document_tokens"] += _document_tokens(table)
+            progress.advance(len(table))
+    if run.job.review or found.left_out:
+        run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
+    summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
+    if told := told_left_out(summary.left_out):
+        progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
+    run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
+    return summary
+
+
+def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
+    """The plan's parts; what a code review leaves out is noted on the way."""
+    encode, shard_tokens = run.question.encode, shard_tokens_for(sources)
+    documents = left_out.take(documents_of(run, sources))
+    if not run.job.review:
+        limits = PlanLimits(run.question.document_tokens, shard_tokens)
+        return plan_shards(documents, encode, limits, _withhold(run))
+    tables = plan_shards(documents, encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), _withhold(run))
+    return (cut_into_pieces(table, encode, run.question.document_tokens) for table in tables)
+
+
+def _document_tokens(table: pa.Table) -> int:
+    lists = table["tokens"]
+    if "pieces" in table.column_names:
+        lists = pc.struct_field(pc.list_flatten(table["pieces"]), "tokens")
+    return pc.sum(pc.list_value_length(lists)).as_py() or 0
+
+
+def documents_of(run: Run, sources: list[SourceFile]) -> Generator[Document | LeftOut]:
+    """The documents of the sources as the job's task sees them, with the answers that are known of them."""
+    job = run.job
+    policy = _policy(run)
+    columns = Columns(
+        text=job.columns.text,
+        id=job.columns.id,
+        gold=job.evaluation.gold_column if job.evaluation else None,
+        attributes=policy.columns if policy else frozenset(),
+    )
+    limit = job.limits.max_document_bytes
+    if job.review:
+        code: Iterable[Document | LeftOut] = read_code(job.input, sources, job.review, columns, limit, own_places(job))
+        if job.evaluation and job.evaluation.faults_file:
+            code = with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
+        yield from code
+        return
+    documents: Iterable[Document] = itertools.chain.from_iterable(
+        read_documents(source, columns, limit) for source in read_ahead(sources)
+    )
+    if job.evaluation and job.evaluation.gold_file:
+        documents = with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
+    else:
+        documents = in_the_jobs_spelling(documents, job.labels)
+    yield from documents
+
+
+def _policy(run: Run) -> EscalationPolicy | None:
+    expression = run.job.policy.never_escalate
+    return None if expression is None else EscalationPolicy.parse(expression)
+
+
+def _withhold(run: Run) -> Callable[[Document], str | None]:
+    policy = _policy(run)
+    return lambda document: policy.held_by(document.attributes) if policy else None
+
+
+def refuse_empty_answer_key(run: Run, plan: PlanSummary) -> None:
+    """A simulation answers from known answers: of which there must be one.
+
+    Raises:
+        JobError: no document has any.
+    """
+    is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
+    if is_simulation and plan.scorable_items and not plan.gold_items:
+        raise JobError(
+            [
+                f"evaluation: none of {plan.scorable_items:,} documents has a known answer, from which the simulation "
+                "would answer; the ids of gold_file must be those of the documents, or gold_column must hold labels"
+            ]
+        )

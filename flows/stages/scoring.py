@@ -1,0 +1,118 @@
+"""Scoring: engines are asked for, and score the shards that have no committed predictions yet."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from contextlib import closing
+from typing import Any
+
+from flows.console.progress import ProgressReporter
+from flows.questions.code_review import ReviewQuestion
+from flows.run import Run, run_listing
+from flows.stages.planning import PlanSummary, documents_of
+from pipelines.documents.records import Document
+from pipelines.settings import settings
+from pipelines.store import layout
+from pipelines.store.schemas import PREDICTIONS, REVIEWS, to_arrow
+from workers.engines.catalogue import catalogue, refuse_code
+from workers.engines.pool import EnginePool, cluster_device, start_ray
+from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
+
+# Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
+# about this much input on.
+_COMPILE_FROM_INPUT_BYTES = 30_000_000
+# How far to look for a document that can be scored, before engines are asked for.
+_LISTED_TO_LOOK, _LOOKED_AT = 1_000, 1_000
+
+
+def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
+    """Shards without committed predictions; none where nothing is scored."""
+    if not run.has_engine:
+        return []
+    scored = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}
+    return [shard for shard in range(plan.shards) if shard not in scored]
+
+
+def start_engines(run: Run) -> EnginePool:
+    """Ask Ray for the engines; they start while the documents are read.
+
+    Raises:
+        JobError: they would run code that nobody here has allowed.
+        EngineError: there is no room for one.
+    """
+    refuse_code(run.job.model)
+    start_ray(settings().ray_address)
+    device = cluster_device(settings().device)
+    defaults = catalogue().devices[device]
+    arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
+    if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
+        arguments.setdefault("enforce_eager", True)
+    config = ScorerConfig(
+        run_root=run.store.root,
+        weights=run.model.weights,
+        revision=run.record.model_revision,
+        engine_args=arguments,
+        environment=defaults.environment,
+        frame=run.question.frame,
+        devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
+        review=run.question.review_settings if isinstance(run.question, ReviewQuestion) else None,
+        two_orders=run.question.two_orders,
+    )
+    return EnginePool(config, run.job.compute.engines, settings().device)
+
+
+def start_engines_if_needed(run: Run) -> EnginePool | None:
+    """Ask for engines unless every shard is scored already, or nothing is there to score.
+
+    Before the plan is whole, they are asked for once a look at the first documents finds one that can be scored; where
+    it finds none, the plan decides.
+    """
+    if not run.has_engine:
+        return None
+    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
+    if not committed:
+        return start_engines(run) if _begins_scorable(run) else None
+    plan = PlanSummary.model_validate_json(committed)
+    return start_engines(run) if plan.scorable_items and unscored_shards(run, plan) else None
+
+
+def _begins_scorable(run: Run) -> bool:
+    """Whether one of the first documents can be scored; of a very long list of files, which takes long, surely one."""
+    if run.record.input_files > _LISTED_TO_LOOK:
+        return True
+    with closing(documents_of(run, run_listing(run).sources)) as documents:
+        first = itertools.islice((each for each in documents if isinstance(each, Document)), _LOOKED_AT)
+        return any(document.failure is None for document in first)
+
+
+def settle_failed_shards(run: Run, plan: PlanSummary) -> None:
+    """Of a plan without anything to score, commit predictions without rows: no engine is asked for them."""
+    if plan.scorable_items:
+        return
+    schema = REVIEWS if run.job.review else PREDICTIONS
+    for shard in unscored_shards(run, plan):
+        run.store.create(layout.predictions_part(shard), to_arrow(schema.empty_table()))
+
+
+def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:
+    """Score what is not scored yet."""
+    todo = unscored_shards(run, plan)
+    items = plan.items - plan.failed_items
+    before = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0  # shards are about equal
+    with progress.waiting("engines", f"{pool.engines} starting"):
+        pool.wait_ready()
+    progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
+    with progress.stage("score", "items", total=items, before=before):
+        pool.score(todo, lambda report: progress.advance(report.items), shards_in_flight(run, plan))
+    held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
+    run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
+
+
+def shards_in_flight(run: Run, plan: PlanSummary) -> int:
+    """How many shards an engine works on at a time."""
+    if not isinstance(run.question, ReviewQuestion):
+        return SHARDS_IN_FLIGHT
+    wanted = WRITING_TOKENS_IN_FLIGHT * plan.shards // max(plan.document_tokens, 1)
+    return min(max(wanted, SHARDS_IN_FLIGHT), MAX_SHARDS_IN_FLIGHT)

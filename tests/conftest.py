@@ -4,6 +4,8 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +22,22 @@ __all__ = ["demo", "emulator", "moto", "prefect_server", "s3"]
 settings.register_profile("sluice", deadline=None, max_examples=50)
 settings.load_profile("sluice")
 
-# Modules that use a server which the tests of another would disturb: one process runs them all.
-_TOGETHER = re.compile(
-    r"tests/flows/(service/test_deployments|drop_folder/test_drop_folder_starters)|tests/scenarios/test_resume\.py"
-)
+# What one process runs: modules whose tests would disturb each other at a server, and those that import or preload the
+# same heavy things, vLLM or what a fork server of the fault tests holds.
+_TOGETHER = {
+    "server": (
+        r"tests/flows/(service/test_deployments|drop_folder/test_drop_folder_starters)|tests/scenarios/test_resume\.py"
+    ),
+    "vllm": r"tests/workers/engines/test_(engine|engine_time|review_engine)\.py",
+    "escalation": r"tests/faults/test_(escalation|what_is_kept_where)\.py",
+    "quality": r"tests/faults/test_quality",
+}
 # Fixtures whose tests are none of `make check`, marked or not: their servers take seconds to start.
 _NEEDS_A_SERVER = {"demo", "emulator", "moto", "prefect_server", "quick_server", "s3", "servers", "service"}
+# A module without any of these words has no test beyond those of `make check`, and need not be imported for one.
+_BEYOND_CHECK = re.compile(
+    "|".join(["mark.processes", "mark.engine", "mark.prove", r"cascade\.trials", *sorted(_NEEDS_A_SERVER)])
+)
 # What takes longest is begun first, so that nothing long is left over when all else is done.
 _BEGUN_FIRST = (
     "tests/scenarios/test_end_to_end.py",
@@ -62,11 +74,23 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whether a module has nothing that is asked for; importing all of them takes ten seconds in each process."""
+    asked = config.option.markexpr
+    if collection_path.suffix != ".py" or not asked or "not processes" in asked:
+        return None
+    return _is_within_check(collection_path) or None
+
+
 @pytest.hookimpl(tryfirst=True)  # before those are left out whose mark was not asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _NEEDS_A_SERVER & set(_fixtures_of(item)):
             item.add_marker(pytest.mark.processes)
+        if {"processes", "engine", "prove"} & {mark.name for mark in item.iter_markers()} and _is_within_check(
+            item.path
+        ):
+            raise pytest.UsageError(f"{item.nodeid}: name the fixture or mark in the module, see pytest_ignore_collect")
     items.sort(key=lambda item: _place(item.nodeid))
 
 
@@ -80,9 +104,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByModule(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "together" if _TOGETHER.match(nodeid) else str(super()._split_scope(nodeid))
+            group = next((name for name, modules in _TOGETHER.items() if re.match(modules, nodeid)), None)
+            return group or str(super()._split_scope(nodeid))
 
     return ByModule(config, log)
+
+
+@cache
+def _is_within_check(module: Path) -> bool:
+    return _BEYOND_CHECK.search(module.read_text(encoding="utf-8")) is None
 
 
 def _fixtures_of(item: pytest.Item) -> Iterator[str]:

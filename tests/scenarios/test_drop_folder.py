@@ -30,6 +30,7 @@ ROWS = (
 )
 
 
+@pytest.mark.prove
 def test_files_dropped_while_two_listeners_are_killed_become_one_run_each(tmp_path: Path) -> None:
     proof = prove(60, tmp_path, seed=4)
     assert proof.problems == []

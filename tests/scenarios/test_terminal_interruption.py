@@ -79,13 +79,31 @@ def test_ctrl_c_while_the_command_starts(pipeline: PipelineCommand, job: Path, s
     assert_nothing_left(pipeline.home)
 
 
-def test_ctrl_c_while_documents_are_scored_and_twice(pipeline: PipelineCommand, job: Path) -> None:
-    with session(pipeline, "submit", job) as terminal:
+def test_ctrl_z_and_fg_then_ctrl_c_twice_then_the_same_command(
+    pipeline: PipelineCommand, servers: Variables, job: Path
+) -> None:
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    with TerminalSession(shell, pipeline.environment | {"PS1": "$ "}) as terminal:
+        terminal.type(f"{COMMAND} submit {job}")
         terminal.wait_for("0 of 200 items")
+        terminal.press("z")
+        terminal.wait_for("Stopped")
+        time.sleep(2)
+        terminal.type("fg; echo ended with $?")
+        terminal.wait_until(lambda: any((job.parent / "out").glob("*/predictions/part-*")), "a scored shard")
         terminal.press("c")
         terminal.press("c")
-        assert_interrupted(terminal, 130)
+        terminal.wait_for("ended with 130")
+        assert WORDS in terminal.screen
+        assert_only_our_lines(terminal)
+        assert "NOISE" in pipeline.log()
+        terminal.type("exit")
+        terminal.exit_code(LIMIT_SECONDS)
     assert_nothing_left(pipeline.home)
+    pipeline.extra_environment.update(servers)
+    outcome = pipeline.run_json("submit", job)
+    assert outcome["state"] == "complete"
+    assert len(list((job.parent / "out").iterdir())) == 1, "the same run went on"
 
 
 def test_every_end_while_claude_is_waited_for(
@@ -119,24 +137,6 @@ def test_every_end_while_claude_is_waited_for(
                 assert_interrupted(terminal, code)
             pipeline.extra_environment.update(servers)  # the first was interrupted with all it had started
         assert claude.process.poll() is None
-    assert_nothing_left(pipeline.home)
-
-
-def test_ctrl_z_and_fg_go_on_with_the_run(pipeline: PipelineCommand, job: Path) -> None:
-    shell = ["bash", "--norc", "--noprofile", "-i"]
-    with TerminalSession(shell, pipeline.environment | {"PS1": "$ "}) as terminal:
-        terminal.type(f"{COMMAND} submit {job}")
-        terminal.wait_for("0 of 200 items")
-        terminal.press("z")
-        terminal.wait_for("Stopped")
-        time.sleep(5)
-        terminal.type("fg; echo ended with $?")
-        terminal.wait_for("ended with 0")
-        assert "score           200 items in" in terminal.screen
-        assert_only_our_lines(terminal)
-        assert "NOISE" in pipeline.log()
-        terminal.type("exit")
-        terminal.exit_code(LIMIT_SECONDS)
     assert_nothing_left(pipeline.home)
 
 

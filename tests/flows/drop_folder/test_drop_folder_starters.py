@@ -67,6 +67,7 @@ def test_prefect_out_of_reach_is_told_before_the_first_file(tmp_path: Path) -> N
         listen_to(str(tmp_path / "inbox"), job, None, None, StartInPrefect(), print)
 
 
+@pytest.mark.processes
 def test_a_run_that_fails_here_is_to_be_tried_again_with_the_reason(run: Run) -> None:
     Path(run.store.root, "plan").write_text("where a folder is needed")
     with pytest.raises(ServiceError, match=r"^run run_dropped_1 is not done: \S"):

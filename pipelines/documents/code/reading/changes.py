@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from pipelines.documents.code.records import NO_NEWLINE, Change, CodeFile, CodeLine, Hunk, LeftOut, Status
 from pipelines.documents.code.rules import Why, left_out_by_content, left_out_by_lines
@@ -77,8 +78,8 @@ def code_file(
 
 
 def _end_in_crlf(hunks: Iterable[Hunk]) -> bool:
-    pairs = (pair for hunk in hunks for pair in zip(hunk.lines, (*hunk.lines[1:], None), strict=True))
-    ended = [line.text.endswith("\r") for line, after in pairs if NO_NEWLINE not in (line, after)]
+    pairs = (pair for hunk in hunks for pair in pairwise((*hunk.lines, None)))  # each line with the one after it
+    ended = [line.text.endswith("\r") for line, after in pairs if line and NO_NEWLINE not in (line, after)]
     return bool(ended) and all(ended)
 
 

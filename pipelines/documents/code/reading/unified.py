@@ -217,9 +217,10 @@ class _Reader:
         self._see_what_follows()
 
     def _hunk_lines(self, old_left: int, new_left: int, number: int) -> Iterator[CodeLine]:
+        first = self._at
         while old_left or new_left:
             if self._at == self._count:
-                if old_left == new_left <= _MAX_CHOPPED_LINES:
+                if self._at > first and old_left == new_left <= _MAX_CHOPPED_LINES:
                     return
                 raise self._malformed(self._at)
             line = self._lines[self._at]

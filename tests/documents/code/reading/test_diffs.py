@@ -226,6 +226,11 @@ def test_any_text_is_shown_left_out_or_failed(text: str, follows_a_diff: bool) -
         assert last.text is None or LineMap.of(last.text).paths
 
 
+def test_a_hunk_of_no_lines_is_nothing_to_review() -> None:
+    (left_out,) = show(HEADER + "@@ -0,0 +0,0 @@\n")
+    assert isinstance(left_out, LeftOut) and left_out.reason == "no_code"
+
+
 def test_a_diff_of_50_000_lines_keeps_every_line_number() -> None:
     lines = "".join(f" same {number}\n+new {number}\n" for number in range(25_000))
     text = shown(f"{HEADER}@@ -1,25000 +1,50000 @@\n{lines}")
@@ -244,6 +249,8 @@ def test_a_diff_of_50_000_lines_keeps_every_line_number() -> None:
          "not a well-formed unified diff at line 8 (wrong hunk counts or headers out of order); make the diff again"),
         (HEADER + "@@ -1,2 +1,1 @@\n-a\n+b\n+c\n d\n",
          "not a well-formed unified diff at line 8 (wrong hunk counts or headers out of order); make the diff again"),
+        (HEADER + "@@ -1 +1 @@",
+         "not a well-formed unified diff at line 5 (wrong hunk counts or headers out of order); make the diff again"),
         (HEADER + "@@ -1 +1 @@\n-a\n+b\n+secret\n@@ -9 +9 @@\n-c\n+d\n",
          "hunk has more lines than its header says at line 8; make the diff again"),
         (HEADER + "@@ -1,3 +1,3 @@\n-a\n+b\n one\n--\n2.39.5\n",

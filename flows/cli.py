@@ -206,7 +206,8 @@ def collect(
     from flows.service.collect import collect_open_runs
 
     with Terminal(as_json=False) as terminal:
-        collect_open_runs(terminal.progress, every)
+        if collect_open_runs(terminal.progress, every):
+            raise typer.Exit(1)
 
 
 @app.command()

@@ -20,8 +20,9 @@ from prefect.states import Completed
 from rich.console import Console
 
 from flows.console.progress import ProgressReporter, Stage
-from flows.deciding import asking as quality
+from flows.deciding import asking
 from flows.deciding.decisions import read_record
+from flows.deciding.item_by_item import decide_item_by_item
 from flows.escalation.escalate import Escalated, Escalation, Stop
 from flows.escalation.providers import open_provider
 from flows.run import Run, open_run
@@ -30,7 +31,7 @@ from flows.stages import planning, publishing, scoring
 from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from pipelines.cascade.rule.history import Stage as RuleStage
-from pipelines.job.job import Quality
+from pipelines.job.sections import Quality
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
@@ -85,19 +86,14 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
         if pool := pool or engines.result():
             pool.close()
             leave_ray()
-    if run.facts.rule:  # each item is decided by itself: those that need no Claude do not wait for the others
-        publish_scored(run, plan, progress)
-    stop = None
-    if run.job.escalation and plan.scorable_items:  # nobody is asked about nothing
-        if run.facts.rule:
-            escalated = escalate_doubtful(run, plan, progress, wait)
-        else:
-            escalated = settle_quality(run, plan, progress, wait, until)
-        if not escalated.is_done:
-            return None
-        stop = escalated.stop
-    if not run.facts.rule:
-        publish_scored(run, plan, progress)
+    decided = decide(run, plan, progress, wait, until)
+    if not decided.is_done:
+        return None
+    publish_scored(run, plan, progress)  # rows that need no Claude do not wait for the others
+    escalated = escalate_doubtful(run, plan, progress, wait)
+    if not escalated.is_done:
+        return None
+    stop = decided.stop or escalated.stop
     return complete_run(run, plan, stop)
 
 
@@ -116,25 +112,30 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool | None, progress:
 
 
 @task(cache_policy=NO_CACHE)
+def decide(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool, until: RuleStage | None) -> Escalated:
+    """Decide about every item: each by itself, or over the whole run with what Claude answers on the way."""
+    if run.rule:
+        decide_item_by_item(run, plan, run.rule)
+        return Escalated(is_done=True)
+    if run.job.escalation is None or not plan.scorable_items:  # nobody is asked about nothing
+        return Escalated(is_done=True)
+    with open_provider(run, plan, progress) as provider:
+        return asking.settle_quality(run, plan, provider, progress, wait=wait, until=until)
+
+
+@task(cache_policy=NO_CACHE)
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
-    """Publish the rows that need no Claude: they do not wait for the others."""
+    """Publish the rows that need no Claude."""
     publishing.publish_scored(run, plan, progress)
 
 
 @task(cache_policy=NO_CACHE)
 def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool) -> Escalated:
-    """Send, collect and publish the doubtful items."""
+    """Send, collect and publish the doubtful items, where deciding has not asked about them already."""
+    if run.rule is None or run.job.escalation is None or not plan.scorable_items:
+        return Escalated(is_done=True)
     with open_provider(run, plan, progress) as provider:
         return Escalation(run, plan, provider, progress).run(wait=wait)
-
-
-@task(cache_policy=NO_CACHE)
-def settle_quality(
-    run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool, until: RuleStage | None
-) -> Escalated:
-    """Ask what the target or the budget wants asked, and decide over the whole run."""
-    with open_provider(run, plan, progress) as provider:
-        return quality.settle_quality(run, plan, provider, progress, wait=wait, until=until)
 
 
 @task(cache_policy=NO_CACHE)

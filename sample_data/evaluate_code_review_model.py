@@ -22,7 +22,7 @@ from pipelines.documents.code.reading.patch_reader import read_patches
 from pipelines.documents.code.shown import LineMap
 from pipelines.documents.records import Columns, Document
 from pipelines.documents.sources.sources import list_sources
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.tasks.code_review.answers import ReviewAnswer, engine_answer_schema, parse_answer
 from pipelines.tasks.code_review.evaluation import Share, evaluate, evaluation_markdown, wilson
 from pipelines.tasks.code_review.findings import Finding, FindingRow, merge_findings

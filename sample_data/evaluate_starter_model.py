@@ -20,7 +20,7 @@ from pipelines.cascade.confidence import Calibration, Scores, read_scores
 from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Columns
 from pipelines.documents.sources.sources import list_sources
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import PromptFrame
 from sample_data.starter_training import tickets
 from sample_data.starter_training.measures import Bools, Floats, Ints, calibration_error, ranking_quality

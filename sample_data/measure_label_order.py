@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.cascade.confidence import read_scores
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.tasks.label_order import mean_logprobs, reads_reversed
 from sample_data.evaluate_starter_model import MODEL, HeldOut, read_heldout
 from sample_data.starter_training import tickets

@@ -42,6 +42,7 @@ _BEYOND_CHECK = re.compile(
 _BEGUN_FIRST = (
     "tests/scenarios/test_end_to_end.py",
     "tests/chaos/",
+    "tests/flows/service/",
     "tests/faults/",
     "tests/workers/",
     "tests/scenarios/",

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.cascade.confidence import Calibration
-from pipelines.cascade.decisions import Rule
 from pipelines.costs.accounting import device_cost, sum_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
-from pipelines.results import ROUTES, DecidedShard, RunFacts, answer_rows, decide_shard, empty_results
+from pipelines.results import ROUTES, DecidedShard, RunFacts, answer_rows, empty_results
 from pipelines.store.schemas import PLAN, PREDICTIONS, RESULTS
+from tests.results_case import threshold_rows
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -31,7 +31,7 @@ FACTS = RunFacts(
     model_revision="sha256-00",
     device_hour_usd=HOUR_USD,
     calibration=None,
-    rule=Rule(raw_threshold=0.8),
+    raw_threshold=0.8,
     is_escalating=True,
 )
 ENGINE_NANOSECONDS = 5_000_000
@@ -76,7 +76,7 @@ def predictions(shares: dict[int, float], nanoseconds: int = ENGINE_NANOSECONDS)
 def decide(facts: RunFacts = FACTS, notes: dict[int, str] | None = None) -> DecidedShard:
     """Item 0 is sure, 1 failed, 2 is doubtful, 3 is sure of the other label."""
     table = plan(None, "in/a.jsonl:1: is empty", None, None, notes=notes)
-    return decide_shard(facts, table, predictions({0: 0.95, 2: 0.6, 3: 0.1}), NOW)
+    return threshold_rows(facts, table, predictions({0: 0.95, 2: 0.6, 3: 0.1}), NOW)
 
 
 def columns(table: pa.Table, *names: str) -> list[Any]:
@@ -157,8 +157,8 @@ def test_a_sure_answer_that_the_engine_hardly_wanted_to_give_says_what_was_compa
     table = predictions({0: 0.9})
     logprobs = pa.array([np.log([0.938 * 0.9, 0.062 * 0.9]).tolist()], PREDICTIONS.field("label_logprobs").type)
     table = table.set_column(1, PREDICTIONS.field("label_logprobs"), logprobs)
-    facts = replace(FACTS, is_escalating=False, rule=Rule(raw_threshold=0.9))
-    (row,) = decide_shard(facts, plan(None), table, NOW).rows.to_pylist()
+    facts = replace(FACTS, is_escalating=False, raw_threshold=0.9)
+    (row,) = threshold_rows(facts, plan(None), table, NOW).rows.to_pylist()
     assert row["raw_prob"] == pytest.approx(0.938)
     assert re.fullmatch(
         r"raw_prob x label_mass = 0\.844[12] \(0\.93(80|79) x 0\.(9000|8999)\) under 0\.9 and escalation is off",
@@ -167,8 +167,8 @@ def test_a_sure_answer_that_the_engine_hardly_wanted_to_give_says_what_was_compa
 
 
 def test_what_is_a_hair_under_the_threshold_does_not_look_like_it() -> None:
-    facts = replace(FACTS, is_escalating=False, rule=Rule(raw_threshold=0.9))
-    (row,) = decide_shard(facts, plan(None), predictions({0: 0.89999}), NOW).rows.to_pylist()
+    facts = replace(FACTS, is_escalating=False, raw_threshold=0.9)
+    (row,) = threshold_rows(facts, plan(None), predictions({0: 0.89999}), NOW).rows.to_pylist()
     assert row["reason"].startswith("raw_prob x label_mass = 0.8999 (0.9000 x ")
 
 
@@ -202,19 +202,19 @@ MISMATCHES = {
 @pytest.mark.parametrize("shares", MISMATCHES.values(), ids=MISMATCHES)
 def test_predictions_of_another_plan_are_refused(shares: dict[int, float]) -> None:
     with pytest.raises(InvariantError) as caught:
-        decide_shard(FACTS, plan(None, "broken", None, None), predictions(shares), NOW)
+        threshold_rows(FACTS, plan(None, "broken", None, None), predictions(shares), NOW)
     assert str(caught.value) == "predictions do not match the plan of run run_1; start a run with another id"
 
 
 def test_a_shard_of_failures_only_and_an_empty_one() -> None:
-    decided = decide_shard(FACTS, plan("a", "b"), predictions({}), NOW)
+    decided = threshold_rows(FACTS, plan("a", "b"), predictions({}), NOW)
     assert columns(decided.rows, "route", "reason") == [("failed", "a"), ("failed", "b")]
-    assert decide_shard(FACTS, plan(), predictions({}), NOW).rows.equals(empty_results())
+    assert threshold_rows(FACTS, plan(), predictions({}), NOW).rows.equals(empty_results())
 
 
 def test_only_the_columns_read_in_a_run_are_needed_of_the_plan() -> None:
     table = plan(None, None).drop_columns(["text", "tokens"])
-    assert len(decide_shard(FACTS, table, predictions({0: 0.9, 1: 0.9}), NOW).rows) == 2
+    assert len(threshold_rows(FACTS, table, predictions({0: 0.9, 1: 0.9}), NOW).rows) == 2
 
 
 ITEM = st.none() | st.floats(0.01, 0.99)
@@ -224,10 +224,10 @@ ITEM = st.none() | st.floats(0.01, 0.99)
 def test_rows_settled_and_doubtful_are_the_plan(
     items: list[float | None], threshold: float, is_escalating: bool, nanoseconds: int
 ) -> None:
-    facts = replace(FACTS, rule=Rule(raw_threshold=threshold), is_escalating=is_escalating)
+    facts = replace(FACTS, raw_threshold=threshold, is_escalating=is_escalating)
     shares = {number: share for number, share in enumerate(items) if share is not None}
     table = plan(*("broken" if share is None else None for share in items))
-    decided = decide_shard(facts, table, predictions(shares, nanoseconds), NOW)
+    decided = threshold_rows(facts, table, predictions(shares, nanoseconds), NOW)
     assert len(decided.settled) + len(decided.doubtful) == len(items)
     assert set(columns(decided.doubtful, "route")) <= {"review"}
     for row in decided.rows.to_pylist():
@@ -312,6 +312,6 @@ def test_as_many_answers_as_items_or_none() -> None:
 def test_withheld_items_are_neither_doubtful_nor_asked_about() -> None:
     table = plan(None, None)
     table = table.set_column(table.column_names.index("withheld"), PLAN.field("withheld"), pa.array(["pii", "pii"]))
-    decided = decide_shard(FACTS, table, predictions({0: 0.95, 1: 0.6}), NOW)
+    decided = threshold_rows(FACTS, table, predictions({0: 0.95, 1: 0.6}), NOW)
     assert columns(decided.rows, "route", "reason") == [("accepted", None), ("withheld", "pii")]
     assert not decided.is_doubtful.any()

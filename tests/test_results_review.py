@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.cascade.decisions import Rule
+from pipelines.cascade.decisions import Decisions
 from pipelines.documents.code.records import Change, CodeFile, CodeLine, Hunk
 from pipelines.documents.code.shown import LineMap
 from pipelines.escalation.endings import Ending, Given, Verdict, judge
 from pipelines.escalation.ledger import Standing
 from pipelines.escalation.provider import ItemResult
 from pipelines.escalation.review_answers import review_reader
-from pipelines.results import Decisions, RunFacts, answer_rows, decide_shard
+from pipelines.results import RunFacts, answer_rows, shard_rows
 from pipelines.store.schemas import PLAN, REVIEWS
+from tests.results_case import threshold_rows
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 FACTS = RunFacts(
@@ -32,7 +33,7 @@ FACTS = RunFacts(
     model_revision="1",
     device_hour_usd=Decimal(1),
     calibration=None,
-    rule=Rule(raw_threshold=0.9),
+    raw_threshold=0.9,
     is_escalating=True,
 )
 FOUND = {
@@ -76,7 +77,7 @@ UNREADABLE = {"failure": CUT, "findings": [FOUND | claim(0.95)]}
 
 
 def test_a_sure_review_stands_with_its_findings_and_an_unsure_one_waits_for_claude() -> None:
-    decided = decide_shard(FACTS, plan(3), reviews(SURE, UNSURE, UNREADABLE), NOW)
+    decided = threshold_rows(FACTS, plan(3), reviews(SURE, UNSURE, UNREADABLE), NOW)
     sure, unsure, unreadable = decided.rows.to_pylist()
     assert decided.is_doubtful.tolist() == [False, True, True]
     assert (sure["route"], sure["answer"], sure["dropped_findings"]) == ("accepted", "faulty", 2)
@@ -92,12 +93,12 @@ UNFINISHED = {"unfinished": CUT, "note": "asked twice", "findings": [FOUND | cla
 
 
 def test_a_review_that_was_cut_keeps_its_findings_never_stands_and_says_so() -> None:
-    facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
-    (row,) = decide_shard(facts, plan(1), reviews(UNFINISHED), NOW).rows.to_pylist()
+    facts = replace(FACTS, raw_threshold=0.0, is_escalating=False)
+    (row,) = threshold_rows(facts, plan(1), reviews(UNFINISHED), NOW).rows.to_pylist()
     assert (row["route"], row["answer"], row["engine_answer"]) == ("review", None, None)
     assert row["reason"] == f"{CUT}; asked twice"
     assert [found["line"] for found in row["findings"]] == [FOUND["line"]]
-    doubtful = decide_shard(FACTS, plan(1), reviews(UNFINISHED), NOW).doubtful
+    doubtful = threshold_rows(FACTS, plan(1), reviews(UNFINISHED), NOW).doubtful
     unanswered = Standing(is_settled=True, reason="refused", model="claude", cost_usd=Decimal(1))
     (held,) = answer_rows(doubtful, [unanswered], NOW).to_pylist()
     assert held["reason"] == f"refused; {CUT}"
@@ -105,26 +106,26 @@ def test_a_review_that_was_cut_keeps_its_findings_never_stands_and_says_so() -> 
 
 
 def test_an_answer_in_a_second_longer_try_is_an_answer_like_any_other_and_the_row_says_so() -> None:
-    (row,) = decide_shard(FACTS, plan(1), reviews(SURE | {"note": "asked twice"}), NOW).rows.to_pylist()
+    (row,) = threshold_rows(FACTS, plan(1), reviews(SURE | {"note": "asked twice"}), NOW).rows.to_pylist()
     assert (row["route"], row["answer"], row["reason"]) == ("accepted", "faulty", "asked twice")
 
 
 def test_a_review_that_cannot_be_read_never_stands() -> None:
-    facts = replace(FACTS, rule=Rule(raw_threshold=0.0), is_escalating=False)
-    readable, unreadable = decide_shard(facts, plan(2), reviews(UNSURE, UNREADABLE), NOW).rows.to_pylist()
+    facts = replace(FACTS, raw_threshold=0.0, is_escalating=False)
+    readable, unreadable = threshold_rows(facts, plan(2), reviews(UNSURE, UNREADABLE), NOW).rows.to_pylist()
     assert readable["route"] == "accepted"
     assert (unreadable["route"], unreadable["answer"], unreadable["reason"]) == ("review", None, CUT)
 
 
 def test_one_that_was_to_stand_over_the_whole_run_is_held_for_people() -> None:
     decisions = Decisions(is_accepted=np.array([True, True]), confidence=None)
-    decided = decide_shard(replace(FACTS, rule=None), plan(2), reviews(UNSURE, UNREADABLE), NOW, decisions)
+    decided = shard_rows(replace(FACTS, raw_threshold=None), plan(2), reviews(UNSURE, UNREADABLE), decisions, NOW)
     assert decided.rows["route"].to_pylist() == ["accepted", "review"]
     assert not decided.is_doubtful.any(), "nobody was asked about it, so nobody's answer is waited for"
 
 
 def test_claudes_list_takes_the_place_of_the_engines() -> None:
-    doubtful = decide_shard(FACTS, plan(2), reviews(UNSURE, UNREADABLE), NOW).doubtful
+    doubtful = threshold_rows(FACTS, plan(2), reviews(UNSURE, UNREADABLE), NOW).doubtful
     answered = Standing(is_settled=True, label="faulty", model="claude", cost_usd=Decimal(1))
     unanswered = Standing(is_settled=True, reason="refused", model="claude", cost_usd=Decimal(1))
     verified = {"itm_0": {"findings": [FOUND | {"line": 7}], "dropped_findings": 1}}
@@ -135,7 +136,7 @@ def test_claudes_list_takes_the_place_of_the_engines() -> None:
 
 
 def test_what_an_answer_of_claudes_held_that_was_cut_is_put_to_the_engines_findings() -> None:
-    doubtful = decide_shard(FACTS, plan(2), reviews(UNFINISHED, UNREADABLE), NOW).doubtful
+    doubtful = threshold_rows(FACTS, plan(2), reviews(UNFINISHED, UNREADABLE), NOW).doubtful
     cut = Standing(is_settled=True, reason="Claude's answer was cut off", model="claude", cost_usd=Decimal(1))
     other = FOUND | {"line": 7}
     verified = {f"itm_{number}": {"findings": [FOUND, other], "dropped_findings": 1} for number in range(2)}

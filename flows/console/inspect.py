@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.run import NO_ENGINE, RunRecord, open_store
+from flows.run import open_store
+from flows.run_record import NO_ENGINE, RunRecord
 from pipelines.errors import RunNotFoundError
 from pipelines.escalation.journal import Journal
 from pipelines.report.summary import Summary

@@ -25,7 +25,7 @@ from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, target_steps
 from pipelines.errors import InvariantError
 from pipelines.escalation.provider import BatchProvider
-from pipelines.job.job import Quality
+from pipelines.job.sections import Quality
 
 Steps = Callable[[Labels], Generator[Ask, None, Settled | Reached]]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.deciding.population import Population, ScoredShard, read_scored_shard
@@ -18,6 +16,7 @@ from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import Audit
 from pipelines.cascade.calibration import FittedTemperature, calibrated_confidence, fit_temperature
+from pipelines.cascade.decisions import Decisions
 from pipelines.cascade.record import RuleRecord, as_json
 from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.doubt import BoolArray, IntArray
@@ -27,9 +26,8 @@ from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, Target
 from pipelines.cascade.statement import state_drift, state_prior, state_reached, state_stopped, state_target
 from pipelines.escalation.ledger import Ledger
-from pipelines.job.job import Quality
+from pipelines.job.sections import Quality
 from pipelines.store import layout
-from pipelines.store.schemas import DECISIONS, to_arrow
 
 DEFAULT_ASSURANCE = 0.95
 
@@ -58,13 +56,16 @@ def commit_decisions(
     """Decide every scored item, once; then write down why."""
     fitted = _fit_confidence(run, population, ledger, outcome)
     surest_needed = _surest_needed(population, outcome.is_accepted, len(run.job.labels))
-    first, parts = 0, [DECISIONS.empty_table()]
-    for shard in range(plan.shards):
-        items = read_scored_shard(run, shard)
-        own = outcome.is_accepted[first : population.shard_ends[shard]]
-        first = int(population.shard_ends[shard])
-        parts.append(_decide_shard(shard, items, own, surest_needed, fitted.temperature))
-    run.store.create(layout.DECISIONS, to_arrow(pa.concat_tables(parts)))
+    starts = [0, *population.shard_ends.tolist()]
+    run.decisions.commit(
+        _decide_shard(
+            read_scored_shard(run, shard),
+            outcome.is_accepted[starts[shard] : starts[shard + 1]],
+            surest_needed,
+            fitted.temperature,
+        )
+        for shard in range(plan.shards)
+    )
     record = _record(run, population, outcome, fitted)
     run.store.create(layout.RULE, record.model_dump_json(indent=2).encode())
     return record
@@ -79,17 +80,11 @@ def _surest_needed(population: Population, is_accepted: BoolArray, labels: int) 
 
 
 def _decide_shard(
-    shard: int, items: ScoredShard, own: BoolArray, surest_needed: NDArray[np.float64], temperature: float | None
-) -> pa.Table:
+    items: ScoredShard, own: BoolArray, surest_needed: NDArray[np.float64], temperature: float | None
+) -> Decisions:
     is_accepted = items.ranked_by >= surest_needed[items.scores.answer]
     is_accepted[items.may_be_sent] = own
-    confidence = None if temperature is None else calibrated_confidence(items.logprobs, temperature)
-    columns: dict[str, pa.Array[Any]] = {
-        "shard": pa.array(np.full(len(is_accepted), shard), pa.int32()),
-        "is_accepted": pa.array(is_accepted),
-        "confidence": pa.nulls(len(is_accepted), pa.float64()) if confidence is None else pa.array(confidence),
-    }
-    return pa.table(columns, schema=DECISIONS)
+    return Decisions(is_accepted, None if temperature is None else calibrated_confidence(items.logprobs, temperature))
 
 
 def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> FittedTemperature:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.job.job import Job, ModelSource
+from pipelines.job.job import Job
+from pipelines.job.sections import ModelSource
 
 # Sizes and switches. Nothing that names a file, a place, a class or another model.
 _ENGINE_ARGUMENTS = (

@@ -16,7 +16,8 @@ from pipelines.documents.gold import gold_text, shown_gold
 from pipelines.documents.readers.heads import Head, read_head, row_suffix
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError
-from pipelines.job.job import Columns, Job
+from pipelines.job.job import Job
+from pipelines.job.sections import Columns
 
 MOST_FILES = 20
 _AT_ONCE = 8

@@ -11,8 +11,8 @@ from flows.preflight.surroundings import check_deployable
 from flows.service.deployments import Registered, next_times, parse_cron, register_runs, register_schedule
 from flows.service.prefect_api import prefect_client
 from pipelines.job.engine_arguments import code_arguments
-from pipelines.job.job import ModelSource
 from pipelines.job.job_file import load_job, with_absolute_places
+from pipelines.job.sections import ModelSource
 
 _SHOWN_TIMES = 3
 

@@ -17,7 +17,7 @@ from flows.stages.planning import PlanSummary
 from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.report.summary import Summary
-from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, decide_shard, empty_results
+from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, empty_results, shard_rows
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow, to_parquet
 
@@ -31,13 +31,12 @@ def read_summary(run: Run) -> Summary | None:
     return Summary.model_validate_json(run.store.read(layout.SUMMARY))
 
 
-def decided(run: Run, shard: int) -> DecidedShard:
-    """A shard with the rule applied; computed anew each time, from what is committed."""
+def _rows(run: Run, shard: int) -> DecidedShard:
+    """The rows of a shard, made anew from what is committed."""
     columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "withheld", "note"]
     plan = from_arrow(run.store.read(layout.plan_part(shard)), columns)
     predictions = from_arrow(run.store.read(layout.predictions_part(shard))) if run.has_engine else None
-    decisions = None if run.facts.rule else run.decisions.of_shard(shard)
-    return decide_shard(run.facts, plan, predictions, datetime.now(UTC), decisions)
+    return shard_rows(run.facts, plan, predictions, run.decisions.of_shard(shard), datetime.now(UTC))
 
 
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
@@ -47,7 +46,7 @@ def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
             key = layout.accepted_results(number)
             if run.store.exists(key):
                 continue
-            tables = [decided(run, shard).settled for shard in group]
+            tables = [_rows(run, shard).settled for shard in group]
             table = pa.concat_tables([empty_results(), *tables])
             run.store.create(key, to_parquet(table))
             progress.advance(len(table))
@@ -60,8 +59,13 @@ def _groups(plan: PlanSummary) -> list[range]:
 
 
 def doubtful_ids(run: Run, shard: int) -> list[str]:
-    """Items of a shard that go to Claude."""
-    ids: list[str] = decided(run, shard).doubtful["item_id"].to_numpy().tolist()
+    """Items of a shard that go to Claude: what may leave, could be read, and was not accepted."""
+    plan = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "failure", "withheld"])
+    plan = plan.filter(pc.is_null(plan["failure"]))
+    is_doubtful = pc.is_null(plan["withheld"]).to_numpy()
+    if run.has_engine and (decisions := run.decisions.of_shard(shard)):
+        is_doubtful = is_doubtful & ~decisions.is_accepted
+    ids: list[str] = plan["item_id"].filter(pa.array(is_doubtful)).to_numpy().tolist()
     return ids
 
 
@@ -90,7 +94,7 @@ def _answered(
     verified: Mapping[str, Mapping[str, Any]],
 ) -> pa.Table:
     wanted = pa.array(item_ids, pa.string())
-    tables = [decided(run, shard).doubtful for shard in shards]
+    tables = [_rows(run, shard).doubtful for shard in shards]
     doubtful = pa.concat_tables([table.filter(pc.is_in(table["item_id"], value_set=wanted)) for table in tables])
     standings = [ledger.standing(item_id) for item_id in doubtful["item_id"].to_numpy().tolist()]
     return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix, verified)
@@ -104,7 +108,7 @@ def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, mod
             continue
         tables = []
         for shard in group:
-            doubtful = decided(run, shard).doubtful
+            doubtful = _rows(run, shard).doubtful
             unsettled = set(ledger.unsettled(doubtful["item_id"].to_numpy().tolist()))
             rows = doubtful.filter(pc.is_in(doubtful["item_id"], value_set=pa.array(list(unsettled), pa.string())))
             standings = [

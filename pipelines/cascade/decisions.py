@@ -1,6 +1,11 @@
-"""Which items the engine's answer is good enough for. The one place where that is decided."""
+"""Which items the engine's answer is good enough for: what is decided about each, and the rule that looks at one alone.
+
+A target or a budget decides over the whole run instead, in `pipelines.cascade.rule`; both end in `Decisions`.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +33,16 @@ class Rule(BaseModel):
     def compared(scores: Scores) -> FloatArray:
         """Shape [items]: what is held against the threshold, the probability of the label over the whole vocabulary."""
         return scores.raw_prob * scores.label_mass
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What is decided about a shard's scored items, in the plan's order; arrays of shape [scored items]."""
+
+    is_accepted: NDArray[np.bool_]
+    confidence: FloatArray | None  # calibrated; None where nothing calibrates it
+
+
+def decide(rule: Rule, scores: Scores) -> Decisions:
+    """Each item by itself."""
+    return Decisions(rule.accepts(scores), scores.confidence)

@@ -12,8 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from pipelines.errors import JobError
-from pipelines.job.job import Job, ModelSource
+from pipelines.job.job import Job
 from pipelines.job.job_tree import compose_job
+from pipelines.job.sections import ModelSource
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, read_regular
 
 
@@ -134,14 +135,17 @@ def _quotes(node: yaml.Node | None) -> str | None:
     )
 
 
+_TAGS = ("~quality", "~off", "~name", "~source", "~none")
+
+
 def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
     """Every problem once, in the order of the file."""
     problems: list[tuple[int, str]] = []
     for detail in error.errors(include_url=False):
         if detail["loc"][-1:] == ("[key]",):  # told by `_labels_that_are_no_text`, with the line
             continue
-        # Union members add their own names to the location; users know only the file's.
-        names = [str(part) for part in detail["loc"] if part not in ("str", "ModelSource", "~quality", "~off")]
+        # Union members add their tags to the location; users know only the file's names.
+        names = [str(part) for part in detail["loc"] if part not in _TAGS]
         message = detail["msg"].removeprefix("Value error, ")
         line, node = _locate(tree, names) if names else (0, None)
         where = f"line {line}: " if names else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Encoding, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import (
     DEFAULT_INSTRUCTIONS,
     DOCUMENT_SLOT,

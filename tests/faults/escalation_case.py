@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from flows.console.progress import ProgressReporter
+from flows.deciding.item_by_item import decide_item_by_item
 from flows.escalation import escalate
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
@@ -91,7 +92,8 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
         run.store.create(
             layout.predictions_part(shard), to_arrow(prediction_table(ids, ShardScores(logprobs, *numbers)))
         )
-    if run.facts.rule:
+    if run.rule:
+        decide_item_by_item(run, plan, run.rule)
         publishing.publish_scored(run, plan, quiet())
     write_answer_key(run, folder / "answers.jsonl")
 

@@ -15,7 +15,8 @@ import yaml
 from flows.questions import code_review as review_question
 from flows.questions.classification import Question
 from flows.questions.code_review import ReviewQuestion
-from flows.run import FORMAT, Run, open_run, prepare_run, run_sources
+from flows.run import Run, open_run, prepare_run, run_sources
+from flows.run_record import FORMAT
 from flows.submit import resume_run
 from pipelines.documents.sources.since_last import sources_table
 from pipelines.documents.sources.sources import list_sources

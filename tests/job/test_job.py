@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import JobError
-from pipelines.job.job import Escalation, Job, ModelSource
+from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.job.job_reference import job_schema
+from pipelines.job.sections import Escalation, ModelSource
 from tests.job.job_case import CLAUDE, GOOD, load, path, problems
 
 __all__ = ["path"]
@@ -262,3 +263,20 @@ def test_whatever_the_file_holds_it_is_a_job_or_a_job_error(
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(JobError):
         load_job(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("{source: x, engine: {max_model_len: abc}}", "model.engine: max_model_len: a whole number from 1 to"),
+        ("{source: 3}", "model.source: YAML reads 3 as a number, not as text"),
+        ("[starter]", "model: input should be a valid string"),
+        ("3", "model: YAML reads 3 as a number, not as text"),
+        ("{source: x, engine: 3}", "model.engine: input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_in_the_model_is_told_once(path: Path, model: str, problem: str) -> None:
+    with pytest.raises(JobError) as caught:
+        load(path, GOOD.replace("model: starter", f"model: {model}"))
+    (told,) = caught.value.problems
+    assert problem in told

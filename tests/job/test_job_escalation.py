@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.job.job import Job, Tier
+from pipelines.job.job import Job
+from pipelines.job.sections import Tier
 from tests.job.job_case import CLAUDE, GOOD, load, path, problems
 
 __all__ = ["path"]

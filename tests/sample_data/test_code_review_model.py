@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from pipelines.cascade.confidence import Calibration
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.tasks.code_review.categories import SEVERITIES, categories
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLAIM_LABELS, CLEAN_CLAIM

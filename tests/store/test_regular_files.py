@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.documents.gold import read_gold_file
 from pipelines.errors import JobError
-from pipelines.job.job import ModelSource
 from pipelines.job.job_file import load_job
+from pipelines.job.sections import ModelSource
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, MAX_TABLE_BYTES, open_regular, read_regular
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.engines.catalogue import resolve_model

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job.engine_arguments import code_arguments
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
 from pipelines.store.regular_files import open_regular
 from workers.engines.file_hashes import content_hash, file_hash

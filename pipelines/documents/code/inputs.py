@@ -19,7 +19,7 @@ from pipelines.documents.readers.readers import DIFF_READERS, read_documents
 from pipelines.documents.records import Columns, Document, Listing, SourceFile
 from pipelines.documents.sources.own_places import NOWHERE, OwnPlaces
 from pipelines.documents.sources.sources import list_input, read_ahead
-from pipelines.job.job import Review
+from pipelines.job.sections import Review
 from pipelines.tasks.code_review.labelled_faults import LabelledFaults
 
 

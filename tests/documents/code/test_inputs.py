@@ -10,7 +10,7 @@ from pipelines.documents.code.inputs import is_pinned, list_code, read_code
 from pipelines.documents.left_out import LeftOutList
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError, NoInputError
-from pipelines.job.job import Review
+from pipelines.job.sections import Review
 from tests.documents.code.reading.test_git import Repository
 
 LIMIT = 100_000

@@ -63,7 +63,9 @@ def test_a_run_whose_store_is_gone_keeps_nobody_from_the_others(
     (runs / "b").write_bytes(b"\xff\xfe")
     root = open_run_at(tmp_path, runs, "c")
     progress, screen = reporter()
-    assert collect.open_runs(progress) == [root]
+    failed: set[str] = set()
+    assert collect.open_runs(progress, failed) == [root]
+    assert failed == ({"a", "b"} if location.startswith(("s3:", "ftp:")) else {"b"})
     assert "b: unexpected UnicodeDecodeError" in screen.getvalue()
 
 
@@ -71,7 +73,9 @@ def test_a_removed_run_is_passed_by_and_its_folder_not_made_again(tmp_path: Path
     remember(runs, "a", str(tmp_path / "removed"))
     remember(runs, "b", f"file://{tmp_path}/removed")
     progress, screen = reporter()
-    assert collect.open_runs(progress) == []
+    failed: set[str] = set()
+    assert collect.open_runs(progress, failed) == []
+    assert not failed
     assert screen.getvalue() == ""
     assert not (tmp_path / "removed").exists()
     for name in ("a", "b"):
@@ -92,7 +96,7 @@ def test_a_run_that_fails_is_told_and_the_next_one_is_processed(
     progress, screen = reporter()
     monkeypatch.setattr(collect, "process", process)
     token = collect.reporter.set(progress)
-    collect.collect.fn()
+    assert collect.collect.fn() == 1
     collect.reporter.reset(token)
     told = "the disk is full" if isinstance(error, StoreError) else "unexpected KeyError; the log has the details"
     assert screen.getvalue().splitlines() == ["open      2 runs", f"{first}: {told}", f"{second}: Claude is answering"]

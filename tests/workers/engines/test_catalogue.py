@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
-from pipelines.job.job import ModelSource
+from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
 from workers.engines import file_hashes
 from workers.engines.catalogue import catalogue, find_entry, resolve_model

@@ -16,7 +16,8 @@ from flows.service.deploy import Deployed
 from flows.stages import scoring
 from pipelines.errors import JobError
 from pipelines.job.engine_arguments import code_arguments
-from pipelines.job.job import Job, ModelSource
+from pipelines.job.job import Job
+from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
 from workers.engines.catalogue import refuse_code, resolve_model
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from flows.console.interruption import interruption
+from pipelines.routes import Stop
 
 if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ctrl-C would show a traceback meanwhile
     interruption.install()
@@ -127,7 +128,7 @@ def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
     terminal.show_outcome(outcome)
     if outcome.summary and outcome.summary.problem:
         raise typer.Exit(1)
-    if outcome.summary and outcome.summary.stopped_by == "budget":
+    if outcome.summary and outcome.summary.stopped_by is Stop.BUDGET:
         raise typer.Exit(3)
 
 

@@ -23,7 +23,7 @@ from flows.console.progress import ProgressReporter, Stage
 from flows.deciding import asking
 from flows.deciding.decisions import read_record
 from flows.deciding.item_by_item import decide_item_by_item
-from flows.escalation.escalate import Escalated, Escalation, Stop
+from flows.escalation.escalate import Escalated, Escalation
 from flows.escalation.providers import open_provider
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
@@ -34,6 +34,7 @@ from pipelines.cascade.rule.history import Stage as RuleStage
 from pipelines.job.sections import Quality
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
+from pipelines.routes import Stop
 from pipelines.store import layout
 from pipelines.store.schemas import read_parquet
 from workers.engines.pool import EnginePool, leave_ray
@@ -150,7 +151,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         results=run.store.uri(layout.RESULTS),
         planned_items=plan.items,
         provider=run.job.escalation.provider if run.job.escalation else None,
-        stopped_by=stop.value if stop else None,
+        stopped_by=stop,
         engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
         rule=rule,
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,

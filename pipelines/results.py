@@ -23,9 +23,10 @@ from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
 from pipelines.predictions import Predicted, read_predictions
+from pipelines.routes import Route
 from pipelines.store.schemas import PREDICTIONS, RESULTS
 
-ROUTES = ("accepted", "escalated", "review", "withheld", "failed")
+ROUTES = tuple(Route)
 REVIEWED_COLUMNS = ("findings", "dropped_findings")
 _FREE = to_money(Decimal(0))
 
@@ -133,7 +134,7 @@ def shard_rows(
         "scored_at": spread.values(predictions["scored_at"].to_pylist()),
         "settled_at": [settled_at] * len(plan),
     }
-    is_doubtful = np.array([facts.is_escalating and route == "review" for route, _ in routes], np.bool_)
+    is_doubtful = np.array([facts.is_escalating and route is Route.REVIEW for route, _ in routes], np.bool_)
     # What was to stand over the whole run and cannot be read: nobody was asked about it, so a person is.
     is_doubtful[np.flatnonzero(is_scored)[accepts & ~is_readable]] = False
     return DecidedShard(_table(columns, len(plan)), is_doubtful)
@@ -167,7 +168,7 @@ def answer_rows(
     columns |= {
         "answer": [standing.label for standing in standings],
         "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
-        "route": ["review" if standing.label is None else "escalated" for standing in standings],
+        "route": [Route.REVIEW if standing.label is None else Route.ESCALATED for standing in standings],
         "reason": [
             f"{standing.reason}; {note}" if standing.reason and note and unfinished else standing.reason or note
             for standing, note, unfinished in zip(standings, notes, is_unfinished, strict=True)
@@ -263,26 +264,26 @@ def _routes(
     is_accepted: NDArray[np.bool_],
     unreadable: Sequence[str | None],
     held: Sequence[str | None],
-) -> list[tuple[str, str | None]]:
+) -> list[tuple[Route, str | None]]:
     """Route and reason of each item as far as the engine and the policy decide them.
 
     `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
     """
-    routes: list[tuple[str, str | None]] = []
+    routes: list[tuple[Route, str | None]] = []
     columns = [plan[name].to_pylist() for name in ("failure", "withheld", "note")]
     known = zip(*columns, is_accepted.tolist(), unreadable, held, strict=True)
     for failure, withheld, note, accepted, no_answer, not_standing in known:
         if failure is not None:
-            routes.append(("failed", failure))
+            routes.append((Route.FAILED, failure))
         elif accepted:
-            routes.append(("accepted", note))
+            routes.append((Route.ACCEPTED, note))
         elif not facts.is_escalating:
             why = no_answer or not_standing or "not decided"
-            routes.append(("review", f"{why}; {note}" if note else why))
+            routes.append((Route.REVIEW, f"{why}; {note}" if note else why))
         elif withheld is not None:
-            routes.append(("withheld", withheld))
+            routes.append((Route.WITHHELD, withheld))
         else:
-            routes.append(("review", no_answer or note))
+            routes.append((Route.REVIEW, no_answer or note))
     return routes
 
 

@@ -33,6 +33,7 @@ from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import accuracy_line, percent, reason_lines, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
+from pipelines.routes import Stop
 from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
@@ -49,10 +50,11 @@ _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[
 
 
 _STOPS = {
-    "budget": "budget_usd does not reach for every doubtful item: the rest is `review`, with the reason `budget`.\n"
+    Stop.BUDGET: "budget_usd does not reach for every doubtful item: the rest is `review`, with the reason `budget`.\n"
     "          To have it answered, raise budget_usd and submit under another --run-id",
-    "cancelled": "the run was cancelled: what Claude had answered by then is kept and paid for, the rest is `review`",
-    "too_few": "too few doubtful items were left for one of the provider's batches: they are `review`",
+    Stop.CANCELLED: "the run was cancelled: what Claude had answered by then is kept and paid for; "
+    "the rest is `review`",
+    Stop.TOO_FEW: "too few doubtful items were left for one of the provider's batches: they are `review`",
 }
 
 

@@ -15,7 +15,7 @@ from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import DEFAULT_ASSURANCE, Outcome, commit_decisions, promise_of, read_record
 from flows.deciding.population import Population, read_population
 from flows.deciding.prior import commit_prior
-from flows.escalation.escalate import Escalated, Escalation, Stop
+from flows.escalation.escalate import Escalated, Escalation
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
@@ -26,6 +26,7 @@ from pipelines.cascade.rule.target import Settled, target_steps
 from pipelines.errors import InvariantError
 from pipelines.escalation.provider import BatchProvider
 from pipelines.job.sections import Quality
+from pipelines.routes import Stop
 
 Steps = Callable[[Labels], Generator[Ask, None, Settled | Reached]]
 
@@ -61,10 +62,9 @@ def settle_quality(
             return Escalated(is_done=False)
         escalation.seal(outcome.stop)  # what is decided from here on, nobody may change by asking more
         record = commit_decisions(run, plan, population, escalation.ledger, outcome)
-    stop = Stop(record.stopped_by) if record.stopped_by else None
-    if stop:
-        escalation.close(stop)
-    return Escalated(is_done=True, stop=stop)
+    if record.stopped_by:
+        escalation.close(record.stopped_by)
+    return Escalated(is_done=True, stop=record.stopped_by)
 
 
 class _Asking:

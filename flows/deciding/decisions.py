@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from flows.deciding.population import Population, ScoredShard, read_scored_shard
 from flows.deciding.prior import read_prior
 from flows.deciding.profiles import compare_with_last, fingerprints_of
-from flows.escalation.escalate import Stop
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import Audit
@@ -27,6 +26,7 @@ from pipelines.cascade.rule.target import Settled, Target
 from pipelines.cascade.statement import state_drift, state_prior, state_reached, state_stopped, state_target
 from pipelines.escalation.ledger import Ledger
 from pipelines.job.sections import Quality
+from pipelines.routes import Stop
 from pipelines.store import layout
 
 DEFAULT_ASSURANCE = 0.95
@@ -123,7 +123,7 @@ def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTe
         assurance=promise.assurance if promise else DEFAULT_ASSURANCE,
         agreement_lower=_agreement_lower(promise, outcome),
         statement="\n".join(statement),
-        stopped_by=outcome.stop.value if outcome.stop else None,
+        stopped_by=outcome.stop,
         certificate=as_json(outcome.end) if isinstance(outcome.end, Settled) else None,
         reached=as_json(outcome.end) if isinstance(outcome.end, Reached) else None,
         audit=as_json(outcome.audit),

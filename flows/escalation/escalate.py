@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
@@ -19,33 +18,27 @@ from numpy.typing import NDArray
 
 from flows.console.progress import ProgressReporter
 from flows.escalation.request_texts import answer_readers
-from flows.escalation.requests import Asked, ChunkBuilder
+from flows.escalation.requests import Asked, RequestBuilder
 from flows.escalation.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from flows.stages.publishing import doubtful_ids, publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
+from pipelines.escalation.chunks import Chunk, Waiting, next_chunk
 from pipelines.escalation.collection import Reader, given_up, set_aside
 from pipelines.escalation.endings import ATTEMPTS_PER_TIER, Ending
 from pipelines.escalation.journal import ChunkState, Closed, Journal
 from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.provider import AccountError, BatchProvider, Request, TooLargeError
 from pipelines.escalation.submission import Sender
+from pipelines.routes import Stop
 from pipelines.settings import settings
 from pipelines.tasks.label_names import LabelNames
 
 _CLOCK_DIFFERENCE = timedelta(minutes=5)
 
 log = logging.getLogger(__name__)
-
-
-class Stop(StrEnum):
-    """Why escalation ended before every doubtful item was answered. An outcome, not an error."""
-
-    BUDGET = "budget"
-    CANCELLED = "cancelled"  # as the journal has it
-    TOO_FEW = "too_few"
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class Escalation:
         self._poll_seconds = SIMULATION_POLL_SECONDS if is_simulation else settings().poll_seconds
         self._journal = Journal(run.store)
         self._ledger = Ledger(len(self._tiers))
-        self._builder = ChunkBuilder(run, plan, self._ledger, provider)
+        self._builder = RequestBuilder(run, plan, self._ledger, provider)
         self._sender = Sender(
             run_id=run.run_id,
             journal=self._journal,
@@ -84,6 +77,7 @@ class Escalation:
             prices=price_book(),
             passed_on=tuple(frozenset(map(LabelNames(run.job.labels).find, tier.pass_on)) for tier in self._tiers),
         )
+        self._asked: Asked = lambda _shard: []
         self._may_send_more = True  # building chunks goes through the whole plan: only after something came in
         self._stop: Stop | None = None
         self._chunks = 0  # how many this process knows of: the journal may hold more by now
@@ -123,7 +117,7 @@ class Escalation:
             AccountError: the account may not spend; everything open stays open, and the same command goes on.
             ProviderError: the provider refuses or cannot be reached.
         """
-        self._builder.asked = asked
+        self._asked = asked
         self._may_send_more = True
         items = unsettled = 0
         for ids in map(asked, range(self._plan.shards)):
@@ -201,33 +195,45 @@ class Escalation:
         self._closed = self._closed or self._journal.closed_at(self._chunks)
 
     def _send_new(self) -> Stop | None:
-        """Begin chunks for what is left, as far as it can be sent."""
-        for draft, texts in self._builder.new_chunks():
-            self._look_for_end()
-            if self._closed:
-                return None
-            # Numbered by what this process knows: a number that is taken means that its ledger is behind the journal,
-            # or that the run was closed since the look.
-            chunk = self._chunks
-            requests = self._builder.requests(chunk, draft, texts)
-            self._check_first(draft.model, requests[0])
-            try:
-                is_too_large = False
-                if not self._sender.send(chunk, draft, requests):
-                    self._look_for_end()
-                    if self._closed:
-                        return None
-                    raise ProviderError(_ANOTHER_PROCESS)
-            except TooLargeError:
-                is_too_large = True
-            self._chunks += 1
-            self._open[chunk] = self._journal.state(chunk)
-            self._ledger.begin(self._open[chunk])
-            if is_too_large:
-                self._set_aside(self._open[chunk])
-        if self._builder.is_short_of_money:
-            return Stop.BUDGET
-        return Stop.TOO_FEW if self._builder.is_too_few else None
+        """Begin chunks for what is left, tier by tier, as far as it can be sent; why not all of it, if so."""
+        stop = None
+        for tier in self._builder.tiers:
+            waiting = Waiting(self._builder.candidates(tier, self._asked))
+            while chunk := next_chunk(waiting, self._builder.limits(tier)):
+                if isinstance(chunk, Stop):
+                    stop = chunk
+                    break
+                if not self._begin(chunk):
+                    return None
+            if stop is Stop.BUDGET:
+                break
+        return stop
+
+    def _begin(self, new: Chunk) -> bool:
+        """Journal a chunk, have the provider hold it, and take note of it; False if the run was closed meanwhile."""
+        self._look_for_end()
+        if self._closed:
+            return False
+        # Numbered by what this process knows: a number that is taken means that its ledger is behind the journal, or
+        # that the run was closed since the look.
+        number = self._chunks
+        requests = self._builder.requests(number, new.draft, new.texts)
+        self._check_first(new.draft.model, requests[0])
+        try:
+            is_too_large = False
+            if not self._sender.send(number, new.draft, requests):
+                self._look_for_end()
+                if self._closed:
+                    return False
+                raise ProviderError(_ANOTHER_PROCESS)
+        except TooLargeError:
+            is_too_large = True
+        self._chunks += 1
+        self._open[number] = self._journal.state(number)
+        self._ledger.begin(self._open[number])
+        if is_too_large:
+            self._set_aside(self._open[number])
+        return True
 
     def _set_aside(self, state: ChunkState, *, is_given_up: bool = False) -> None:
         """Give up a chunk that is too large for the provider; its items are sent again in chunks of half the size.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +14,8 @@ from flows.escalation.request_texts import request_texts
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.costs.price_book import price_book
-from pipelines.costs.reservations import WorstCase, affordable
+from pipelines.costs.reservations import WorstCase
+from pipelines.escalation.chunks import Candidate, ChunkLimits
 from pipelines.escalation.journal import ChunkDraft, ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.escalation.provider import BatchProvider, Request
@@ -32,15 +31,8 @@ _LEAST_PART_OF_A_CHUNK = 20
 Asked = Callable[[int], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    item_id: str
-    shard: int
-    text: str
-
-
-class ChunkBuilder:
-    """Builds the message batches of one run from its plan and its ledger."""
+class RequestBuilder:
+    """Builds requests of one run from its plan: of candidates for the next message batches, and of batches begun."""
 
     def __init__(self, run: Run, plan: PlanSummary, ledger: Ledger, provider: BatchProvider) -> None:
         assert run.job.escalation is not None
@@ -58,34 +50,38 @@ class ChunkBuilder:
             for tier in run.job.escalation.all_tiers
         ]
         self._minimum_requests, self._price_provider = provider.minimum_requests, provider.price_provider
-        self.asked: Asked = lambda _shard: []
-        self.is_short_of_money = False
-        self.is_too_few = False
 
-    def new_chunks(self) -> Iterator[tuple[ChunkDraft, list[str]]]:
-        """Cut what is left to ask into chunks, tier by tier, as far as the budget reaches.
+    @property
+    def tiers(self) -> range:
+        """Of the models that may be asked, in order."""
+        return range(len(self._templates))
 
-        The caller sends each and lets the ledger begin it before asking for the next.
+    def limits(self, tier: int) -> ChunkLimits:
+        """What the next chunk of a tier has room for, by what the ledger knows now."""
+        budget_usd, committed_usd = self._budget_usd, self._ledger.committed_usd
+        return ChunkLimits(
+            tier=tier,
+            model=self._templates[tier].model,
+            most_items=min(self._chunk_items, self._ledger.most_items_per_chunk),
+            most_bytes=_MAX_CHUNK_BYTES,
+            least_items=self._minimum_requests,
+            is_within_budget=budget_usd is not None,
+            budget_left_usd=None if budget_usd is None or committed_usd is None else budget_usd - committed_usd,
+            least_items_within_budget=self._chunk_items // _LEAST_PART_OF_A_CHUNK,
+        )
 
-        Yields:
-            A draft and the texts of its items, in order.
-        """
-        self.is_short_of_money = self.is_too_few = False
-        for tier in range(len(self._templates)):
-            batch: list[_Candidate] = []
-            size = 0
-            for candidate in self._candidates(tier):
-                request_bytes = len(json.dumps(self._templates[tier].build("", candidate.text)).encode())
-                most_items = min(self._chunk_items, self._ledger.most_items_per_chunk)
-                if batch and (len(batch) >= most_items or size + request_bytes > _MAX_CHUNK_BYTES):
-                    yield from self._afford(tier, batch)
-                    batch, size = [], 0
-                if self.is_short_of_money:
-                    return
-                batch.append(candidate)
-                size += request_bytes
-            if batch:
-                yield from self._afford(tier, batch)
+    def candidates(self, tier: int, asked: Asked) -> Iterator[Candidate]:
+        """Those of the asked items whose next step is this tier, in the plan's order."""
+        template, worst = self._templates[tier], self._worst_case(tier)
+        for shard in range(self._plan.shards):
+            wanted = [
+                item_id for item_id in asked(shard) if (step := self._ledger.next_step(item_id)) and step.tier == tier
+            ]
+            texts = request_texts(self._run, shard, pa.array(wanted)) if wanted else {}
+            for item_id in wanted:
+                text = texts[item_id]
+                request_bytes = len(json.dumps(template.build("", text)).encode())
+                yield Candidate(item_id, shard, text, request_bytes, worst.of_request(len(text.encode())))
 
     def requests(self, chunk: int, draft: ChunkDraft, texts: Sequence[str]) -> list[Request]:
         """The requests of a chunk."""
@@ -101,18 +97,6 @@ class ChunkBuilder:
         for shard in state.draft.shards:
             texts.update(request_texts(self._run, shard, pa.array(state.draft.item_ids)))
         return self.requests(state.chunk, state.draft, [texts[item_id] for item_id in state.draft.item_ids])
-
-    def _candidates(self, tier: int) -> Iterator[_Candidate]:
-        """Items whose next step is this tier, in the plan's order."""
-        for shard in range(self._plan.shards):
-            wanted = [
-                item_id
-                for item_id in self.asked(shard)
-                if (step := self._ledger.next_step(item_id)) and step.tier == tier
-            ]
-            if wanted:
-                texts = request_texts(self._run, shard, pa.array(wanted))
-                yield from (_Candidate(item_id, shard, texts[item_id]) for item_id in wanted)
 
     def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The most that asking the first tier once about each item can cost; the budget's check has a price for it."""
@@ -133,30 +117,3 @@ class ChunkBuilder:
             is_cached=template.is_cached,
             price_provider=self._price_provider,
         )
-
-    def _afford(self, tier: int, batch: list[_Candidate]) -> Iterator[tuple[ChunkDraft, list[str]]]:
-        """The chunk, or as much of it as the budget reaches for."""
-        template, worst = self._templates[tier], self._worst_case(tier)
-        costs = [worst.of_request(len(candidate.text.encode())) for candidate in batch]
-        known = [cost for cost in costs if cost is not None]
-        if self._budget_usd is not None:
-            committed = self._ledger.committed_usd
-            if committed is None or len(known) < len(costs):  # refused at submit; a price may end with the day
-                count = 0
-            else:
-                count = affordable(known, self._budget_usd - committed)
-            if count < len(batch):
-                self.is_short_of_money = True
-                count = 0 if count < self._chunk_items // _LEAST_PART_OF_A_CHUNK else count
-            batch, known = batch[:count], known[:count]
-        if batch and len(batch) < self._minimum_requests:
-            self.is_too_few = True
-        elif batch:
-            draft = ChunkDraft(
-                tier=tier,
-                model=template.model,
-                item_ids=tuple(candidate.item_id for candidate in batch),
-                shards=tuple(sorted({candidate.shard for candidate in batch})),
-                reserved_cost_usd=sum(known, Decimal(0)) if len(known) == len(batch) else None,
-            )
-            yield draft, [candidate.text for candidate in batch]

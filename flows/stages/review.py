@@ -22,6 +22,7 @@ from pipelines.documents.code.shown import LineMap, visible
 from pipelines.errors import CoverageError, RunNotFoundError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
+from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import FINDING, from_arrow, read_parquet, to_arrow
@@ -229,7 +230,9 @@ def _read_rows(store: Store) -> _ResultRows:
         parts.append(part.select(_ROW_COLUMNS))
         is_reviewed = pc.is_valid(part["findings"])
         # The engine gives a verdict with every review that came to its end; Claude's stand as escalated.
-        is_answered = pc.or_(pc.is_valid(part["engine_answer"]), pc.equal(part["route"], pa.scalar("escalated")))
+        is_answered = pc.or_(
+            pc.is_valid(part["engine_answer"]), pc.equal(part["route"], pa.scalar(str(Route.ESCALATED)))
+        )
         unfinished += len(part.filter(pc.and_not(is_reviewed, is_answered)))
         told = part.filter(pc.invert(pc.and_(is_reviewed, is_answered))).select(["document_id", "reason"])
         missing += [_told(**row) for row in told.slice(0, _MOST_MISSING - len(missing)).to_pylist()]

@@ -11,6 +11,7 @@ from pipelines.cascade.audit import Audit
 from pipelines.cascade.calibration import FittedTemperature
 from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.target import Settled
+from pipelines.routes import Stop
 
 # Which fields must agree before one run may learn from another; the others say where a run was made.
 _COMPARED = {
@@ -60,7 +61,7 @@ class RuleRecord(BaseModel):
     # With the assurance, at least this share of the items agrees with Claude; None where nothing was certified.
     agreement_lower: float | None
     statement: str
-    stopped_by: str | None
+    stopped_by: Stop | None
     certificate: dict[str, Any] | None
     reached: dict[str, Any] | None
     audit: dict[str, Any] | None

@@ -60,11 +60,6 @@ class Ledger:
         """Spent so far, plus the worst case of everything in flight or of unknown cost; None without a price."""
         return add_known([self._spent, *self._reserved.values()])
 
-    @property
-    def open_chunks(self) -> list[int]:
-        """Chunks that are begun and not collected."""
-        return sorted(self._reserved)
-
     def next_step(self, item_id: str) -> Step | None:
         """What to ask next about a doubtful item; None if it is in flight or settled."""
         standing = self._items.get(item_id)

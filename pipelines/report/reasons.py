@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-COUNTED_ROUTES = ("failed", "withheld", "review")
+from pipelines.routes import Route
+
+COUNTED_ROUTES = (Route.FAILED, Route.WITHHELD, Route.REVIEW)
 _MOST_KINDS = 1_000  # of a run; what comes after is counted together
 _OTHER = "other reasons"
 _AFTER_PLACE = re.compile(r"(?::\d+)?: ")

@@ -21,6 +21,7 @@ from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
 from pipelines.report.reasons import ReasonCount, Reasons
 from pipelines.results import ROUTES
+from pipelines.routes import Route, Stop
 
 # A run in which a larger share of the items failed for one reason, or all did, has not done what was asked of it: its
 # rows are published, and it ends with exit code 1.
@@ -89,7 +90,7 @@ class Summary(BaseModel):
     all_claude_cost_usd: Decimal | None
     accuracy: Accuracy | None
     provider: str | None
-    stopped_by: str | None
+    stopped_by: Stop | None
     engine_held_seconds: float
     quality: RuleRecord | None  # what a target or a budget decided; None where a threshold decided each item by itself
     warnings: list[str]
@@ -207,7 +208,7 @@ class Tally:
         results: str,
         planned_items: int,
         provider: str | None,
-        stopped_by: str | None,
+        stopped_by: Stop | None,
         engine_held_seconds: float,
         rule: RuleRecord | None = None,
         raw_threshold: float | None = None,
@@ -229,7 +230,7 @@ class Tally:
         parts = list(routes.values())
         api_cost = add_known(part.api_cost_usd for part in parts)
         gpu_cost = add_known(part.gpu_cost_usd for part in parts)
-        scorable = items - routes["failed"].items
+        scorable = items - routes[Route.FAILED].items
         is_priced = api_cost is not None and self._asked_claude
         escalated_share = self._asked_claude / scorable if scorable else 0.0
         reasons = self._reasons.counts()
@@ -257,7 +258,7 @@ class Tally:
                 *self._doubt_warnings(rule, escalated_share),
             ],
             reasons=reasons,
-            problem=_problem(items, routes["failed"].items, reasons),
+            problem=_problem(items, routes[Route.FAILED].items, reasons),
         )
 
     def _doubt_warnings(self, rule: RuleRecord | None, asked_share: float) -> list[str]:
@@ -349,7 +350,7 @@ def _gold_warnings(accuracy: Accuracy | None) -> list[str]:
 
 
 def _problem(items: int, failed: int, reasons: list[ReasonCount]) -> str | None:
-    commonest = next((each for each in reasons if each.route == "failed"), None)
+    commonest = next((each for each in reasons if each.route == Route.FAILED), None)
     if commonest is None or (failed < items and commonest.items <= MOST_FAILED_SHARE * items):
         return None
     return (

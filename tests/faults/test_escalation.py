@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.escalation.escalate import Escalated, Stop
-from flows.escalation.requests import ChunkBuilder
+from flows.escalation.escalate import Escalated
+from flows.escalation.requests import RequestBuilder
 from pipelines.errors import ProviderError
 from pipelines.escalation.journal import ChunkState, Journal
 from pipelines.escalation.provider import AccountError, BatchProvider, Request
+from pipelines.routes import Stop
 from pipelines.store.objects import Store
 from tests.faults.escalation_case import LABELS, MODEL, KilledAt, die
 from tests.faults.service_case import (
@@ -115,13 +116,13 @@ def escalate_cancelled_while_sending(root: str, url: str) -> Escalated:
 
 
 def resend_cancelled_after_the_look(root: str, url: str) -> Escalated:
-    rebuild = ChunkBuilder.rebuild
+    rebuild = RequestBuilder.rebuild
 
-    def overtaken(self: ChunkBuilder, state: ChunkState) -> list[Request]:
+    def overtaken(self: RequestBuilder, state: ChunkState) -> list[Request]:
         cancel_and_close(root, url)
         return rebuild(self, state)
 
-    ChunkBuilder.rebuild = overtaken  # type: ignore[method-assign]  # this process does nothing else
+    RequestBuilder.rebuild = overtaken  # type: ignore[method-assign]  # this process does nothing else
     return escalation(root, client(url)).run(wait=True)
 
 

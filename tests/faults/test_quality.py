@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from flows.deciding.asking import settle_quality
-from flows.escalation.escalate import Escalated, Stop
+from flows.escalation.escalate import Escalated
 from flows.run import open_run
 from flows.stages.planning import PlanSummary
 from flows.stages.publishing import publish_scored
 from pipelines.escalation.patience import PatientProvider
+from pipelines.routes import Stop
 from pipelines.store import layout
 from tests.faults.escalation_case import LONGEST_WAIT_SECONDS, KilledAt, die, quiet
 from tests.faults.service_case import Case, Prepare, Row, cancel, client, in_process, of_route, routes

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pipelines.tasks.code_review.categories import SEVERITIES, Severity, categories
 from pipelines.tasks.code_review.findings import Finding, ReviewedLines
@@ -21,7 +21,6 @@ from pipelines.tasks.code_review.findings import Finding, ReviewedLines
 DropReason = Literal[
     "not in the form asked for", "unknown category", "unknown severity", "path not reviewed", "line not reviewed"
 ]
-DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
 
 _MAX_FINDINGS_PER_ANSWER = 50
 _MAX_PATH_CHARACTERS = 1_024

@@ -46,11 +46,6 @@ class Piece:
     index: int
     text: str
 
-    @property
-    def piece_id(self) -> str:
-        """Stable between runs on the same input with the same limit."""
-        return f"{self.document_id}#{self.index}"
-
     @cached_property
     def lines(self) -> LineMap:
         """The lines of new files that this piece shows, and with them its paths."""

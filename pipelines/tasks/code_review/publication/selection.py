@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pipelines.routes import Route
 from pipelines.tasks.code_review.categories import SEVERITIES
 from pipelines.tasks.code_review.findings import FindingRow, by_place
 
@@ -49,7 +50,7 @@ def select(rows: Iterable[FindingRow], threshold: float) -> Selection:
 
 
 def _why_withheld(row: FindingRow, threshold: float) -> WithheldReason | None:
-    if row.route == "escalated":
+    if row.route == Route.ESCALATED:
         return None
     probability = row.confidence if row.confidence is not None else row.raw_prob
     if probability is None:

@@ -25,7 +25,7 @@ def whole(path: str, text: str) -> str:
 def pieces_of(text: str, limit: int) -> list[Piece]:
     pieces = split("d", text, count_bytes, limit)
     assert all(len(piece.text.encode()) <= limit for piece in pieces)
-    assert [piece.piece_id for piece in pieces] == [f"d#{index}" for index in range(len(pieces))]
+    assert [(piece.document_id, piece.index) for piece in pieces] == [("d", index) for index in range(len(pieces))]
     return pieces
 
 

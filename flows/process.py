@@ -25,6 +25,7 @@ from flows.deciding.decisions import read_record
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.escalation.escalate import Escalated, Escalation
 from flows.escalation.providers import open_provider
+from flows.questions.question import is_calibration_refused
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import planning, publishing, scoring
@@ -155,7 +156,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
         engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
         rule=rule,
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
-        is_calibration_refused=rule is None and run.question.is_calibration_refused,
+        is_calibration_refused=rule is None and is_calibration_refused(run.question),
         left_out=plan.left_out,
     )
     tally.check_items(run.run_id, plan.items_sum)

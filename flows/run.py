@@ -17,8 +17,8 @@ import yaml
 from flows.preflight.touched_input import (
     refuse_touched,
 )
-from flows.questions.classification import Question
-from flows.questions.code_review import question_of
+from flows.questions.question import Question
+from flows.questions.registry import question_of
 from flows.run_record import RunRecord, derive_run_id, new_record
 from pipelines.cascade.decisions import Rule
 from pipelines.committed_decisions import CommittedDecisions

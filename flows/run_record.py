@@ -16,7 +16,7 @@ from flows.preflight.touched_input import (
     is_known_by_content,
     outline_of,
 )
-from flows.questions.classification import Question
+from flows.questions.question import Question
 from pipelines.costs.price_book import price_book
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError

@@ -19,8 +19,7 @@ def decide_item_by_item(run: Run, plan: PlanSummary, rule: Rule) -> None:
 
 
 def _decide(run: Run, plan: PlanSummary, rule: Rule) -> Iterator[Decisions]:
-    columns = None if run.job.review else ["label_logprobs"]
     for shard in range(plan.shards):
-        predictions = from_arrow(run.store.read(layout.predictions_part(shard)), columns)
+        predictions = from_arrow(run.store.read(layout.predictions_part(shard)), run.question.decided_by)
         scores = read_predictions(predictions, tuple(run.job.labels), run.question.calibration).scores
         yield decide(rule, scores)

@@ -117,8 +117,7 @@ def read_scored_shard(run: Run, shard: int) -> ScoredShard:
     """The scored items of one shard."""
     plan = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "text", "failure", "withheld"])
     plan = plan.filter(pc.is_null(plan["failure"]))
-    columns = None if run.job.review else ["label_logprobs"]
-    predictions = from_arrow(run.store.read(layout.predictions_part(shard)), columns)
+    predictions = from_arrow(run.store.read(layout.predictions_part(shard)), run.question.decided_by)
     predicted = read_predictions(predictions, tuple(run.job.labels), None)
     return ScoredShard(
         item_ids=plan["item_id"].combine_chunks(),

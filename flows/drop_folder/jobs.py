@@ -15,7 +15,7 @@ from flows.drop_folder.files import DroppedFile, job_files
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions, JobRules
 from flows.preflight.surroundings import check_surroundings
-from flows.questions.code_review import question_of
+from flows.questions.registry import question_of
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job, parse_job, with_absolute_places

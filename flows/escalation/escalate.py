@@ -17,7 +17,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flows.console.progress import ProgressReporter
-from flows.escalation.request_texts import answer_readers
 from flows.escalation.requests import Asked, RequestBuilder
 from flows.escalation.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.run import Run
@@ -73,7 +72,7 @@ class Escalation:
         self._reader = Reader(
             run_id=run.run_id,
             provider=provider,
-            readers=lambda draft: answer_readers(run, draft),
+            readers=lambda draft: run.question.answer_readers(run.store, draft),
             prices=price_book(),
             passed_on=tuple(frozenset(map(LabelNames(run.job.labels).find, tier.pass_on)) for tier in self._tiers),
         )

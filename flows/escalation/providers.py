@@ -13,7 +13,6 @@ from flows.escalation.simulation import (
     SETTLE_SECONDS,
     running_service,
     write_answer_key,
-    write_review_answer_key,
 )
 from flows.run import Run
 from flows.stages.planning import PlanSummary
@@ -35,10 +34,7 @@ def open_provider(run: Run, plan: PlanSummary, progress: ProgressReporter) -> It
     if escalation.provider == "simulation":
         progress.say(NOTICE)
         folder = settings().state_dir / "simulation" / run.run_id
-        if run.job.review:
-            write_review_answer_key(run, plan.shards, folder / "answer_key.jsonl")
-        else:
-            write_answer_key(run.store, plan.shards, folder / "answer_key.jsonl")
+        write_answer_key(run.question.known_answers(run.store, plan.shards), folder / "answer_key.jsonl")
         with running_service(folder, folder / "answer_key.jsonl", escalation.simulated_error_rate) as url:
             from workers.providers.claude import ClaudeBatches, connect
 

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.escalation.request_texts import request_texts
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.costs.price_book import price_book
@@ -77,7 +76,7 @@ class RequestBuilder:
             wanted = [
                 item_id for item_id in asked(shard) if (step := self._ledger.next_step(item_id)) and step.tier == tier
             ]
-            texts = request_texts(self._run, shard, pa.array(wanted)) if wanted else {}
+            texts = self._run.question.request_texts(self._run.store, shard, pa.array(wanted)) if wanted else {}
             for item_id in wanted:
                 text = texts[item_id]
                 request_bytes = len(json.dumps(template.build("", text)).encode())
@@ -95,7 +94,7 @@ class RequestBuilder:
         """The requests of a chunk that was begun before, from the plan."""
         texts: dict[str, str] = {}
         for shard in state.draft.shards:
-            texts.update(request_texts(self._run, shard, pa.array(state.draft.item_ids)))
+            texts.update(self._run.question.request_texts(self._run.store, shard, pa.array(state.draft.item_ids)))
         return self.requests(state.chunk, state.draft, [texts[item_id] for item_id in state.draft.item_ids])
 
     def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
 from pipelines.cascade.confidence import Calibration
+from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
+from pipelines.documents.planning import PlanLimits, plan_shards
+from pipelines.documents.readers.readers import read_documents
+from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.sources.own_places import OwnPlaces
+from pipelines.documents.sources.sources import read_ahead
 from pipelines.errors import JobError
+from pipelines.escalation.endings import ReadAnswer, label_reader
+from pipelines.escalation.journal import ChunkDraft
 from pipelines.job.job import Job
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import PREDICTIONS, from_arrow
 from pipelines.tasks.classification import (
     DOCUMENT_MARK,
     Label,
@@ -25,25 +40,26 @@ from pipelines.tasks.marks import defused
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.engine import MAX_LABELS
 from workers.engines.label_orders import TwoOrders
+from workers.engines.scorer import SHARDS_IN_FLIGHT
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
 
 _LEAST_DOCUMENT_TOKENS = 64
 
 
 @dataclass(frozen=True)
-class Question:
-    """Derived from a job and its model alone; the same on every machine."""
+class LabelQuestion:
+    """Which of the job's labels fits a document."""
 
     job: Job
-    model: ResolvedModel | None  # None: there is no engine, every document goes to Claude
+    model: ResolvedModel | None
+    leaves_out = False
+    predictions_schema = PREDICTIONS
+    decided_by: ClassVar = ["label_logprobs"]
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that is asked beside the documents, of the engine and of Claude."""
-        asked = [self.engine_fingerprint] if self.model else []
-        if self.job.escalation:
-            asked += [self.claude_system_prompt, json.dumps(self.claude_answer_schema, sort_keys=True)]
-        return hashlib.sha256("\x00".join(asked).encode()).hexdigest()[:16]
+        return fingerprint_of(self)
 
     @cached_property
     def engine_fingerprint(self) -> str:
@@ -136,13 +152,45 @@ class Question:
     @cached_property
     def calibration(self) -> Calibration | None:
         """The model's calibration, if it was made for exactly this prompt and these labels."""
-        calibration = self.model.calibration if self.model else None
-        if calibration is None:
-            return None
-        is_fitting = calibration.fits(prompt_fingerprint=self.engine_fingerprint, labels=tuple(self.job.labels))
-        return calibration if is_fitting else None
+        return fitting_calibration(self.model, lambda: self.engine_fingerprint, tuple(self.job.labels))
 
-    @property
-    def is_calibration_refused(self) -> bool:
-        """Whether the model has a calibration that is not for this question."""
-        return self.model is not None and self.model.calibration is not None and self.calibration is None
+    @cached_property
+    def asked_of_engine(self) -> AskedOfEngine:
+        """The labels after each document."""
+        return AskedOfEngine(self.frame, two_orders=self.two_orders)
+
+    def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterator[Document]:
+        """Documents of files, with their labels where they are known."""
+        limit, evaluation = self.job.limits.max_document_bytes, self.job.evaluation
+        documents: Iterable[Document] = itertools.chain.from_iterable(
+            read_documents(source, columns, limit) for source in read_ahead(sources)
+        )
+        if evaluation and evaluation.gold_file:
+            documents = with_gold(documents, read_gold_file(evaluation.gold_file, self.job.labels))
+        else:
+            documents = in_the_jobs_spelling(documents, self.job.labels)
+        yield from documents
+
+    def shards(self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold) -> Iterator[pa.Table]:
+        """Each document is one item, cut to what the model can read."""
+        return plan_shards(documents, self.encode, PlanLimits(self.document_tokens, shard_tokens), withhold)
+
+    def shards_in_flight(self, shards: int, document_tokens: int) -> int:
+        """A label is one token: few shards keep an engine busy."""
+        return SHARDS_IN_FLIGHT
+
+    def request_texts(self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None) -> dict[str, str]:
+        """The documents themselves."""
+        return plan_texts(store, shard, item_ids)
+
+    def answer_readers(self, store: Store, draft: ChunkDraft) -> Callable[[str], ReadAnswer]:
+        """One label, spelled as in the job or nearly so."""
+        read = label_reader(tuple(self.job.labels))
+        return lambda _item_id: read
+
+    def known_answers(self, store: Store, shards: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The gold label of each document that has one."""
+        for shard in range(shards):
+            plan = from_arrow(store.read(layout.plan_part(shard)), columns=["text", "gold_label"])
+            for row in plan.filter(pc.and_(pc.is_valid(plan["text"]), pc.is_valid(plan["gold_label"]))).to_pylist():
+                yield str(row["text"]), {"label": row["gold_label"]}

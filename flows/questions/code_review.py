@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from flows.questions.classification import Question
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
 from pipelines.cascade.confidence import Calibration
+from pipelines.documents.code.cutting.pieces import WHOLE_DOCUMENTS, cut_into_pieces
+from pipelines.documents.code.inputs import read_code, with_verdicts
+from pipelines.documents.code.records import LeftOut
+from pipelines.documents.code.shown import LineMap
+from pipelines.documents.planning import PlanLimits, plan_shards
+from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.errors import JobError
+from pipelines.escalation.endings import ReadAnswer
+from pipelines.escalation.journal import ChunkDraft
+from pipelines.escalation.review_answers import review_reader
 from pipelines.job.job import Job
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import FINDING, REVIEWS, from_arrow
 from pipelines.tasks.classification import Label, PromptFrame, assign_codes
 from pipelines.tasks.code_review.answers import answer_schema
+from pipelines.tasks.code_review.categories import categories
+from pipelines.tasks.code_review.findings import Finding
+from pipelines.tasks.code_review.labelled_faults import Fault, read_labelled_faults
 from pipelines.tasks.code_review.prompts import (
     CODE_MARK,
     claim_block,
@@ -25,15 +45,22 @@ from pipelines.tasks.code_review.verification import CLAIM_LABELS
 from pipelines.tasks.marks import defused
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.reviews import ReviewSettings
-from workers.engines.tokens import TokenFrame, context_length
+from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT
+from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
 
 _LEAST_PIECE_TOKENS = 64
 _MOST_OUTPUT_TOKENS = 2_048
 
 
 @dataclass(frozen=True)
-class ReviewQuestion(Question):
-    """Derived from a job and its model alone; the same on every machine."""
+class ReviewQuestion:
+    """Which faults a change has, and how sure each is: the engine writes findings, then is asked about each."""
+
+    job: Job
+    model: ResolvedModel | None
+    leaves_out = True
+    predictions_schema = REVIEWS
+    decided_by = None
 
     @cached_property
     def engine_fingerprint(self) -> str:
@@ -49,7 +76,7 @@ class ReviewQuestion(Question):
     @cached_property
     def fingerprint(self) -> str:
         """The same as of a classification, and what stands around code and candidates."""
-        return hashlib.sha256(f"{super().fingerprint}\x00{claude_text('', ())}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{fingerprint_of(self)}\x00{claude_text('', ())}".encode()).hexdigest()[:16]
 
     @property
     def claude_answer_schema(self) -> dict[str, Any]:
@@ -63,6 +90,12 @@ class ReviewQuestion(Question):
         return self.tokenizer.encode_documents([defused(text, CODE_MARK) for text in texts])
 
     @cached_property
+    def tokenizer(self) -> ModelTokenizer:
+        """The engine's tokenizer."""
+        assert self.model is not None
+        return ModelTokenizer(self.model)
+
+    @cached_property
     def labels(self) -> tuple[Label, ...]:
         """The verdicts; nobody is asked for them, they follow from the findings."""
         return tuple(Label("", name, meaning) for name, meaning in self.job.labels.items())
@@ -73,6 +106,11 @@ class ReviewQuestion(Question):
         assert self.model is not None
         labels = assign_codes(CLAIM_LABELS, self.tokenizer.is_single_token, self.model.name)
         return verification_prompt(self.job.instructions, labels)
+
+    @cached_property
+    def frame(self) -> TokenFrame:
+        """The same in token ids, chat template included."""
+        return self.tokenizer.encode_frame(self.prompt)
 
     @cached_property
     def review_frame(self) -> TokenFrame:
@@ -124,13 +162,74 @@ class ReviewQuestion(Question):
     @cached_property
     def calibration(self) -> Calibration | None:
         """The model's calibration of claims, if it was made for exactly this prompt."""
-        calibration = self.model.calibration if self.model else None
-        if calibration is None:
-            return None
-        is_fitting = calibration.fits(prompt_fingerprint=self.frame.fingerprint, labels=tuple(CLAIM_LABELS))
-        return calibration if is_fitting else None
+        return fitting_calibration(self.model, lambda: self.frame.fingerprint, tuple(CLAIM_LABELS))
+
+    @cached_property
+    def asked_of_engine(self) -> AskedOfEngine:
+        """A review, and then whether each of its claims is true."""
+        return AskedOfEngine(self.frame, review=self.review_settings)
+
+    def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterator[Document | LeftOut]:
+        """Changes or files of code, with their verdicts where their faults are known."""
+        job = self.job
+        code: Iterable[Document | LeftOut] = read_code(
+            job.input, sources, job.reviews, columns, job.limits.max_document_bytes, own
+        )
+        if job.evaluation and job.evaluation.faults_file:
+            code = with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
+        yield from code
+
+    def shards(self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold) -> Iterator[pa.Table]:
+        """Each document is one item, in as many pieces as the model needs to read all of it."""
+        tables = plan_shards(documents, self.encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), withhold)
+        return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
+
+    def shards_in_flight(self, shards: int, document_tokens: int) -> int:
+        """An answer is written over many steps: more items are needed to keep an engine busy."""
+        wanted = WRITING_TOKENS_IN_FLIGHT * shards // max(document_tokens, 1)
+        return min(max(wanted, SHARDS_IN_FLIGHT), MAX_SHARDS_IN_FLIGHT)
+
+    def request_texts(self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None) -> dict[str, str]:
+        """The code, and the engine's findings as candidates."""
+        candidates = _candidates(store, shard) if self.model else {}
+        texts = plan_texts(store, shard, item_ids)
+        return {item_id: claude_text(text, candidates.get(item_id, ())) for item_id, text in texts.items()}
+
+    def answer_readers(self, store: Store, draft: ChunkDraft) -> Callable[[str], ReadAnswer]:
+        """A list of findings, each at a line that is shown."""
+        texts: dict[str, str] = {}
+        for shard in draft.shards:
+            texts.update(plan_texts(store, shard, pa.array(draft.item_ids)))
+        return lambda item_id: review_reader(LineMap.of(texts[item_id]))
+
+    def known_answers(self, store: Store, shards: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What the known faults of each document come to as a list of findings."""
+        assert self.job.evaluation and self.job.evaluation.faults_file
+        labelled = read_labelled_faults(self.job.evaluation.faults_file)
+        for shard in range(shards):
+            plan = from_arrow(store.read(layout.plan_part(shard)), columns=["item_id", "document_id", "gold_label"])
+            texts = self.request_texts(store, shard)
+            for row in plan.filter(pc.is_valid(plan["gold_label"])).to_pylist():
+                if row["item_id"] in texts:
+                    findings = [_as_finding(fault) for fault in labelled.of_document(row["document_id"])]
+                    yield texts[row["item_id"]], {"findings": findings}
 
 
-def question_of(job: Job, model: ResolvedModel | None) -> Question:
-    """The question of a job's task."""
-    return ReviewQuestion(job, model) if job.task == "code_review" else Question(job, model)
+def _candidates(store: Store, shard: int) -> dict[str, list[Finding]]:
+    names = [field.name for field in FINDING]
+    rows = from_arrow(store.read(layout.predictions_part(shard)), columns=["item_id", "findings"]).to_pylist()
+    return {
+        row["item_id"]: [Finding(**{name: found[name] for name in names}) for found in row["findings"]] for row in rows
+    }
+
+
+def _as_finding(fault: Fault) -> dict[str, Any]:
+    return {
+        "path": fault.path,
+        "line": fault.line,
+        "end_line": fault.end_line,
+        "category": fault.category,
+        "severity": fault.severity,
+        "message": categories()[fault.category].description,
+        "suggestion": categories()[fault.category].advice,
+    }

@@ -5,8 +5,7 @@ Looks at what is committed and does the rest; knows nothing of Prefect.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,20 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from flows.console.progress import ProgressReporter
 from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
-from pipelines.documents.code.cutting.pieces import WHOLE_DOCUMENTS, cut_into_pieces
-from pipelines.documents.code.inputs import read_code, with_verdicts
 from pipelines.documents.code.records import LeftOut
-from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.left_out import LeftOutList, told_left_out
-from pipelines.documents.planning import PlanLimits, plan_shards, shard_tokens_for
-from pipelines.documents.readers.readers import read_documents
+from pipelines.documents.planning import shard_tokens_for
 from pipelines.documents.records import Columns, Document, SourceFile
-from pipelines.documents.sources.sources import read_ahead
 from pipelines.errors import JobError
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
-from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 
 
 class PlanSummary(BaseModel):
@@ -74,7 +67,7 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
             counts["gold_items"] += len(table) - table["gold_label"].null_count
             counts["document_tokens"] += _document_tokens(table)
             progress.advance(len(table))
-    if run.job.review or found.left_out:
+    if run.question.leaves_out or found.left_out:
         run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
     summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
     if told := told_left_out(summary.left_out):
@@ -85,13 +78,8 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
 
 def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
     """The plan's parts; what a code review leaves out is noted on the way."""
-    encode, shard_tokens = run.question.encode, shard_tokens_for(sources)
     documents = left_out.take(documents_of(run, sources))
-    if not run.job.review:
-        limits = PlanLimits(run.question.document_tokens, shard_tokens)
-        return plan_shards(documents, encode, limits, _withhold(run))
-    tables = plan_shards(documents, encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), _withhold(run))
-    return (cut_into_pieces(table, encode, run.question.document_tokens) for table in tables)
+    return run.question.shards(documents, shard_tokens_for(sources), _withhold(run))
 
 
 def _document_tokens(table: pa.Table) -> int:
@@ -111,21 +99,7 @@ def documents_of(run: Run, sources: list[SourceFile]) -> Generator[Document | Le
         gold=job.evaluation.gold_column if job.evaluation else None,
         attributes=policy.columns if policy else frozenset(),
     )
-    limit = job.limits.max_document_bytes
-    if job.review:
-        code: Iterable[Document | LeftOut] = read_code(job.input, sources, job.review, columns, limit, own_places(job))
-        if job.evaluation and job.evaluation.faults_file:
-            code = with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
-        yield from code
-        return
-    documents: Iterable[Document] = itertools.chain.from_iterable(
-        read_documents(source, columns, limit) for source in read_ahead(sources)
-    )
-    if job.evaluation and job.evaluation.gold_file:
-        documents = with_gold(documents, read_gold_file(job.evaluation.gold_file, job.labels))
-    else:
-        documents = in_the_jobs_spelling(documents, job.labels)
-    yield from documents
+    yield from run.question.documents(sources, columns, own_places(job))
 
 
 def _policy(run: Run) -> EscalationPolicy | None:

@@ -75,8 +75,7 @@ def publish_chunk(
     """Publish the rows of the items that a message batch settled; ``answers`` are all of the batch's."""
     key = layout.escalated_results(state.chunk)
     if settled and not run.store.exists(key):
-        verified = _verified(answers) if run.job.review else {}
-        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, verified)
+        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, _verified(answers))
         run.store.create(key, to_parquet(rows))
 
 

@@ -9,16 +9,15 @@ from contextlib import closing
 from typing import Any
 
 from flows.console.progress import ProgressReporter
-from flows.questions.code_review import ReviewQuestion
 from flows.run import Run, run_listing
 from flows.stages.planning import PlanSummary, documents_of
 from pipelines.documents.records import Document
 from pipelines.settings import settings
 from pipelines.store import layout
-from pipelines.store.schemas import PREDICTIONS, REVIEWS, to_arrow
+from pipelines.store.schemas import to_arrow
 from workers.engines.catalogue import catalogue, refuse_code
 from workers.engines.pool import EnginePool, cluster_device, start_ray
-from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT, ScorerConfig
+from workers.engines.scorer import ScorerConfig
 
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
 # about this much input on.
@@ -49,16 +48,17 @@ def start_engines(run: Run) -> EnginePool:
     arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
     if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
         arguments.setdefault("enforce_eager", True)
+    asked = run.question.asked_of_engine
     config = ScorerConfig(
         run_root=run.store.root,
         weights=run.model.weights,
         revision=run.record.model_revision,
         engine_args=arguments,
         environment=defaults.environment,
-        frame=run.question.frame,
+        frame=asked.frame,
         devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
-        review=run.question.review_settings if isinstance(run.question, ReviewQuestion) else None,
-        two_orders=run.question.two_orders,
+        review=asked.review,
+        two_orders=asked.two_orders,
     )
     return EnginePool(config, run.job.compute.engines, settings().device)
 
@@ -91,9 +91,8 @@ def settle_failed_shards(run: Run, plan: PlanSummary) -> None:
     """Of a plan without anything to score, commit predictions without rows: no engine is asked for them."""
     if plan.scorable_items:
         return
-    schema = REVIEWS if run.job.review else PREDICTIONS
     for shard in unscored_shards(run, plan):
-        run.store.create(layout.predictions_part(shard), to_arrow(schema.empty_table()))
+        run.store.create(layout.predictions_part(shard), to_arrow(run.question.predictions_schema.empty_table()))
 
 
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:
@@ -105,14 +104,7 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: Progre
         pool.wait_ready()
     progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
     with progress.stage("score", "items", total=items, before=before):
-        pool.score(todo, lambda report: progress.advance(report.items), shards_in_flight(run, plan))
+        in_flight = run.question.shards_in_flight(plan.shards, plan.document_tokens)
+        pool.score(todo, lambda report: progress.advance(report.items), in_flight)
     held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
-
-
-def shards_in_flight(run: Run, plan: PlanSummary) -> int:
-    """How many shards an engine works on at a time."""
-    if not isinstance(run.question, ReviewQuestion):
-        return SHARDS_IN_FLIGHT
-    wanted = WRITING_TOKENS_IN_FLIGHT * plan.shards // max(plan.document_tokens, 1)
-    return min(max(wanted, SHARDS_IN_FLIGHT), MAX_SHARDS_IN_FLIGHT)

@@ -171,7 +171,7 @@ def main() -> None:
         folder = Path(name)
         scored = score_once(folder)
         plan = PlanSummary.model_validate_json(scored.store.read(layout.PLAN_COMPLETE))
-        write_answer_key(scored.store, plan.shards, folder / "answers.jsonl")
+        write_answer_key(scored.question.known_answers(scored.store, plan.shards), folder / "answers.jsonl")
         with running_service(folder / "service", folder / "answers.jsonl", ERROR_RATE) as url:
             client = ClaudeBatches(connect("simulation", url), "simulation", SETTLE_SECONDS)
             provider = PatientProvider(client, time.sleep, POLL_SECONDS)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.questions.code_review import ReviewQuestion
-from flows.stages.scoring import shards_in_flight, start_engines
+from flows.stages.scoring import start_engines
 from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
@@ -146,7 +146,7 @@ def time_sluice(workload: Workload) -> Timing:
     """The product's scoring stage: committed plan parts in, committed prediction parts out."""
     pool = start_engines(workload.run)
     try:
-        in_flight = shards_in_flight(workload.run, workload.plan)
+        in_flight = workload.run.question.shards_in_flight(workload.plan.shards, workload.plan.document_tokens)
         pool.score(range(WARM_SHARDS), lambda report: None, in_flight)
         started = time.perf_counter()
         pool.score(workload.measured_shards, lambda report: None, in_flight)

@@ -97,7 +97,7 @@ def _generate(part: int, root: str, parts: int, go: Any, answers: Any) -> None:
     from vllm import LLM, SamplingParams
 
     workload = open_workload(root)
-    frame = workload.run.question.frame
+    frame = workload.run.question.asked_of_engine.frame
     engine = LLM(workload.run.model.weights, skip_tokenizer_init=True, **_engine_args(workload))
     parameters = SamplingParams(
         max_tokens=1, temperature=0, logprob_token_ids=list(frame.codes), flat_logprobs=True, detokenize=False

@@ -23,7 +23,7 @@ import pyarrow.dataset as ds
 from rich.console import Console
 from rich.table import Table
 
-from flows.questions.classification import Question
+from flows.questions.classification import LabelQuestion
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.tasks.classification import answer_schema
@@ -93,7 +93,7 @@ def _submit(bench: Bench, home: Path) -> int:
 
 def _ray_data(style: str) -> Callable[[Bench, Path], int]:
     def run(bench: Bench, home: Path) -> int:
-        question = Question(bench.job, resolve_model(bench.job.model))
+        question = LabelQuestion(bench.job, resolve_model(bench.job.model))
         spec = {
             "model": question.model.weights,
             # The model's own arguments and prefix caching: what a good user sets. The rest is vLLM's choice.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.questions.classification import Question
+from flows.questions.classification import LabelQuestion
 from flows.run import open_run, prepare_run
 from pipelines.cascade.confidence import Calibration
 from pipelines.documents.sources.sources import list_sources
@@ -37,10 +37,10 @@ def job_in(tmp_path: Path, order: LabelOrder) -> Job:
     return tickets_job(tmp_path, model="starter", label_order=order)
 
 
-def question(tmp_path: Path, order: LabelOrder, calibration: Calibration | None = None) -> Question:
+def question(tmp_path: Path, order: LabelOrder, calibration: Calibration | None = None) -> LabelQuestion:
     model = resolve_model("starter")
     changed = ResolvedModel(model.name, model.weights, model.revision, model.files, model.engine, calibration)
-    return Question(job_in(tmp_path, order), changed)
+    return LabelQuestion(job_in(tmp_path, order), changed)
 
 
 def test_each_order_is_another_question(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from flows.questions import code_review as review_question
-from flows.questions.classification import Question
+from flows.questions.classification import LabelQuestion
 from flows.questions.code_review import ReviewQuestion
 from flows.run import Run, open_run, prepare_run, run_sources
 from flows.run_record import FORMAT
@@ -101,7 +101,7 @@ def test_another_template_of_claudes_prompt_is_another_prompt_also_beside_an_eng
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(tmp_path, model="starter")
-    monkeypatch.setattr(Question, "claude_system_prompt", "Sort the document. Take your time.")
+    monkeypatch.setattr(LabelQuestion, "claude_system_prompt", "Sort the document. Take your time.")
     assert "prompt: run mine was started with another prompt" in refusal(run)
 
 
@@ -109,7 +109,7 @@ def test_an_edited_chat_template_is_another_prompt(tmp_path: Path, model: Path) 
     question = begin(tmp_path, model={"source": str(model)}).question
     template = model / "chat_template.jinja"
     template.write_text(template.read_text().replace("assistant", "helper"))
-    edited = Question(question.job, question.model)
+    edited = LabelQuestion(question.job, question.model)
     assert edited.fingerprint != question.fingerprint
     assert edited.engine_fingerprint != question.engine_fingerprint
 

@@ -1,0 +1,21 @@
+"""The tasks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flows.questions.classification import LabelQuestion
+from flows.questions.code_review import ReviewQuestion
+from flows.questions.question import Question
+from pipelines.job.job import Job
+from workers.engines.catalogue import ResolvedModel
+
+_TASKS: dict[str, Callable[[Job, ResolvedModel | None], Question]] = {
+    "classification": LabelQuestion,
+    "code_review": ReviewQuestion,
+}
+
+
+def question_of(job: Job, model: ResolvedModel | None) -> Question:
+    """The question of a job's task; ``model`` is None where there is no engine."""
+    return _TASKS[job.task](job, model)

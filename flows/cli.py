@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from flows.console.interruption import interruption
+from flows.quiet import quiet_third_parties
 from pipelines.routes import Stop
 
 if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ctrl-C would show a traceback meanwhile
@@ -40,6 +41,12 @@ _TrustOption = Annotated[
     ),
 ]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+
+
+@app.callback()
+def before_any_command() -> None:
+    """Nothing of a third party is imported yet."""
+    quiet_third_parties()
 
 
 @app.command()
@@ -135,8 +142,8 @@ def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
 @app.command()
 def status(run: _RunArgument, as_json: _JsonOption = False) -> None:
     """Show how far a run is, from what its store holds."""
-    from flows.console.inspect import run_status
     from flows.console.terminal import Terminal
+    from flows.inspect import run_status
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_status(run_status(run))
@@ -155,8 +162,8 @@ def results(
     as_json: _JsonOption = False,
 ) -> None:
     """Say where the result rows are, and show some; --json prints every row as a JSON line."""
-    from flows.console.inspect import result_rows
     from flows.console.terminal import Terminal
+    from flows.inspect import result_rows
 
     if baseline and not sarif:
         raise typer.BadParameter("goes with --sarif", param_hint="--baseline")
@@ -176,8 +183,8 @@ def results(
 @app.command()
 def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
     """Show what a run cost, by route, to the last digit."""
-    from flows.console.inspect import run_summary
     from flows.console.terminal import Terminal
+    from flows.inspect import run_summary
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_cost(run_summary(run))
@@ -201,9 +208,6 @@ def collect(
 ) -> None:
     """Take in what Claude has answered for every open run of this machine, publish it, and leave."""
     from flows.console.terminal import Terminal
-    from flows.submit import quiet_third_parties
-
-    quiet_third_parties()
     from flows.service.collect import collect_open_runs
 
     with Terminal(as_json=False) as terminal:
@@ -248,12 +252,10 @@ def listen(
 ) -> None:
     """Start a run for every file that is dropped into a folder, until stopped."""
     from flows.console.terminal import Terminal
-    from flows.submit import quiet_third_parties
 
     if not job_files and (allow_model or outputs_below):
         raise typer.BadParameter("goes with --job-files", param_hint="--allow-model, --outputs-below")
     _trust(trust_remote_code)
-    quiet_third_parties()
     from flows.drop_folder.job_rules import JobFileOptions
     from flows.drop_folder.listener import listen_to
     from flows.drop_folder.starters import StartHere, StartInPrefect
@@ -279,12 +281,10 @@ def deploy(
 ) -> None:
     """Have a Prefect server run the job by itself, and start again what dies; again, to update it."""
     from flows.console.terminal import Terminal
-    from flows.submit import quiet_third_parties
 
     if cron is None and watch is None:
         raise typer.BadParameter("say when the job is to run: --cron, --watch, or both")
     _trust(trust_remote_code)
-    quiet_third_parties()
     with Terminal(as_json=as_json) as terminal:
         from flows.service.deploy import deploy_job
 

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from flows.preflight.touched_input import (
-    refuse_touched,
-)
 from flows.questions.question import Question
 from flows.questions.registry import question_of
 from flows.run_record import RunRecord, derive_run_id, new_record
+from flows.touched_input import (
+    refuse_touched,
+)
 from pipelines.cascade.decisions import Rule
 from pipelines.committed_decisions import CommittedDecisions
 from pipelines.documents.code.inputs import is_pinned, list_code

@@ -10,13 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.preflight.touched_input import (
+from flows.questions.question import Question
+from flows.touched_input import (
     fingerprint_of_versions,
     input_fingerprint,
     is_known_by_content,
     outline_of,
 )
-from flows.questions.question import Question
 from pipelines.costs.price_book import price_book
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from flows.console.progress import ProgressReporter
 from flows.preflight.surroundings import Say, check_surroundings
 from flows.run import Run, open_run, prepare_run
 from flows.run_lock import wait_for_sole_process
-from flows.service.series import Series
+from flows.series import Series
 from pipelines.cascade.rule.history import Stage
 from pipelines.errors import JobError
 from pipelines.escalation.journal import Journal
@@ -21,17 +20,6 @@ from pipelines.job.job_file import load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import withhold_aws_credentials, withhold_claude_key
 from pipelines.store import layout
-
-# Third parties that report home unless told not to. A user's own setting wins.
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "ANTHROPIC_OPEN_TELEMETRY": "false",
-    "TOKENIZERS_PARALLELISM": "true",
-}
 
 
 @dataclass(frozen=True)
@@ -50,12 +38,6 @@ class Outcome:
         summary = self.summary.model_dump(mode="json") if self.summary else None
         state = "complete" if summary else "waiting for Claude"
         return {"run_id": self.run_id, "root": self.root, "state": state, "summary": summary}
-
-
-def quiet_third_parties() -> None:
-    """To be called before Ray, Prefect, vLLM or the SDK is imported."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 def submit_job(
@@ -77,7 +59,6 @@ def begin_job(path: Path, overrides: dict[str, Any], run_id: str | None, say: Sa
         JobError: with every problem of the job.
         StoreError: the output cannot be written.
     """
-    quiet_third_parties()
     job = load_job(path, overrides)
     return prepare_run(job, check_surroundings(job, say=say), run_id)
 
@@ -92,7 +73,6 @@ def submit_since_last(path: Path, overrides: dict[str, Any], wait: bool, progres
         JobError: with every problem of the job; nothing has run.
         ServiceError: something outside failed; what is committed is kept.
     """
-    quiet_third_parties()
     job = load_job(path, overrides)
     series = Series(job)
     run = series.unfinished()
@@ -116,7 +96,6 @@ def resume_run(run: str, wait: bool, progress: ProgressReporter) -> Outcome:
         JobError: it cannot go on as it was begun.
         ServiceError: something outside failed; what is committed is kept.
     """
-    quiet_third_parties()
     return process_run(open_run(run), None, wait, progress)
 
 
@@ -143,8 +122,8 @@ def process_run(
         return Outcome(path, run.run_id, run.store.root, True, summary, notes())
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
+        from flows.prefect_server import prefect_at_hand
         from flows.process import early_engines, process, reporter
-        from flows.service.prefect_server import prefect_at_hand
 
         reporter.set(progress)
         early_engines.set(engines)
@@ -167,10 +146,9 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     Raises:
         RunNotFoundError: there is no such run.
     """
-    quiet_third_parties()
     withhold_claude_key()
+    from flows.prefect_server import prefect_at_hand
     from flows.process import process, reporter
-    from flows.service.prefect_server import prefect_at_hand
     from flows.stages.publishing import read_summary
 
     opened = open_run(run)

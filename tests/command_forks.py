@@ -26,7 +26,7 @@ from typing import IO, Any
 
 # What a command would import while it runs.
 _IMPORTED = (
-    *("flows.console.terminal", "flows.console.inspect", "flows.submit", "flows.estimate", "flows.process"),
+    *("flows.console.terminal", "flows.inspect", "flows.submit", "flows.estimate", "flows.process"),
     *("flows.service.collect", "flows.service.deploy", "flows.escalation.providers", "flows.stages.review"),
     *("flows.drop_folder.listener", "obstore.auth.boto3"),
     *("transformers.tokenization_utils_tokenizers", "rich._emoji_codes"),
@@ -120,9 +120,10 @@ def _fork_and_wait(connection: socket.socket) -> dict[str, Any]:
 
 def main() -> None:
     """Import, serve, and, in a fork, be the command."""
-    from flows import cli, submit  # before this process has the command's name, on which it would listen for signals
+    from flows import cli  # before this process has the command's name, on which it would listen for signals
+    from flows.quiet import quiet_third_parties
 
-    submit.quiet_third_parties()
+    quiet_third_parties()
     path, sys.argv[:] = sys.argv[1], [str(Path(sys.executable).parent / "pipeline")]
     for name in _IMPORTED:
         importlib.import_module(name)

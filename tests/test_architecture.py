@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,31 @@ def test_only_the_settings_read_the_environment() -> None:
 )
 def test_the_check_itself_tells_reading_from_writing(code: str, is_read: bool) -> None:
     assert bool(list(environment_reads(ast.parse(code)))) is is_read
+
+
+def rooms_of_flows() -> dict[str, set[str]]:
+    """What each module or folder directly below flows/ imports of the others, at the top or within a function."""
+    found: dict[str, set[str]] = {}
+    for path in modules("flows"):
+        room = path.relative_to(REPOSITORY / "flows").parts[0].removesuffix(".py")
+        types = {id(inner) for node in ast.walk(parsed(path)) if is_for_types(node) for inner in ast.walk(node)}
+        nodes = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom) and id(node) not in types]
+        named = [node.module if node.module != "flows" else f"flows.{node.names[0].name}" for node in nodes]
+        others = {name.split(".")[1] for name in named if name and name.startswith("flows.")}
+        found.setdefault(room, set()).update(others - {room})
+    return found
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def test_flows_is_a_house_of_few_rooms_and_floors_without_a_way_round() -> None:
+    rooms = rooms_of_flows()
+    floors: dict[str, int] = {}
+    for room in TopologicalSorter(rooms).static_order():  # raises CycleError
+        floors[room] = 1 + max((floors[below] for below in rooms.get(room, ())), default=0)
+    assert len(floors) <= 21 and max(floors.values()) <= 10, floors  # __init__ is one of them
 
 
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:

@@ -37,8 +37,8 @@ from pipelines.routes import Stop
 from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
-    from flows.console.inspect import RunStatus
     from flows.estimate import Estimates
+    from flows.inspect import RunStatus
     from flows.service.deploy import Deployed
     from flows.submit import Outcome
     from workers.engines.catalogue import CatalogueEntry

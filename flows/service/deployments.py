@@ -31,10 +31,10 @@ from prefect.utilities.urls import url_for
 from prefect.workers.process import ProcessWorker
 
 from flows.process import AWAITING_CLAUDE, process
+from flows.quiet import QUIET
 from flows.service.prefect_api import create_flow_run, find_deployment, prefect_client
 from flows.service.scheduled import take_new_files
 from flows.service.watchdog import watchdog
-from flows.submit import QUIET
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 

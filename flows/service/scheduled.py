@@ -14,8 +14,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run
+from flows.series import Series
 from flows.service.prefect_api import create_flow_run, prefect_client
-from flows.service.series import Series
 from flows.service.watchdog import is_cared_for, successor_key
 from pipelines.job.job import Job
 

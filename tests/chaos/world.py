@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import boto3
 
-from flows.submit import QUIET
+from flows.quiet import QUIET
 from infra.local.s3 import Emulator, FaultProxy, Faults
 from infra.local.s3.servers import REGION, ROOT_KEY, free_port
 from tests.chaos import documents

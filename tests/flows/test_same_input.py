@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import flows.preflight.touched_input
+import flows.touched_input
 from flows.console.progress import ProgressReporter
 from flows.run import Run, list_input, prepare_run, run_sources
 from flows.stages.planning import plan_documents
@@ -38,7 +38,7 @@ def begin(job: Job, run_id: str | None = None) -> Run:
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the input were too large to be read for its name."""
-    monkeypatch.setattr(flows.preflight.touched_input, "_HASHED_FILES", 0)
+    monkeypatch.setattr(flows.touched_input, "_HASHED_FILES", 0)
 
 
 def test_a_touched_input_is_the_same_run_and_a_changed_one_is_another(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_job_whose_output_lies_in_its_input_begins_plans_and_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, is_large: bool
 ) -> None:
     if is_large:
-        monkeypatch.setattr(flows.preflight.touched_input, "_HASHED_FILES", 0)
+        monkeypatch.setattr(flows.touched_input, "_HASHED_FILES", 0)
     job = tickets_job(tmp_path, output=str(tmp_path / output))
     drop(tmp_path, "a")
     (tmp_path / "inbox" / ".hidden").write_text("x")

@@ -15,8 +15,8 @@ import pytest
 import flows.submit
 from flows.drop_folder.starters import StartHere
 from flows.escalation.simulation import running_service
+from flows.quiet import QUIET
 from flows.run import Run
-from flows.submit import QUIET
 from pipelines.errors import ProviderError
 from pipelines.job.job import Job
 from pipelines.settings import settings, trust_remote_code, withhold_claude_key
@@ -167,7 +167,7 @@ def test_ray_and_prefects_server_are_started_without_keys_that_the_run_does_not_
         found.append(dict(os.environ))
         yield
 
-    monkeypatch.setattr("flows.service.prefect_server.prefect_at_hand", server_at_hand)
+    monkeypatch.setattr("flows.prefect_server.prefect_at_hand", server_at_hand)
     quiet = SimpleNamespace(say=lambda line: None)
     flows.submit.process_run(cast(Run, Opened()), None, True, cast(Any, quiet))
     assert len(found) == 3

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from flows.console.progress import ProgressReporter
-from flows.service.prefect_server import _wait_until_healthy, prefect_at_hand
+from flows.prefect_server import _wait_until_healthy, prefect_at_hand
 from pipelines.errors import ServiceError
 
 pytestmark = pytest.mark.processes

@@ -55,7 +55,7 @@ def _start_server(progress: ProgressReporter) -> str:
         url = f"http://{_HOST}:{listener.getsockname()[1]}/api"
         server = subprocess.Popen(  # noqa: S603  # our own words
             # -P: the folder it runs in must not be searched for modules.
-            [sys.executable, "-P", "-m", "flows.service.prefect_server", str(listener.fileno()), str(os.getpid())],
+            [sys.executable, "-P", "-m", "flows.prefect_server", str(listener.fileno()), str(os.getpid())],
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,

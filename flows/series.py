@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from flows.preflight.touched_input import input_fingerprint
 from flows.run import Run, open_run, prepare_run
+from flows.touched_input import input_fingerprint
 from pipelines.documents.records import SourceFile
 from pipelines.documents.sources.since_last import merge_taken, not_taken, sources_of, sources_table, taken_of
 from pipelines.errors import JobError

@@ -12,8 +12,8 @@ import pytest
 
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, run_sources
+from flows.series import Claimed, Series
 from flows.service import series as series_module
-from flows.service.series import Claimed, Series
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job.job import Job
@@ -190,7 +190,7 @@ def test_a_run_seen_complete_stays_so_when_its_folder_is_cleared_away(tmp_path: 
 
 def test_a_run_that_cannot_go_on_says_how_to_give_it_up(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    shutil.copytree(Path(__file__).parents[3] / "sample_data/starter_model", model)
+    shutil.copytree(Path(__file__).parents[2] / "sample_data/starter_model", model)
     job = tickets_job(tmp_path, model={"source": str(model)}, quality={"raw_threshold": 0.9})
     drop(tmp_path, "a")
     claimed = claim(job)

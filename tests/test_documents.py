@@ -216,7 +216,9 @@ def test_cluster_and_prefect_server(home: Path, servers: Variables) -> None:
     assert {run["name"].rpartition("-")[0] for run in found("task_runs", flow_run["id"])} == {
         "plan_documents",
         "score_shards",
+        "decide",
         "publish_scored",
+        "escalate_doubtful",
         "complete_run",
     }
     artifacts = found("artifacts", flow_run["id"])

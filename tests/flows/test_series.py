@@ -10,10 +10,10 @@ from threading import Barrier
 
 import pytest
 
+from flows import series as series_module
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, run_sources
 from flows.series import Claimed, Series
-from flows.service import series as series_module
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job.job import Job

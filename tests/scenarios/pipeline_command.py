@@ -51,7 +51,7 @@ class PipelineCommand:
             process = self._start(arguments, output, error)
             try:
                 code = process.wait(timeout)
-            except BaseException:
+            except BaseException:  # Ctrl-C and a timeout too: it would outlive the test
                 _kill(process)
                 raise
             output.seek(0), error.seek(0)

@@ -108,7 +108,7 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
 @task(cache_policy=NO_CACHE)
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool | None, progress: ProgressReporter) -> None:
     """Have the engines score what is not scored yet."""
-    scoring.settle_failed_shards(run, plan)
+    scoring.settle_unscored(run, plan)
     if pool and scoring.unscored_shards(run, plan):
         scoring.score_shards(run, plan, pool, progress)
 

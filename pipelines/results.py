@@ -17,14 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import Calibration, Scores
+from pipelines.cascade.calibration import calibrated_confidence
+from pipelines.cascade.confidence import Calibration, FloatArray, Scores
 from pipelines.cascade.decisions import Decisions, Rule
 from pipelines.costs.accounting import device_cost, to_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
 from pipelines.predictions import Predicted, read_predictions
 from pipelines.routes import Route
-from pipelines.store.schemas import PREDICTIONS, RESULTS
+from pipelines.scored_parts import is_scored, predictions_of
+from pipelines.store.schemas import RESULTS
 
 ROUTES = tuple(Route)
 REVIEWED_COLUMNS = ("findings", "dropped_findings")
@@ -64,41 +66,33 @@ class DecidedShard:
         return self.rows.filter(pa.array(self.is_doubtful))
 
 
-def shard_rows(
-    facts: RunFacts, plan: pa.Table, predictions: pa.Table | None, decisions: Decisions | None, settled_at: datetime
-) -> DecidedShard:
+def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, settled_at: datetime) -> DecidedShard:
     """The rows of a shard, as far as engine, policy and what was decided go.
 
     Args:
         facts: of the run.
-        plan: schema `PLAN`; its ``text`` and ``tokens`` columns are not needed.
-        predictions: schema `PREDICTIONS` or `REVIEWS`, one row per item that did not fail, in the plan's order; None
-            where there is no engine, and every item is doubtful.
-        decisions: about the same items; None before they are made: nothing is accepted.
+        part: see `pipelines.scored_parts`; where there is no engine, no item of it is scored and every one is doubtful.
+        decisions: about the scored items; None before they are made: nothing is accepted.
         settled_at: for the rows that are final now.
 
     Raises:
-        InvariantError: the tables do not belong together.
+        InvariantError: decisions and part do not belong together.
     """
-    failures = plan["failure"]
-    is_scored = pc.is_null(failures).to_numpy()
-    if predictions is None:
-        predictions, is_scored = PREDICTIONS.empty_table(), np.zeros(len(plan), np.bool_)
-    if plan.filter(pa.array(is_scored))["item_id"].to_pylist() != predictions["item_id"].to_pylist():
-        raise InvariantError(f"predictions do not match the plan of run {facts.run_id}; start a run with another id")
+    plan, scored = part, is_scored(part)
+    predictions = predictions_of(part)
     count = len(predictions)
+    if decisions and len(decisions.is_accepted) != count:
+        raise InvariantError(f"decisions are not about the items of run {facts.run_id}; start a run with another id")
     predicted = read_predictions(predictions, facts.labels, facts.calibration) if count else None
     scores = predicted.scores if predicted else None
     is_readable = predicted.is_readable if predicted else np.zeros(0, np.bool_)
-    accepts = np.zeros(count, np.bool_)
-    confidence = scores.confidence if scores else None
-    if decisions and predicted:
-        accepts, confidence = decisions.is_accepted, decisions.confidence
+    accepts = decisions.is_accepted if decisions else np.zeros(count, np.bool_)
+    confidence = _confidence(facts, predicted, decisions)
     answers = _engine_answers(facts, predicted)
 
-    spread = _Spread(is_scored)
+    spread = _Spread(scored)
     is_accepted = np.zeros(len(plan), np.bool_)
-    is_accepted[is_scored] = accepts & is_readable
+    is_accepted[scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
     noted = _with_notes(plan, spread.values(predicted.notes if predicted else None))
     routes = _routes(facts, noted, is_accepted, unreadable, spread.values(_held(facts, scores)))
@@ -136,7 +130,7 @@ def shard_rows(
     }
     is_doubtful = np.array([facts.is_escalating and route is Route.REVIEW for route, _ in routes], np.bool_)
     # What was to stand over the whole run and cannot be read: nobody was asked about it, so a person is.
-    is_doubtful[np.flatnonzero(is_scored)[accepts & ~is_readable]] = False
+    is_doubtful[np.flatnonzero(scored)[accepts & ~is_readable]] = False
     return DecidedShard(_table(columns, len(plan)), is_doubtful)
 
 
@@ -203,6 +197,17 @@ def _reviewed(engine: dict[str, Any], claude: Mapping[str, Any] | None, standing
 
 def _place(finding: Mapping[str, Any]) -> tuple[Any, ...]:
     return finding["path"], finding["line"], finding["category"]
+
+
+def _confidence(facts: RunFacts, predicted: Predicted | None, decisions: Decisions | None) -> FloatArray | None:
+    """Calibrated, shape [scored items]: by the model's own calibration, or by what the run's own labels taught."""
+    if predicted is None:
+        return None
+    if facts.raw_threshold is not None or decisions is None:
+        return predicted.scores.confidence
+    if decisions.temperature is None:
+        return None
+    return calibrated_confidence(predicted.logprobs, decisions.temperature)
 
 
 def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | None]:

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.cascade.confidence import Calibration
+from pipelines.cascade.decisions import Decisions
 from pipelines.costs.accounting import device_cost, sum_money
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
-from pipelines.results import ROUTES, DecidedShard, RunFacts, answer_rows, empty_results
+from pipelines.results import ROUTES, DecidedShard, RunFacts, answer_rows, empty_results, shard_rows
+from pipelines.scored_parts import items_of, scored_part
 from pipelines.store.schemas import PLAN, PREDICTIONS, RESULTS
 from tests.results_case import threshold_rows
 
@@ -203,18 +205,19 @@ MISMATCHES = {
 def test_predictions_of_another_plan_are_refused(shares: dict[int, float]) -> None:
     with pytest.raises(InvariantError) as caught:
         threshold_rows(FACTS, plan(None, "broken", None, None), predictions(shares), NOW)
-    assert str(caught.value) == "predictions do not match the plan of run run_1; start a run with another id"
+    assert str(caught.value) == "predictions are not about the items of their shard; please report this"
+
+
+def test_decisions_of_another_run_are_refused() -> None:
+    part = scored_part(items_of(plan(None, None)), predictions({0: 0.9, 1: 0.9}))
+    with pytest.raises(InvariantError, match="decisions are not about the items of run run_1"):
+        shard_rows(FACTS, part, Decisions(np.array([True])), NOW)
 
 
 def test_a_shard_of_failures_only_and_an_empty_one() -> None:
     decided = threshold_rows(FACTS, plan("a", "b"), predictions({}), NOW)
     assert columns(decided.rows, "route", "reason") == [("failed", "a"), ("failed", "b")]
     assert threshold_rows(FACTS, plan(), predictions({}), NOW).rows.equals(empty_results())
-
-
-def test_only_the_columns_read_in_a_run_are_needed_of_the_plan() -> None:
-    table = plan(None, None).drop_columns(["text", "tokens"])
-    assert len(threshold_rows(FACTS, table, predictions({0: 0.9, 1: 0.9}), NOW).rows) == 2
 
 
 ITEM = st.none() | st.floats(0.01, 0.99)

@@ -21,6 +21,7 @@ from pipelines.escalation.ledger import Standing
 from pipelines.escalation.provider import ItemResult
 from pipelines.escalation.review_answers import review_reader
 from pipelines.results import RunFacts, answer_rows, shard_rows
+from pipelines.scored_parts import items_of, scored_part
 from pipelines.store.schemas import PLAN, REVIEWS
 from tests.results_case import threshold_rows
 
@@ -118,8 +119,9 @@ def test_a_review_that_cannot_be_read_never_stands() -> None:
 
 
 def test_one_that_was_to_stand_over_the_whole_run_is_held_for_people() -> None:
-    decisions = Decisions(is_accepted=np.array([True, True]), confidence=None)
-    decided = shard_rows(replace(FACTS, raw_threshold=None), plan(2), reviews(UNSURE, UNREADABLE), decisions, NOW)
+    decisions = Decisions(is_accepted=np.array([True, True]))
+    part = scored_part(items_of(plan(2)), reviews(UNSURE, UNREADABLE))
+    decided = shard_rows(replace(FACTS, raw_threshold=None), part, decisions, NOW)
     assert decided.rows["route"].to_pylist() == ["accepted", "review"]
     assert not decided.is_doubtful.any(), "nobody was asked about it, so nobody's answer is waited for"
 

@@ -61,7 +61,7 @@ def settle_quality(
         if outcome is None:
             return Escalated(is_done=False)
         escalation.seal(outcome.stop)  # what is decided from here on, nobody may change by asking more
-        record = commit_decisions(run, plan, population, escalation.ledger, outcome)
+        record = commit_decisions(run, population, escalation.ledger, outcome)
     if record.stopped_by:
         escalation.close(record.stopped_by)
     return Escalated(is_done=True, stop=record.stopped_by)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.deciding.population import Population, ScoredShard, read_scored_shard
+from flows.deciding.population import Population, read_scored_shard
 from flows.deciding.prior import read_prior
 from flows.deciding.profiles import compare_with_last, fingerprints_of
 from flows.run import Run
-from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import Audit
-from pipelines.cascade.calibration import FittedTemperature, calibrated_confidence, fit_temperature
+from pipelines.cascade.calibration import FittedTemperature, fit_temperature
 from pipelines.cascade.decisions import Decisions
 from pipelines.cascade.record import RuleRecord, as_json
 from pipelines.cascade.rule.budget import Reached
@@ -28,6 +27,7 @@ from pipelines.escalation.ledger import Ledger
 from pipelines.job.sections import Quality
 from pipelines.routes import Stop
 from pipelines.store import layout
+from pipelines.store.side_by_side import in_order
 
 DEFAULT_ASSURANCE = 0.95
 
@@ -50,22 +50,11 @@ def read_record(run: Run) -> RuleRecord | None:
     return None if data is None else RuleRecord.model_validate_json(data)
 
 
-def commit_decisions(
-    run: Run, plan: PlanSummary, population: Population, ledger: Ledger, outcome: Outcome
-) -> RuleRecord:
+def commit_decisions(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> RuleRecord:
     """Decide every scored item, once; then write down why."""
     fitted = _fit_confidence(run, population, ledger, outcome)
-    surest_needed = _surest_needed(population, outcome.is_accepted, len(run.job.labels))
-    starts = [0, *population.shard_ends.tolist()]
-    run.decisions.commit(
-        _decide_shard(
-            read_scored_shard(run, shard),
-            outcome.is_accepted[starts[shard] : starts[shard + 1]],
-            surest_needed,
-            fitted.temperature,
-        )
-        for shard in range(plan.shards)
-    )
+    stands = _stands(population, outcome.is_accepted, len(run.job.labels))
+    run.decisions.commit([Decisions(is_accepted, fitted.temperature) for is_accepted in stands])
     record = _record(run, population, outcome, fitted)
     run.store.create(layout.RULE, record.model_dump_json(indent=2).encode())
     return record
@@ -79,12 +68,18 @@ def _surest_needed(population: Population, is_accepted: BoolArray, labels: int) 
     return least
 
 
-def _decide_shard(
-    items: ScoredShard, own: BoolArray, surest_needed: NDArray[np.float64], temperature: float | None
-) -> Decisions:
-    is_accepted = items.ranked_by >= surest_needed[items.scores.answer]
-    is_accepted[items.may_be_sent] = own
-    return Decisions(is_accepted, None if temperature is None else calibrated_confidence(items.logprobs, temperature))
+def _stands(population: Population, is_accepted: BoolArray, labels: int) -> Iterator[BoolArray]:
+    """What stands of all that was scored, withheld items among it; by shard."""
+    withheld = population.withheld
+    withheld_stand = withheld.confidence >= _surest_needed(population, is_accepted, labels)[withheld.answer]
+    first = first_withheld = 0
+    for may_be_sent in population.may_be_sent:
+        stands = np.empty(len(may_be_sent), np.bool_)
+        end, end_withheld = first + int(may_be_sent.sum()), first_withheld + int((~may_be_sent).sum())
+        stands[may_be_sent] = is_accepted[first:end]
+        stands[~may_be_sent] = withheld_stand[first_withheld:end_withheld]
+        first, first_withheld = end, end_withheld
+        yield stands
 
 
 def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> FittedTemperature:
@@ -95,10 +90,10 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: O
     given = ledger.settled_labels()
     logprobs, claude = [np.zeros((0, len(codes)))], [np.zeros(0, np.int64)]
     cuts = np.searchsorted(bought, population.shard_ends)
-    for shard in np.flatnonzero(np.diff(cuts, prepend=0)).tolist():
+    shards = np.flatnonzero(np.diff(cuts, prepend=0)).tolist()
+    for shard, items in zip(shards, in_order(lambda shard: read_scored_shard(run, shard), shards), strict=True):
         first = cuts[shard - 1] if shard else 0
         start = int(population.shard_ends[shard - 1]) if shard else 0
-        items = read_scored_shard(run, shard)
         within = np.flatnonzero(items.may_be_sent)[bought[first : cuts[shard]] - start]
         logprobs.append(items.logprobs[within])
         names = [given[item_id] for item_id in items.item_ids.take(within).to_numpy(zero_copy_only=False).tolist()]

@@ -19,8 +19,8 @@ from pipelines.cascade.confidence import Scores
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNANSWERED, UNASKED, Labels, Scored
 from pipelines.escalation.ledger import Ledger
 from pipelines.predictions import read_predictions
-from pipelines.store import layout
-from pipelines.store.schemas import from_arrow
+from pipelines.scored_parts import is_scored, predictions_of, read_scored_part
+from pipelines.store.side_by_side import in_order
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ class ScoredShard:
 
 
 @dataclass(frozen=True)
+class Withheld:
+    """Items that were scored and that a policy holds back, in the plan's order: arrays of shape [withheld items]."""
+
+    confidence: NDArray[np.float64]
+    answer: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Population:
     """Items that were scored and that no policy holds back, in the plan's order."""
 
@@ -47,6 +55,8 @@ class Population:
     item_ids: pa.Array[Any]
     text_bytes: NDArray[np.int64]  # of each item's text
     scored: Scored
+    may_be_sent: tuple[NDArray[np.bool_], ...]  # by shard, of all that were scored: which are of the population
+    withheld: Withheld
 
     def asked(self, items: NDArray[np.int64]) -> Asked:
         """The ids of some of the items, shard by shard."""
@@ -85,44 +95,46 @@ class Population:
 
 
 def read_population(run: Run, plan: PlanSummary) -> Population:
-    """Read it from what is committed; some 80 bytes an item are held."""
+    """Read it from what is committed; some 90 bytes an item are held."""
     ids: list[pa.Array[Any]] = []
-    confidence: list[NDArray[np.float64]] = []
-    answers: list[NDArray[np.int64]] = []
-    text_bytes: list[NDArray[np.int64]] = []
-    ends = np.zeros(plan.shards, np.int64)
-    for shard in range(plan.shards):
-        items = read_scored_shard(run, shard)
-        chosen = items.may_be_sent
+    confidence, withheld_confidence = [np.zeros(0)], [np.zeros(0)]
+    answers, withheld_answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    text_bytes: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    may_be_sent: list[NDArray[np.bool_]] = []
+    for items in in_order(lambda shard: read_scored_shard(run, shard), range(plan.shards)):
+        chosen, ranked_by, answer = items.may_be_sent, items.ranked_by, items.scores.answer
+        may_be_sent.append(chosen)
         ids.append(items.item_ids.filter(pa.array(chosen)))
-        confidence.append(items.ranked_by[chosen])
-        answers.append(items.scores.answer[chosen])
         text_bytes.append(items.text_bytes[chosen])
-        ends[shard] = chosen.sum()
+        confidence.append(ranked_by[chosen])
+        answers.append(answer[chosen])
+        withheld_confidence.append(ranked_by[~chosen])
+        withheld_answers.append(answer[~chosen])
     scored = Scored(
-        confidence=np.concatenate([np.zeros(0), *confidence]),
-        answer=np.concatenate([np.zeros(0, np.int64), *answers]),
+        confidence=np.concatenate(confidence),
+        answer=np.concatenate(answers),
         seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
         earlier=read_prior(run).seen,
     )
     return Population(
-        shard_ends=np.cumsum(ends),
+        shard_ends=np.cumsum([chosen.sum() for chosen in may_be_sent], dtype=np.int64),
         item_ids=pa.concat_arrays([pa.array([], pa.string()), *ids]),
-        text_bytes=np.concatenate([np.zeros(0, np.int64), *text_bytes]),
+        text_bytes=np.concatenate(text_bytes),
         scored=scored,
+        may_be_sent=tuple(may_be_sent),
+        withheld=Withheld(np.concatenate(withheld_confidence), np.concatenate(withheld_answers)),
     )
 
 
 def read_scored_shard(run: Run, shard: int) -> ScoredShard:
     """The scored items of one shard."""
-    plan = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "text", "failure", "withheld"])
-    plan = plan.filter(pc.is_null(plan["failure"]))
-    predictions = from_arrow(run.store.read(layout.predictions_part(shard)), run.question.decided_by)
-    predicted = read_predictions(predictions, tuple(run.job.labels), None)
+    part = read_scored_part(run.store, shard)
+    predicted = read_predictions(predictions_of(part), tuple(run.job.labels), None)
+    items = part.filter(pa.array(is_scored(part)))
     return ScoredShard(
-        item_ids=plan["item_id"].combine_chunks(),
-        text_bytes=pc.binary_length(plan["text"]).to_numpy().astype(np.int64),
+        item_ids=items["item_id"].combine_chunks(),
+        text_bytes=items["text_bytes"].to_numpy(),
         logprobs=predicted.logprobs,
         scores=predicted.scores,
-        may_be_sent=pc.is_null(plan["withheld"]).to_numpy(zero_copy_only=False),
+        may_be_sent=pc.is_null(items["withheld"]).to_numpy(),
     )

@@ -21,7 +21,7 @@ from flows.escalation.requests import Asked, RequestBuilder
 from flows.escalation.simulation import POLL_SECONDS as SIMULATION_POLL_SECONDS
 from flows.run import Run
 from flows.stages.planning import PlanSummary
-from flows.stages.publishing import doubtful_ids, publish_chunk, publish_unsent
+from flows.stages.publishing import publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.chunks import Chunk, Waiting, next_chunk
@@ -100,7 +100,7 @@ class Escalation:
         Raises: see `ask`.
         """
         self.replay()
-        escalated = self.ask(lambda shard: doubtful_ids(self._run, shard), wait=wait)
+        escalated = self.ask(self._run.decisions.doubtful_ids, wait=wait)
         if escalated.is_done:
             self.close(escalated.stop)
         return escalated

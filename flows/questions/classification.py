@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,7 +54,6 @@ class LabelQuestion:
     model: ResolvedModel | None
     leaves_out = False
     predictions_schema = PREDICTIONS
-    decided_by: ClassVar = ["label_logprobs"]
 
     @cached_property
     def fingerprint(self) -> str:

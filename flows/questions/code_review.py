@@ -25,6 +25,7 @@ from pipelines.escalation.endings import ReadAnswer
 from pipelines.escalation.journal import ChunkDraft
 from pipelines.escalation.review_answers import review_reader
 from pipelines.job.job import Job
+from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import FINDING, REVIEWS, from_arrow
@@ -60,7 +61,6 @@ class ReviewQuestion:
     model: ResolvedModel | None
     leaves_out = True
     predictions_schema = REVIEWS
-    decided_by = None
 
     @cached_property
     def engine_fingerprint(self) -> str:
@@ -217,7 +217,7 @@ class ReviewQuestion:
 
 def _candidates(store: Store, shard: int) -> dict[str, list[Finding]]:
     names = [field.name for field in FINDING]
-    rows = from_arrow(store.read(layout.predictions_part(shard)), columns=["item_id", "findings"]).to_pylist()
+    rows = predictions_of(read_scored_part(store, shard)).select(["item_id", "findings"]).to_pylist()
     return {
         row["item_id"]: [Finding(**{name: found[name] for name in names}) for found in row["findings"]] for row in rows
     }

@@ -82,10 +82,6 @@ class Question(Protocol):
         """Of what a scorer commits."""
 
     @property
-    def decided_by(self) -> list[str] | None:
-        """Columns of the predictions that a decision needs; None: all."""
-
-    @property
     def claude_system_prompt(self) -> str:
         """What Claude is told before the document."""
 

@@ -18,10 +18,14 @@ from pipelines.escalation.journal import ChunkState
 from pipelines.escalation.ledger import Ledger
 from pipelines.report.summary import Summary
 from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, empty_results, shard_rows
+from pipelines.scored_parts import read_scored_part
 from pipelines.store import layout
-from pipelines.store.schemas import from_arrow, to_parquet
+from pipelines.store.schemas import to_parquet
+from pipelines.store.side_by_side import in_order
 
 _ROWS_PER_RESULT_PART = 50_000
+# Each is some hundred megabytes while it is made.
+_PARTS_AT_ONCE = 4
 
 
 def read_summary(run: Run) -> Summary | None:
@@ -33,40 +37,31 @@ def read_summary(run: Run) -> Summary | None:
 
 def _rows(run: Run, shard: int) -> DecidedShard:
     """The rows of a shard, made anew from what is committed."""
-    columns = ["item_id", "document_id", "document_uri", "document_offset", "gold_label", "failure", "withheld", "note"]
-    plan = from_arrow(run.store.read(layout.plan_part(shard)), columns)
-    predictions = from_arrow(run.store.read(layout.predictions_part(shard))) if run.has_engine else None
-    return shard_rows(run.facts, plan, predictions, run.decisions.of_shard(shard), datetime.now(UTC))
+    part = read_scored_part(run.store, shard)
+    return shard_rows(run.facts, part, run.decisions.of_shard(shard), datetime.now(UTC))
 
 
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
     """Publish every row that is final without Claude, several shards to a part."""
+    published = set(run.store.list(layout.RESULTS))
+    groups = [(layout.accepted_results(number), group) for number, group in enumerate(_groups(plan))]
+    run.decisions.of_shard(0)  # read once, before several threads ask for it
+
+    def publish(key: str, group: range) -> int:
+        table = pa.concat_tables([empty_results(), *(_rows(run, shard).settled for shard in group)])
+        run.store.create(key, to_parquet(table))
+        return len(table)
+
     with progress.stage("publish", "items"):
-        for number, group in enumerate(_groups(plan)):
-            key = layout.accepted_results(number)
-            if run.store.exists(key):
-                continue
-            tables = [_rows(run, shard).settled for shard in group]
-            table = pa.concat_tables([empty_results(), *tables])
-            run.store.create(key, to_parquet(table))
-            progress.advance(len(table))
+        todo = [each for each in groups if each[0] not in published]
+        for rows in in_order(lambda each: publish(*each), todo, _PARTS_AT_ONCE):
+            progress.advance(rows)
 
 
 def _groups(plan: PlanSummary) -> list[range]:
     """Shards by result part: parts of a useful size, and at least one, so that an empty run can be read too."""
     size = max(1, math.ceil(plan.shards * _ROWS_PER_RESULT_PART / max(plan.items, 1)))
     return [range(first, min(first + size, plan.shards)) for first in range(0, plan.shards, size)] or [range(0)]
-
-
-def doubtful_ids(run: Run, shard: int) -> list[str]:
-    """Items of a shard that go to Claude: what may leave, could be read, and was not accepted."""
-    plan = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "failure", "withheld"])
-    plan = plan.filter(pc.is_null(plan["failure"]))
-    is_doubtful = pc.is_null(plan["withheld"]).to_numpy()
-    if run.has_engine and (decisions := run.decisions.of_shard(shard)):
-        is_doubtful = is_doubtful & ~decisions.is_accepted
-    ids: list[str] = plan["item_id"].filter(pa.array(is_doubtful)).to_numpy().tolist()
-    return ids
 
 
 def publish_chunk(
@@ -93,7 +88,7 @@ def _answered(
     verified: Mapping[str, Mapping[str, Any]],
 ) -> pa.Table:
     wanted = pa.array(item_ids, pa.string())
-    tables = [_rows(run, shard).doubtful for shard in shards]
+    tables = list(in_order(lambda shard: _rows(run, shard).doubtful, shards))
     doubtful = pa.concat_tables([table.filter(pc.is_in(table["item_id"], value_set=wanted)) for table in tables])
     standings = [ledger.standing(item_id) for item_id in doubtful["item_id"].to_numpy().tolist()]
     return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix, verified)

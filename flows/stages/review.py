@@ -23,9 +23,11 @@ from pipelines.errors import CoverageError, RunNotFoundError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
 from pipelines.routes import Route
+from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import FINDING, from_arrow, read_parquet, to_arrow
+from pipelines.store.side_by_side import in_order
 from pipelines.tasks.code_review.evaluation import evaluate, evaluation_markdown
 from pipelines.tasks.code_review.findings import Finding, FindingRow
 from pipelines.tasks.code_review.fingerprints import end_column, fingerprints
@@ -305,8 +307,9 @@ def _verification(run: Run, plan: PlanSummary) -> tuple[float | None, float | No
         "verification_input_tokens",
     ]
     sums = dict.fromkeys(names, 0)
-    for shard in range(plan.shards if run.has_engine else 0):
-        table = from_arrow(run.store.read(layout.predictions_part(shard)), columns=names)
+    shards = range(plan.shards if run.has_engine else 0)
+    for part in in_order(lambda shard: read_scored_part(run.store, shard), shards):
+        table = predictions_of(part)
         for name in names:
             sums[name] += pc.sum(table[name]).as_py() or 0
     pairs = ((sums[part], sums[whole]) for part, whole in (names[:2], names[2:]))

@@ -12,9 +12,11 @@ from flows.console.progress import ProgressReporter
 from flows.run import Run, run_listing
 from flows.stages.planning import PlanSummary, documents_of
 from pipelines.documents.records import Document
+from pipelines.scored_parts import items_of_plan, unscored_part
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
+from pipelines.store.side_by_side import in_order
 from workers.engines.catalogue import catalogue, refuse_code
 from workers.engines.pool import EnginePool, cluster_device, start_ray
 from workers.engines.scorer import ScorerConfig
@@ -28,10 +30,12 @@ _LISTED_TO_LOOK, _LOOKED_AT = 1_000, 1_000
 
 def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
     """Shards without committed predictions; none where nothing is scored."""
-    if not run.has_engine:
-        return []
-    scored = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}
-    return [shard for shard in range(plan.shards) if shard not in scored]
+    return _unsettled_shards(run, plan) if run.has_engine else []
+
+
+def _unsettled_shards(run: Run, plan: PlanSummary) -> list[int]:
+    settled = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}
+    return [shard for shard in range(plan.shards) if shard not in settled]
 
 
 def start_engines(run: Run) -> EnginePool:
@@ -87,12 +91,18 @@ def _begins_scorable(run: Run) -> bool:
         return any(document.failure is None for document in first)
 
 
-def settle_failed_shards(run: Run, plan: PlanSummary) -> None:
-    """Of a plan without anything to score, commit predictions without rows: no engine is asked for them."""
-    if plan.scorable_items:
+def settle_unscored(run: Run, plan: PlanSummary) -> None:
+    """Where there is no engine, or nothing that one could score, commit the items without predictions."""
+    if run.has_engine and plan.scorable_items:
         return
-    for shard in unscored_shards(run, plan):
-        run.store.create(layout.predictions_part(shard), to_arrow(run.question.predictions_schema.empty_table()))
+    for _ in in_order(lambda shard: _settle_unscored(run, shard), _unsettled_shards(run, plan)):
+        pass
+
+
+def _settle_unscored(run: Run, shard: int) -> None:
+    items = items_of_plan(run.store.read(layout.plan_part(shard)))
+    part = unscored_part(items, run.question.predictions_schema)
+    run.store.create(layout.predictions_part(shard), to_arrow(part))
 
 
 def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:

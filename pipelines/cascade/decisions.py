@@ -37,12 +37,16 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True)
 class Decisions:
-    """What is decided about a shard's scored items, in the plan's order; arrays of shape [scored items]."""
+    """What is decided about a shard's scored items, in the plan's order: shape [scored items].
+
+    ``temperature`` is what the run's own labels taught of how sure the engine is, where a target or a budget bought
+    some; None where they taught nothing, or each item was decided by itself.
+    """
 
     is_accepted: NDArray[np.bool_]
-    confidence: FloatArray | None  # calibrated; None where nothing calibrates it
+    temperature: float | None = None
 
 
 def decide(rule: Rule, scores: Scores) -> Decisions:
     """Each item by itself."""
-    return Decisions(rule.accepts(scores), scores.confidence)
+    return Decisions(rule.accepts(scores))

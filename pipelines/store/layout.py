@@ -21,6 +21,7 @@ SARIF = "review/findings.sarif"
 REVIEW_MARKDOWN = "review/summary.md"
 REVIEW_SUMMARY = "review/summary.json"
 DECISIONS = "calibration/decisions.arrow"
+DOUBTFUL = "calibration/doubtful.arrow"
 RULE = "calibration/rule.json"
 PRIOR = "calibration/prior.json"
 ESCALATIONS = "escalations"
@@ -53,7 +54,7 @@ def plan_part(shard: int) -> str:
 
 
 def predictions_part(shard: int) -> str:
-    """Predictions of one shard, one row per scorable item, in the plan's order."""
+    """Items of one shard with their predictions and without their texts, in the plan's order."""
     return f"{PREDICTIONS}/part-{shard:05d}.arrow"
 
 

@@ -47,6 +47,12 @@ REVIEW_PLAN = PLAN.append(
     )
 )
 
+# What is kept of every item beside its text, for the stages after scoring; see `pipelines.scored_parts`.
+ITEM_FIELDS: list[pa.Field[Any]] = [
+    *(PLAN.field(name) for name in PLAN.names if name not in ("text", "tokens")),
+    pa.field("text_bytes", pa.int64()),  # of the text in UTF-8; null where there is none
+]
+
 PREDICTIONS = _schema(
     pa.field("item_id", pa.string(), nullable=False),
     # Log-probability of every label's code over the whole vocabulary, in the order of the job's labels.
@@ -93,11 +99,17 @@ REVIEWS = _schema(
     pa.field("scored_at", _UTC_TIME, nullable=False),
 )
 
-# What a quality target or a budget decided, over the whole run at once: one row per scored item, in the plan's order.
+# What was decided, one row per scored item, in the plan's order. Where the run's own labels taught a temperature, it is
+# in the schema's metadata.
 DECISIONS = _schema(
     pa.field("shard", pa.int32(), nullable=False),
     pa.field("is_accepted", pa.bool_(), nullable=False),
-    pa.field("confidence", pa.float64()),
+)
+
+# Items that go to Claude where each was decided by itself: what may leave, could be read, and was not accepted.
+DOUBTFUL = _schema(
+    pa.field("shard", pa.int32(), nullable=False),
+    pa.field("item_id", pa.string(), nullable=False),
 )
 
 COLLECTED = _schema(

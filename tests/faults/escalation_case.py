@@ -37,6 +37,7 @@ from pipelines.errors import ProviderError
 from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import BatchProvider, BatchStatus, ItemResult, Request
 from pipelines.job.job import Job
+from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
@@ -83,15 +84,14 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
     run = prepare_run(job, check_surroundings(job), "run")
     plan = planning.plan_documents(run, quiet())
     for shard in range(plan.shards):
-        ids = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id"])["item_id"]
-        count = len(ids)
-        gold = from_arrow(run.store.read(layout.plan_part(shard)), ["gold_label"])["gold_label"].to_pylist()
+        items = items_of_plan(run.store.read(layout.plan_part(shard)))
+        count = len(items)
+        gold = items["gold_label"].to_pylist()
         even = np.full((count, len(LABELS)), np.log(1 / len(LABELS)), np.float32)
         logprobs = _informed(gold) if is_informed else even
         numbers = [np.full(count, value, np.int64) for value in (100, 64, 1, 4_000_000)]
-        run.store.create(
-            layout.predictions_part(shard), to_arrow(prediction_table(ids, ShardScores(logprobs, *numbers)))
-        )
+        predictions = prediction_table(items["item_id"], ShardScores(logprobs, *numbers))
+        run.store.create(layout.predictions_part(shard), to_arrow(scored_part(items, predictions)))
     if run.rule:
         decide_item_by_item(run, plan, run.rule)
         publishing.publish_scored(run, plan, quiet())

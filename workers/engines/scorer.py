@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.settings import withhold_keys_from_engine
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -74,9 +75,11 @@ class Scorer:
 
     def score(self, shard: int) -> ShardReport:
         """Score one shard and commit its predictions."""
-        table = self._predict(self._store.read(layout.plan_part(shard)))
-        self._store.create(layout.predictions_part(shard), to_arrow(table))
-        return ShardReport(shard, table.num_rows, os.getpid())
+        plan_part = self._store.read(layout.plan_part(shard))
+        predictions = self._predict(plan_part)
+        part = scored_part(items_of_plan(plan_part), predictions)
+        self._store.create(layout.predictions_part(shard), to_arrow(part))
+        return ShardReport(shard, len(predictions), os.getpid())
 
 
 def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:

@@ -62,7 +62,7 @@ def test_no_engine_is_asked_for_before_or_after_the_plan_and_the_rows_say_why(
     assert scoring.start_engines_if_needed(run) is None
     plan = planning.plan_documents(run, quiet())
     assert (plan.items, plan.scorable_items) == (3, 0)
-    scoring.settle_failed_shards(run, plan)
+    scoring.settle_unscored(run, plan)
     assert scoring.unscored_shards(run, plan) == []
     assert scoring.start_engines_if_needed(run) is None
     assert started == []
@@ -94,7 +94,7 @@ def test_where_the_first_ones_say_nothing_the_plan_decides(
     scoring.start_engines_if_needed(run)
     assert started == []
     plan = planning.plan_documents(run, quiet())
-    scoring.settle_failed_shards(run, plan)
+    scoring.settle_unscored(run, plan)
     scoring.start_engines_if_needed(run)
     assert started == [run]
 
@@ -128,7 +128,7 @@ def test_a_run_with_a_problem_says_so_and_ends_with_exit_code_1(
 ) -> None:
     run = begin(tmp_path, BLANK)
     plan = planning.plan_documents(run, quiet())
-    scoring.settle_failed_shards(run, plan)
+    scoring.settle_unscored(run, plan)
     publishing.publish_scored(run, plan, quiet())
     closed = summary_of(run)
     terminal = Terminal(as_json=False, keep_output=True)

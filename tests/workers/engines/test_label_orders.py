@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 import workers.engines.scorer as scorer_module
+from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import PLAN, from_arrow, to_arrow
+from pipelines.store.schemas import PLAN, to_arrow
 from pipelines.tasks.label_order import reads_reversed
 from workers.engines.engine import ShardScores
 from workers.engines.label_orders import TwoOrders
@@ -116,7 +117,7 @@ def config_of(root: Path, two_orders: TwoOrders | None) -> ScorerConfig:
 
 
 def predictions(store: Store) -> list[tuple[str, list[float]]]:
-    tables = [from_arrow(store.read(layout.predictions_part(shard)), None) for shard in range(2)]
+    tables = [predictions_of(read_scored_part(store, shard)) for shard in range(2)]
     rows = [row for table in tables for row in table.to_pylist()]
     return [(row["item_id"], row["label_logprobs"]) for row in rows]
 

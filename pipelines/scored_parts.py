@@ -1,0 +1,98 @@
+"""What later stages need of a shard, in one object: its items without their texts, and what the engine said of them.
+
+Columns `ITEM_FIELDS`, and ``prediction``: a struct of the columns of the predictions (schema `PREDICTIONS` or
+`REVIEWS`, but for ``item_id``), null for an item that was not scored. One row per item of the plan, in its order.
+Texts and tokens, which make up nearly all of a plan, are read again for what is sent to Claude alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.errors import InvariantError
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import ITEM_FIELDS, from_arrow
+
+_OF_THE_PLAN = [field.name for field in ITEM_FIELDS if field.name != "text_bytes"]
+_PREDICTION = "prediction"
+
+
+def items_of_plan(plan_part: bytes) -> pa.Table:
+    """The items of a committed part of the plan: `ITEM_FIELDS`."""
+    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"])
+    return items_of(plan)
+
+
+def items_of(plan: pa.Table) -> pa.Table:
+    """The same of a table of schema `PLAN`."""
+    columns = {name: plan[name] for name in _OF_THE_PLAN}
+    columns["text_bytes"] = pc.binary_length(plan["text"]).cast(pa.int64())
+    return pa.table(columns, schema=pa.schema(ITEM_FIELDS))
+
+
+def scored_part(items: pa.Table, predictions: pa.Table) -> pa.Table:
+    """Items and the predictions of all those that did not fail.
+
+    Args:
+        items: `ITEM_FIELDS`.
+        predictions: schema `PREDICTIONS` or `REVIEWS`, in the items' order.
+
+    Raises:
+        InvariantError: they are not about these items.
+    """
+    has_text = pc.is_null(items["failure"]).to_numpy()
+    if not items["item_id"].filter(pa.array(has_text)).equals(predictions["item_id"]):
+        raise InvariantError("predictions are not about the items of their shard; please report this")
+    return _part(items, predictions, has_text)
+
+
+def unscored_part(items: pa.Table, predictions_schema: pa.Schema) -> pa.Table:
+    """Items of which no engine has said anything."""
+    return _part(items, predictions_schema.empty_table(), np.zeros(len(items), np.bool_))
+
+
+def _part(items: pa.Table, predictions: pa.Table, has_any: NDArray[np.bool_]) -> pa.Table:
+    places = pa.array(np.cumsum(has_any) - 1, pa.int64(), mask=~has_any)
+    spread = predictions.drop_columns(["item_id"]).combine_chunks().take(places)
+    struct = pa.StructArray.from_arrays(
+        [_chunk(column) for column in spread.columns],
+        fields=[field.with_nullable(True) for field in spread.schema],
+        mask=pa.array(~has_any),
+    )
+    return items.append_column(_PREDICTION, struct)
+
+
+def read_scored_part(store: Store, shard: int) -> pa.Table:
+    """The part of one shard.
+
+    Raises:
+        StoreError: it is not there, or cannot be read.
+    """
+    return from_arrow(store.read(layout.predictions_part(shard)))
+
+
+def is_scored(part: pa.Table) -> NDArray[np.bool_]:
+    """Shape [items]: whether the engine said anything of it."""
+    scored: NDArray[np.bool_] = pc.is_valid(part[_PREDICTION]).to_numpy()
+    return scored
+
+
+def predictions_of(part: pa.Table) -> pa.Table:
+    """The predictions in a part: a row for each scored item, with the columns of their schema."""
+    scored = part.filter(pc.is_valid(part[_PREDICTION]))
+    struct = cast("pa.StructArray", _chunk(scored[_PREDICTION]))
+    names = [field.name for field in struct.type]
+    columns: dict[str, Any] = {"item_id": scored["item_id"]}
+    columns |= dict(zip(names, struct.flatten(), strict=True))
+    return pa.table(columns)
+
+
+def _chunk(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:
+    combined = column.combine_chunks()
+    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

@@ -191,6 +191,25 @@ def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
 
 
 @app.command()
+def report(
+    run: _RunArgument,
+    file: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; by default report-RUN.html here.")
+    ] = None,
+    with_texts: Annotated[
+        bool, typer.Option("--with-texts", help="With the text of the sampled rows, and the lines of each finding.")
+    ] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser of this machine.")] = False,
+) -> None:
+    """Make the report of a complete run, from what its store holds: one HTML file that needs nothing else."""
+    from flows.console.terminal import Terminal
+    from flows.inspect import write_report
+
+    with Terminal(as_json=False, keep_output=True) as terminal:
+        terminal.show_report(write_report(run, with_texts, file), open_it)
+
+
+@app.command()
 def cancel(run: _RunArgument) -> None:
     """Send nothing more to Claude, stop what is under way, take in what was answered, and close the books."""
     from flows.console.terminal import Terminal

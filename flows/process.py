@@ -33,6 +33,7 @@ from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from pipelines.cascade.rule.history import Stage as RuleStage
 from pipelines.job.sections import Quality
+from pipelines.report.html.page import run_page
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.routes import Stop
@@ -163,6 +164,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     if run.job.review:
         publish_review(run, plan)
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
+    run.store.create(layout.REPORT, run_page(run.store))
     create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")
     run.store.create(layout.COMPLETE, json.dumps({"completed_at": datetime.now(UTC).isoformat()}).encode())
     run.store.clear_staging()

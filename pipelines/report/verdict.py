@@ -31,7 +31,7 @@ _NOBODY = {Route.FAILED: "failed", Route.WITHHELD: "withheld by policy", Route.R
 
 @dataclass(frozen=True)
 class Verdict:
-    """``headline`` says what kind it is in two or three words; ``sentence`` is whole without it."""
+    """``headline`` says what kind it is in two or three words; ``sentence`` begins with the same."""
 
     kind: Kind
     headline: str
@@ -42,9 +42,9 @@ def verdict(summary: Summary) -> Verdict:
     """Failed before stopped before what was promised: the worst is said first."""
     rule = summary.quality
     if not summary.items:
-        return Verdict("none", "Nothing to answer", "The input holds no document, so there is nothing to promise.")
+        return Verdict("none", "Nothing to answer", "Nothing to answer: the input holds no document.")
     if summary.problem:
-        return Verdict("failed", "Not usable", f"{summary.problem}.")
+        return Verdict("failed", "Not usable", f"Not usable: {summary.problem}.")
     if summary.stopped_by:
         return _stopped(summary, summary.stopped_by)
     if rule is None or rule.target is None:

@@ -16,11 +16,6 @@ from pipelines.report.summary import Summary
 _SHARES = [(0.0, "0%"), (0.25, "25%"), (0.5, "50%"), (0.75, "75%"), (1.0, "100%")]
 _TIME_BINS = 48
 _HISTOGRAM_BINS = 30
-_FATES = {
-    "engine": "the engine's answer stands",
-    "claude": "Claude was asked",
-    "nobody": "nobody else was asked",
-}
 
 
 def cost_plot(summary: Summary) -> Plot | None:
@@ -148,8 +143,8 @@ def reliability_plot(summary: Summary) -> Plot | str:
     )
 
 
-def confidence_plot(cells: Mapping[str, NDArray[np.int64]], what: str) -> Plot | str:
-    """How sure the engine was, by what became of the items."""
+def confidence_plot(cells: Mapping[str, NDArray[np.int64]], what: str, fates: Mapping[str, str]) -> Plot | str:
+    """How sure the engine was, by what became of the items; ``fates`` says it of each kind of cells."""
     total = sum(cells.values(), np.zeros(CELLS, np.int64))
     if not total.sum():
         return "No item has a confidence: no engine scored any."
@@ -168,7 +163,7 @@ def confidence_plot(cells: Mapping[str, NDArray[np.int64]], what: str) -> Plot |
         below = 0
         for kind in sums:
             if items := sums[kind][place]:
-                told = f"{start / CELLS:.3f} to {(start + step) / CELLS:.3f}: {count(items, 'item')}, {_FATES[kind]}"
+                told = f"{start / CELLS:.3f} to {(start + step) / CELLS:.3f}: {count(items, 'item')}, {fates[kind]}"
                 top = frame.y(below + items)
                 left = frame.x(low) + place * width
                 frame.marks.append(rect(left, top, max(width - 1, 1), frame.y(below) - top, kind, told))
@@ -179,7 +174,7 @@ def confidence_plot(cells: Mapping[str, NDArray[np.int64]], what: str) -> Plot |
         f"Items by {what}, {count(int(total.sum()), 'item')} in all.",
         frame.height,
         frame.marks,
-        [Key(kind, _FATES[kind]) for kind in sums if any(sums[kind])],
+        [Key(kind, fates[kind]) for kind in sums if any(sums[kind])],
     )
 
 
@@ -195,7 +190,7 @@ def time_plot(figures: Figures) -> Plot | str:
     length = seconds * len(bins)
     unit, name = (1.0, "seconds") if length < 300 else (60.0, "minutes") if length < 18_000 else (3_600.0, "hours")
     frame = Frame((0.0, length), (0.0, ticks[-1]))
-    marked = [length * part / 4 for part in range(5)]
+    marked = [tick * unit for tick in round_ticks(length / unit) if tick * unit <= length]
     frame.axes(
         [(x, f"{x / unit:.3g}") for x in marked], [(tick, _compact(tick)) for tick in ticks], f"{name} since the first"
     )

@@ -115,7 +115,7 @@ def cost_notes(run: ReportedRun) -> list[str]:
         busy = summary.gpu_seconds / summary.engine_held_seconds
         notes.append(
             f"The engines were held for {summary.engine_held_seconds:,.1f} s and busy for {summary.gpu_seconds:,.1f} s "
-            f"of it ({busy:.0%}); the rows carry the busy time, start-up and waiting are nobody's."
+            f"of it ({busy:.0%}); the rows carry the busy time alone, so start-up and waiting are in no route."
         )
     return notes
 
@@ -287,7 +287,8 @@ def _rule_sentence(job: Job, summary: Summary) -> str:
 
 def _own_sentence(run: ReportedRun) -> str:
     if run.texts is None:
-        return "This page holds ids, labels, reasons and numbers; no text of any document."
+        said = ", what was said of each finding" if run.review else ""
+        return f"This page holds ids, labels, reasons{said} and numbers; no text of any document."
     return "This page holds text of documents (--with-texts): of the sampled rows, and of the lines that findings name."
 
 

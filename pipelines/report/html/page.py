@@ -51,10 +51,7 @@ def render(run: ReportedRun) -> str:
             summary=summary,
             record=run.record,
             verdict=said,
-            knowing=[
-                *([summary.problem] if summary.problem and said.kind != "failed" else []),
-                *worth_knowing(summary),
-            ],
+            knowing=worth_knowing(summary),
             flow=flow_plot(run.figures.fates),
             cost=cost_plot(summary),
             curve=plots[0],

@@ -21,13 +21,14 @@ _LISTENING = "DevToolsActivePort"  # where the browser writes its port
 _OVERFLOWING = """
 (() => {
   const limit = document.documentElement.clientWidth + 1;
-  const isBoxed = e => { for (; e; e = e.parentElement) if (e.classList.contains("wide")) return true; return false; };
-  const found = [...document.querySelectorAll("body *")].filter(e => !isBoxed(e) && e.getBoundingClientRect().right > limit);
-  const texts = [...document.querySelectorAll("svg text")].filter(t => {
+  const standsOut = e => !e.closest(".wide") && e.getBoundingClientRect().right > limit;
+  const isCut = t => {
     const box = t.getBoundingClientRect(), own = t.ownerSVGElement.getBoundingClientRect();
     return box.left < own.left - 1 || box.right > own.right + 1 || box.top < own.top - 1 || box.bottom > own.bottom + 1;
-  });
-  return [...found, ...texts].map(e => `${e.tagName} ${e.className.baseVal ?? e.className}: ${e.textContent.trim().slice(0, 60)}`);
+  };
+  const found = [...document.querySelectorAll("body *")].filter(standsOut);
+  const words = [...document.querySelectorAll("svg text")].filter(isCut);
+  return [...found, ...words].map(e => `${e.tagName}: ${e.textContent.trim().slice(0, 60)}`);
 })()
 """
 
@@ -93,7 +94,9 @@ class Browser:
         """Load a file in a window of that width."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
+        )
         self._events.clear()
         self.call("Page.navigate", url=file.resolve().as_uri())
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -115,7 +118,13 @@ class Browser:
 @contextmanager
 def chromium(program: str, folder: Path) -> Iterator[Browser]:
     """A browser with a profile of its own below ``folder``."""
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0"]
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--remote-debugging-port=0",
+    ]
     command = [program, *options, "--no-first-run", f"--user-data-dir={folder}", "about:blank"]
     (folder / _LISTENING).unlink(missing_ok=True)  # an earlier browser's
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.results import ROUTES
+from pipelines.routes import Route
 
 CELLS = 200  # of a histogram, from 0 to 1
 SAMPLES = 5  # of each route
@@ -66,9 +67,9 @@ class TimeLine:
 
     def add(self, times: pa.ChunkedArray[Any]) -> None:
         """Count times of type timestamp[us]."""
-        counted = times.drop_null().value_counts()  # one time a shard: few values
-        for entry in counted.cast(pa.struct([("values", pa.int64()), ("counts", pa.int64())])).to_pylist():
-            self.counts[entry["values"] // self.width] += entry["counts"]
+        known = times.drop_null().cast(pa.int64()).to_numpy()
+        bins, counts = np.unique(known // self.width, return_counts=True)
+        self.counts.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
         while len(self.counts) > _MOST_BINS:
             self.width *= 2
             halved: Counter[int] = Counter()
@@ -111,7 +112,7 @@ class Figures:
         for name in _TOKENS:
             self.tokens[name] += pc.sum(table[name]).as_py() or 0
         self.time_line.add(table["scored_at"])
-        accepted = pc.equal(table["route"], "accepted")
+        accepted = pc.equal(table["route"], pa.scalar(Route.ACCEPTED))
         kinds = {
             "engine": pc.and_(accepted, pc.invert(asked)),
             "claude": asked,
@@ -122,7 +123,7 @@ class Figures:
         for route in ROUTES:
             self._sample(route, table)
 
-    def _count_answers(self, table: pa.Table, asked: pa.ChunkedArray[Any]) -> None:
+    def _count_answers(self, table: pa.Table, asked: pa.ChunkedArray[Any] | pa.Array[Any]) -> None:
         keys = table.select(["route", "engine_answer", "answer"])
         keys = keys.append_column("asked", asked)
         keys = keys.append_column("is_right", pc.equal(table["answer"], table["gold_label"]))
@@ -153,12 +154,12 @@ class Figures:
     def _sample(self, route: str, table: pa.Table) -> None:
         """Keep the rows of the smallest ids: ids are digests, so that is a draw, and always the same one."""
         kept = self.samples.get(route, [])
-        mask = pc.equal(table["route"], route)
+        mask = pc.equal(table["route"], pa.scalar(route))
         if len(kept) == SAMPLES:
-            mask = pc.and_(mask, pc.less(table["item_id"], kept[-1]["item_id"]))
+            mask = pc.and_(mask, pc.less(table["item_id"], pa.scalar(kept[-1]["item_id"])))
         found = table.select(_SAMPLED).filter(mask)
         if len(found):
-            nearest = found.take(pc.select_k_unstable(found, SAMPLES, [("item_id", "ascending")]))
+            nearest = found.sort_by("item_id").slice(0, SAMPLES)
             self.samples[route] = sorted([*kept, *nearest.to_pylist()], key=lambda row: row["item_id"])[:SAMPLES]
 
 

@@ -25,28 +25,27 @@ def cost_plot(summary: Summary) -> Plot | None:
     if not highest:
         return None
     marks = []
-    left, room, thickness = 84.0, WIDTH - 84 - 86, 22.0
     rows: list[tuple[str, list[tuple[str, str, Any]]]] = [
         ("this run", [("engine", "engine", parts[0]), ("claude", "Claude", parts[1])]),
         ("all by Claude", [("claude", "Claude", everything)]),
     ]
     for row, (name, bars) in enumerate(rows):
-        top, at = 10 + row * 36.0, left
-        marks.append(text(left - 6, top + 15, name, "label", "end"))
+        top, at = 6 + row * 48.0, 0.0
+        known = [amount for _, _, amount in bars if amount is not None]
+        total = short_usd(sum(known)) + " USD" if len(known) == len(bars) else UNKNOWN
+        if len(known) != len(bars) and known:
+            total += f"; what is known, {short_usd(sum(known))} USD"
+        marks.append(text(0, top + 10, f"{name}: {total}", "label strong"))
         for kind, whose, amount in bars:
             if amount:
-                width = float(amount / highest) * room
-                marks.append(rect(at, top, width, thickness, kind, f"{name}, {whose}: {short_usd(amount)} USD"))
+                width = float(amount / highest) * WIDTH
+                marks.append(rect(at, top + 16, width, 20, kind, f"{name}, {whose}: {short_usd(amount)} USD"))
                 at += width
-        known = [amount for _, _, amount in bars]
-        total = None if None in known else sum(known)
-        words = f"{short_usd(total)} USD" if total is not None else f"{UNKNOWN}"
-        marks.append(text(at + 6, top + 15, words, "label strong"))
     return Plot(
         "cost",
         "Cost beside all-Claude",
         "What the run cost, and what asking Claude about every readable item would come to by what those asked cost.",
-        84,
+        96,
         marks,
         (Key("engine", "engine"), Key("claude", "Claude")),
     )
@@ -153,7 +152,7 @@ def confidence_plot(cells: Mapping[str, NDArray[np.int64]], what: str, fates: Ma
     starts = range(first - first % step, last + 1, step)
     sums = {kind: [int(counts[max(at, 0) : at + step].sum()) for at in starts] for kind, counts in cells.items()}
     highest = max(sum(column) for column in zip(*sums.values(), strict=True))
-    ticks = round_ticks(highest)
+    ticks = round_ticks(max(highest, 4))  # whole numbers of items
     low, high = starts[0] / CELLS, (starts[-1] + step) / CELLS
     frame = Frame((low, high), (0.0, ticks[-1]))
     marked = [low + (high - low) * part / 4 for part in range(5)]

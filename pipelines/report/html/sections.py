@@ -83,11 +83,9 @@ def _cost_row(name: str, all_items: int, items: int, costs: tuple[Decimal | None
 
 def unit_costs(summary: Summary) -> list[tuple[str, str, str]]:
     """What, of this run, of all-Claude: by the thousand and by the million items."""
+    own, everything = summary.cost_usd, summary.all_claude_cost_usd
     return [
-        (
-            f"{items:,} items",
-            *(_unit(amount, summary, items) for amount in (summary.cost_usd, summary.all_claude_cost_usd)),
-        )
+        (f"{items:,} items", _unit(own, summary, items), _unit(everything, summary, items))
         for items in (1_000, 1_000_000)
     ]
 

@@ -94,9 +94,7 @@ class Browser:
         """Load a file in a window of that width."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
         self._events.clear()
         self.call("Page.navigate", url=file.resolve().as_uri())
         deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -47,9 +47,8 @@ def test_nothing_is_cut_complained_of_or_asked_for(browser: Browser, kind: str, 
 
 
 def test_what_would_stand_out_is_found(browser: Browser, tmp_path: Path) -> None:
-    wide = (
-        b"<!doctype html><p style='width: 900px'>too wide</p><svg viewBox='0 0 9 9' width=9><text x=8>cut</text></svg>"
-    )
+    cut = "<svg viewBox='0 0 9 9' width='9'><text x='8'>cut</text></svg>"
+    wide = f"<!doctype html><p style='width: 900px'>too wide</p>{cut}".encode()
     assert len(browser.open(written(tmp_path, wide), 390).overflowing()) == 3
 
 

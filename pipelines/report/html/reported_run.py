@@ -30,6 +30,7 @@ from pipelines.tasks.code_review.publication.selection import select
 from pipelines.tasks.code_review.tables import findings_of
 
 _SHOWN_FINDINGS = 300
+_BATCHES_AT_A_TIME = 2_000
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,26 @@ def _result_parts(store: Store) -> Iterator[pa.Table]:
 
 
 def _decided(store: Store) -> dict[str, NDArray[np.int64]] | None:
-    """A record batch at a time, though decisions are few bytes an item."""
+    """Some record batches at a time, of which there is one a shard."""
     data = store.read_if_exists(layout.DECISIONS)
     if data is None:
         return None
     cells = {"engine": np.zeros(CELLS, np.int64), "claude": np.zeros(CELLS, np.int64)}
-    with pa.ipc.open_file(data) as reader:
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            accepted, confidence = batch.column("is_accepted"), batch.column("confidence")
+    with pa.ipc.open_file(data, options=_without_shards(data)) as reader:
+        count = reader.num_record_batches
+        for first in range(0, count, _BATCHES_AT_A_TIME):
+            batches = [reader.get_batch(at) for at in range(first, min(first + _BATCHES_AT_A_TIME, count))]
+            table = pa.Table.from_batches(batches).combine_chunks()
+            accepted, confidence = table["is_accepted"], table["confidence"]
             cells["engine"] += histogram(confidence.filter(accepted))
             cells["claude"] += histogram(confidence.filter(pc.invert(accepted)))
     return cells if any(counts.sum() for counts in cells.values()) else None
+
+
+def _without_shards(data: bytes) -> pa.ipc.IpcReadOptions:
+    schema = pa.ipc.open_file(data).schema
+    fields = [schema.get_field_index(name) for name in ("is_accepted", "confidence")]
+    return pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
 
 
 def _batches(store: Store) -> Batches:

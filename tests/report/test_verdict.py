@@ -75,6 +75,11 @@ def test_a_run_that_failed_says_nothing_of_a_promise(tmp_path: Path) -> None:
     assert worth_knowing(failed) == []
 
 
+def test_where_no_engine_ran_no_promise_is_missed(tmp_path: Path) -> None:
+    rows = [row(n, "escalated", engine_answer=None, gpu_seconds=0.0) for n in range(3)]
+    assert verdict(closed(tmp_path, rows)).sentence == "No promise: no engine ran, and every answer is Claude's own."
+
+
 def test_a_run_over_nothing_says_so(tmp_path: Path) -> None:
     assert verdict(closed(tmp_path, [])).sentence == "Nothing to answer: the input holds no document."
 

@@ -224,6 +224,8 @@ def _bins(summary: Summary, name: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _why_no_labels(summary: Summary) -> str:
+    if not summary.gpu_seconds:
+        return "Left out: no engine answered any item."
     if summary.quality is None:
         return (
             "Left out: it needs labels that were bought without regard to doubt, which only a target or a budget buys. "

@@ -320,7 +320,6 @@ def accuracy_sentences(summary: Summary) -> Sequence[str]:
     accuracy = summary.accuracy
     if accuracy is None:
         return []
-    return [
-        f"Against gold labels: {percent(accuracy.engine_alone)} right for the engine alone (of "
-        f"{accuracy.engine_answers:,} answers), {percent(accuracy.final)} in the end (of {accuracy.final_answers:,})."
-    ]
+    final = f"{percent(accuracy.final)} of {count(accuracy.final_answers, 'answer')} are right in the end"
+    engine = f", {percent(accuracy.engine_alone)} of the engine's own {accuracy.engine_answers:,}"
+    return [f"Against gold labels, {final}{engine if accuracy.engine_answers else ''}."]

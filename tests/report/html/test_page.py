@@ -17,7 +17,7 @@ import pytest
 from pipelines.errors import StoreError
 from pipelines.report.html.page import run_page
 from pipelines.report.html.reported_run import read_run
-from pipelines.report.html.sections import cost_rows
+from pipelines.report.html.tables import cost_rows
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store

@@ -238,6 +238,8 @@ class Terminal:
             self._print_json(summary.model_dump(mode="json"))
             return
         self._show_costs(summary)
+        for warning in summary.warnings:
+            self._say(f"warning   {warning}")
 
     def show_models(self, models: Mapping[str, CatalogueEntry]) -> None:
         """The catalogue."""
@@ -279,8 +281,6 @@ class Terminal:
                 f"asked     Claude about {percent(summary.escalated_share)}; all items would come to about "
                 f"{summary.all_claude_cost_usd:.6f} USD by what these cost on average"
             )
-        for warning in summary.warnings:
-            self._say(f"warning   {warning}")
 
     def _say(self, text: str) -> None:
         self.progress.say(text)

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from rich.text import Text
 
+from flows.console.printable import printable_line
 from pipelines.documents.left_out import told_left_out
 from pipelines.report.numbers import per_items, share, short_usd
-from pipelines.report.page import percent
+from pipelines.report.page import percent, reason_lines
 from pipelines.report.summary import Summary
 from pipelines.report.verdict import Verdict, verdict, worth_knowing
 from pipelines.routes import Route
@@ -28,7 +29,11 @@ _UNITS = ((1_000, "per 1,000 items"), (1_000_000, "per million    "))
 
 
 def card_lines(summary: Summary, report: str) -> list[str | Text]:
-    """The card; ``report`` is where the page is, or how to make it."""
+    """The card; ``report`` is where the page is, or how to make it. No name in it can begin a line of its own."""
+    return [line if isinstance(line, Text) else printable_line(line) for line in _lines(summary, report)]
+
+
+def _lines(summary: Summary, report: str) -> list[str | Text]:
     lines: list[str | Text] = [_promise(summary)]
     if summary.provider == "simulation":
         lines.append("simulation: Claude's answers were made from the gold labels; nothing was billed")
@@ -41,9 +46,10 @@ def card_lines(summary: Summary, report: str) -> list[str | Text]:
     return [*lines, f"results   {summary.results}", f"report    {report}"]
 
 
-def statement_lines(summary: Summary) -> list[str]:
-    """What was promised and certified, in full."""
-    return summary.quality.statement.splitlines() if summary.quality else []
+def further_lines(summary: Summary) -> list[str]:
+    """Every reason why items have no answer, and what was promised and certified, in full."""
+    statement = summary.quality.statement.splitlines() if summary.quality else []
+    return [printable_line(line) for line in [*reason_lines(summary), *statement]]
 
 
 def _promise(summary: Summary) -> str:

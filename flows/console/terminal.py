@@ -26,12 +26,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.console.card import card_lines, statement_lines
+from flows.console.card import card_lines, further_lines
 from flows.console.interruption import CLEAR_LINE, interruption
 from flows.console.printable import printable, printable_json, printable_line
 from flows.console.progress import ProgressReporter
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
-from pipelines.report.page import percent, reason_lines, usd
+from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
 from pipelines.settings import settings
@@ -134,7 +134,7 @@ class Terminal:
         self._show_card(outcome.summary, outcome.report or f"{_COMMAND} report {outcome.run_id}   makes it")
         if is_verbose:
             self._show_costs(outcome.summary)
-            for line in [*reason_lines(outcome.summary), *statement_lines(outcome.summary)]:
+            for line in further_lines(outcome.summary):
                 self._say(line)
         for note in outcome.notes:
             self._say(note)

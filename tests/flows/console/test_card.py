@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from flows.console.card import card_lines, statement_lines
+from flows.console.card import card_lines, further_lines
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from tests.report.html.kinds_of_runs import KINDS
@@ -40,7 +40,7 @@ def test_a_kept_promise(tmp_path: Path) -> None:
     ]
     assert shown[7].startswith("drift     since run run_0: 20.0% of the answers in another mix")
     assert shown[-2:] == [f"results   {summary.results}", "report    /out/run_1/report.html"]
-    assert statement_lines(summary) == ["Promised: much.", "Certified: all of it."]
+    assert further_lines(summary) == ["Promised: much.", "Certified: all of it."]
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,12 @@ def test_in_a_pipe_there_is_no_colour_and_in_a_terminal_there_is(tmp_path: Path)
         console.print(drawn, soft_wrap=True)
     assert screens[False].getvalue() == drawn.plain + "\n"
     assert "\x1b[" in screens[True].getvalue()
+
+
+def test_a_name_cannot_pretend_to_be_a_line_of_the_card(tmp_path: Path) -> None:
+    name = "a\nresults   /somewhere/else/results\x1b[2J"
+    rows = [*(row(n) for n in range(9)), row(10, "failed", document_id=name, reason=f"is empty, {name}")]
+    summary = Summary.model_validate_json(make_run(tmp_path, rows).read(layout.SUMMARY))
+    shown = "\n".join([*card(summary), *further_lines(summary)])
+    assert [line for line in shown.split("\n") if line.startswith("results")] == [f"results   {summary.results}"]
+    assert "\x1b" not in shown

@@ -179,7 +179,9 @@ def confidence_plot(cells: Mapping[str, NDArray[np.int64]], what: str, fates: Ma
 
 def time_plot(figures: Figures) -> Plot | str:
     """Items a second over the time of scoring."""
-    seconds, bins = figures.time_line.rebinned(_TIME_BINS)
+    # At least two commits a bar on average: of fewer, the bars would show the shards and not the pace.
+    commits = len(figures.time_line.counts)
+    seconds, bins = figures.time_line.rebinned(min(_TIME_BINS, max(commits // 2, 2)))
     if not bins:
         return "No engine scored any item."
     if len(bins) == 1:

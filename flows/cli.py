@@ -40,6 +40,9 @@ _TrustOption = Annotated[
         help="Let the engine run code that the job or its model brings along, with all that you may do here.",
     ),
 ]
+_VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="At the end, also every cost, reason and word of what was promised.")
+]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
@@ -64,6 +67,7 @@ def submit(
     ] = False,
     wait: _WaitOption = True,
     trust_remote_code: _TrustOption = False,
+    verbose: _VerboseOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Run a job, or continue it: the same command after a kill does the rest."""
@@ -80,7 +84,7 @@ def submit(
             outcome = submit_since_last(job, overrides, wait, terminal.progress)
         else:
             outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
-        _show_outcome(terminal, outcome)
+        _show_outcome(terminal, outcome, verbose)
 
 
 @app.command()
@@ -110,6 +114,7 @@ def resume(
     run: _RunArgument,
     wait: _WaitOption = True,
     trust_remote_code: _TrustOption = False,
+    verbose: _VerboseOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Do what is left of a run, with the job it was begun with."""
@@ -118,7 +123,7 @@ def resume(
 
     _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
-        _show_outcome(terminal, resume_run(run, wait, terminal.progress))
+        _show_outcome(terminal, resume_run(run, wait, terminal.progress), verbose)
 
 
 def _trust(remote_code: bool) -> None:
@@ -128,11 +133,11 @@ def _trust(remote_code: bool) -> None:
         trust_remote_code()
 
 
-def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
+def _show_outcome(terminal: Terminal, outcome: Outcome | None, verbose: bool = False) -> None:
     if outcome is None:
         terminal.show_nothing_new()
         return
-    terminal.show_outcome(outcome)
+    terminal.show_outcome(outcome, verbose)
     if outcome.summary and outcome.summary.problem:
         raise typer.Exit(1)
     if outcome.summary and outcome.summary.stopped_by is Stop.BUDGET:
@@ -188,6 +193,25 @@ def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         terminal.show_cost(run_summary(run))
+
+
+@app.command()
+def report(
+    run: _RunArgument,
+    file: Annotated[
+        Path | None, typer.Option("-o", "--file", metavar="FILE", help="Where to; by default report-RUN.html here.")
+    ] = None,
+    with_texts: Annotated[
+        bool, typer.Option("--with-texts", help="With the text of the sampled rows, and the lines of each finding.")
+    ] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser of this machine.")] = False,
+) -> None:
+    """Make the report of a complete run, from what its store holds: one HTML file that needs nothing else."""
+    from flows.console.terminal import Terminal
+    from flows.inspect import write_report
+
+    with Terminal(as_json=False, keep_output=True) as terminal:
+        terminal.show_report(write_report(run, with_texts, file), open_it)
 
 
 @app.command()

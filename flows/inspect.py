@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from flows.run import open_store
 from flows.run_record import NO_ENGINE, RunRecord
-from pipelines.errors import RunNotFoundError
+from pipelines.errors import RunNotFoundError, StoreError
 from pipelines.escalation.journal import Journal
+from pipelines.report.html.page import run_page
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -87,6 +89,25 @@ def run_summary(run: str) -> Summary:
     if committed is None:
         raise RunNotFoundError(f"run '{run}' is not complete yet, so its books are open; see `pipeline status {run}`")
     return Summary.model_validate_json(committed)
+
+
+def write_report(run: str, with_texts: bool, file: Path | None) -> Path:
+    """Make the page of a complete run, from its store alone, and write it to a file; by default `report-RUN.html` here.
+
+    Raises:
+        RunNotFoundError: it is not complete.
+        StoreError: something of the run is missing, or the file cannot be written.
+    """
+    store = open_store(run)
+    if not store.exists(layout.COMPLETE):
+        raise RunNotFoundError(f"run '{run}' is not complete yet, and has no report; see `pipeline status {run}`")
+    page = run_page(store, with_texts)
+    path = file or Path(f"report-{RunRecord.model_validate_json(store.read(layout.RUN)).run_id}.html")
+    try:
+        path.write_bytes(page)
+    except OSError as error:
+        raise StoreError(f"cannot write '{path}': {error.strerror}; name another file with -o") from error
+    return path.resolve()
 
 
 def result_rows(run: str) -> tuple[str, int, Iterator[dict[str, Any]]]:

@@ -6,6 +6,7 @@ Prefect gives the order, the log and the page to look at; the truth about a run 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from concurrent.futures import Future
@@ -32,7 +33,9 @@ from flows.stages import planning, publishing, scoring
 from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from pipelines.cascade.rule.history import Stage as RuleStage
+from pipelines.errors import SluiceError
 from pipelines.job.sections import Quality
+from pipelines.report.html.page import run_page
 from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.routes import Stop
@@ -96,7 +99,7 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
     if not escalated.is_done:
         return None
     stop = decided.stop or escalated.stop
-    return complete_run(run, plan, stop)
+    return complete_run(run, plan, stop, progress)
 
 
 @task(cache_policy=NO_CACHE)
@@ -141,7 +144,7 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
 
 
 @task(cache_policy=NO_CACHE)
-def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
+def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: ProgressReporter) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
     parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
     tally = summarize((read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
@@ -163,10 +166,24 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None) -> Summary:
     if run.job.review:
         publish_review(run, plan)
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
+    _commit_report(run, progress)
     create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")
     run.store.create(layout.COMPLETE, json.dumps({"completed_at": datetime.now(UTC).isoformat()}).encode())
     run.store.clear_staging()
     return summary
+
+
+def _commit_report(run: Run, progress: ProgressReporter) -> None:
+    """The run's page, once; what the store refuses stops the run as ever, to be resumed."""
+    try:
+        page = run_page(run.store)
+    except SluiceError:
+        raise
+    except Exception as error:  # the edge: a fault in drawing must not keep a run open whose rows are all there
+        logging.getLogger(__name__).error("no report of %s", run.run_id, exc_info=error)
+        progress.say(f"report    could not be made ({type(error).__name__}); the rows are not touched by it")
+        return
+    run.store.create(layout.REPORT, page)
 
 
 def _ask_for_engines(run: Run) -> Future[EnginePool | None]:

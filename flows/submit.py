@@ -32,6 +32,7 @@ class Outcome:
     was_complete: bool
     summary: Summary | None
     notes: tuple[str, ...] = ()  # on the findings of a code review
+    report: str | None = None  # where its page is; a run that an older version completed has none
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
@@ -119,7 +120,7 @@ def process_run(
         return tuple(review.as_lines()) if review else ()
 
     if summary := read_summary(run):
-        return Outcome(path, run.run_id, run.store.root, True, summary, notes())
+        return Outcome(path, run.run_id, run.store.root, True, summary, notes(), _report(run, summary))
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
         from flows.prefect_server import prefect_at_hand
@@ -129,7 +130,11 @@ def process_run(
         early_engines.set(engines)
         with prefect_at_hand(progress):
             summary = process(run.store.root, wait=wait, until=until)
-    return Outcome(path, run.run_id, run.store.root, False, summary, notes())
+    return Outcome(path, run.run_id, run.store.root, False, summary, notes(), _report(run, summary))
+
+
+def _report(run: Run, summary: Summary | None) -> str | None:
+    return run.store.uri(layout.REPORT) if summary and run.store.exists(layout.REPORT) else None
 
 
 def _withhold_keys(run: Run) -> None:
@@ -153,7 +158,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
 
     opened = open_run(run)
     if summary := read_summary(opened):
-        return Outcome(None, opened.run_id, opened.store.root, True, summary)
+        return Outcome(None, opened.run_id, opened.store.root, True, summary, report=_report(opened, summary))
     if not any(opened.store.list(layout.ESCALATIONS)):
         raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
     Journal(opened.store).cancel(datetime.now(UTC))  # where all is answered already, the run completes as it would have
@@ -161,4 +166,4 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     reporter.set(progress)
     with prefect_at_hand(progress):
         summary = process(opened.store.root, wait=True)
-    return Outcome(None, opened.run_id, opened.store.root, False, summary)
+    return Outcome(None, opened.run_id, opened.store.root, False, summary, report=_report(opened, summary))

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,15 +26,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.console.card import card_lines, further_lines
 from flows.console.interruption import CLEAR_LINE, interruption
 from flows.console.printable import printable, printable_json, printable_line
 from flows.console.progress import ProgressReporter
-from pipelines.documents.left_out import told_left_out
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
-from pipelines.report.page import accuracy_line, percent, reason_lines, usd
+from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
-from pipelines.routes import Stop
 from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
@@ -47,15 +47,6 @@ _SHOWN_ROWS = 10
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
 _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
-
-
-_STOPS = {
-    Stop.BUDGET: "budget_usd does not reach for every doubtful item: the rest is `review`, with the reason `budget`.\n"
-    "          To have it answered, raise budget_usd and submit under another --run-id",
-    Stop.CANCELLED: "the run was cancelled: what Claude had answered by then is kept and paid for; "
-    "the rest is `review`",
-    Stop.TOO_FEW: "too few doubtful items were left for one of the provider's batches: they are `review`",
-}
 
 
 class Terminal:
@@ -128,8 +119,8 @@ class Terminal:
         self._err.write(f"{printable(text)}\n")
         self._err.flush()
 
-    def show_outcome(self, outcome: Outcome) -> None:
-        """How a submit ended."""
+    def show_outcome(self, outcome: Outcome, is_verbose: bool = False) -> None:
+        """How a submit ended; ``is_verbose`` for every cost, reason and word of what was promised."""
         if self._as_json:
             self._print_json(outcome.as_json())
             return
@@ -140,7 +131,11 @@ class Terminal:
             return
         if outcome.was_complete:
             self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
-        self._show_summary(outcome.summary)
+        self._show_card(outcome.summary, outcome.report or f"{_COMMAND} report {outcome.run_id}   makes it")
+        if is_verbose:
+            self._show_costs(outcome.summary)
+            for line in further_lines(outcome.summary):
+                self._say(line)
         for note in outcome.notes:
             self._say(note)
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
@@ -231,12 +226,20 @@ class Terminal:
         for warning in warnings:
             self._complain(f"warning   {warning}")
 
+    def show_report(self, path: Path, is_opened: bool) -> None:
+        """Where a report was written; with ``is_opened``, in the browser too."""
+        self._say(f"report    {path}")
+        if is_opened and not webbrowser.open(path.as_uri()):
+            self._say("          this machine has no browser to show it in: copy the file to one that has")
+
     def show_cost(self, summary: Summary) -> None:
         """Cost by route."""
         if self._as_json:
             self._print_json(summary.model_dump(mode="json"))
             return
         self._show_costs(summary)
+        for warning in summary.warnings:
+            self._say(f"warning   {warning}")
 
     def show_models(self, models: Mapping[str, CatalogueEntry]) -> None:
         """The catalogue."""
@@ -248,25 +251,12 @@ class Terminal:
             table.add_row(name, entry.source, entry.about)
         self.console.print(table)
 
-    def _show_summary(self, summary: Summary) -> None:
-        if summary.stopped_by:
-            self._say(f"stopped   {_STOPS[summary.stopped_by]}")
-        if summary.provider == "simulation":
-            self._say("simulation: Claude's answers were made from the gold labels; nothing was billed")
-        self._say(f"results   {summary.results}")
-        if summary.left_out:
-            self._say(f"left out  {told_left_out(summary.left_out)}")
-        self._show_costs(summary)
-        for line in reason_lines(summary):
-            self._say(line)
-        if summary.accuracy:
-            self._say(accuracy_line(summary))
-        if summary.quality:
-            self._say(summary.quality.statement)
-        if not summary.items:
-            self._say("nothing   was there to answer: the input holds no document")
-        if summary.problem:
-            self._say(f"problem   {summary.problem}")
+    def _show_card(self, summary: Summary, report: str) -> None:
+        for line in card_lines(summary, report):
+            if isinstance(line, Text):
+                self.console.print(line, soft_wrap=True)
+            else:
+                self._say(line)
 
     def _show_costs(self, summary: Summary) -> None:
         table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)
@@ -291,8 +281,6 @@ class Terminal:
                 f"asked     Claude about {percent(summary.escalated_share)}; all items would come to about "
                 f"{summary.all_claude_cost_usd:.6f} USD by what these cost on average"
             )
-        for warning in summary.warnings:
-            self._say(f"warning   {warning}")
 
     def _say(self, text: str) -> None:
         self.progress.say(text)

@@ -39,8 +39,8 @@ from pipelines.tasks.label_order import asked_fingerprint, reversed_labels
 from pipelines.tasks.marks import defused
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.engine import MAX_LABELS
+from workers.engines.in_flight import SHARDS_IN_FLIGHT
 from workers.engines.label_orders import TwoOrders
-from workers.engines.scorer import SHARDS_IN_FLIGHT
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
 
 _LEAST_DOCUMENT_TOKENS = 64

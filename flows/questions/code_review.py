@@ -45,8 +45,8 @@ from pipelines.tasks.code_review.prompts import (
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
 from pipelines.tasks.marks import defused
 from workers.engines.catalogue import ResolvedModel
+from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT
 from workers.engines.reviews import ReviewSettings
-from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
 
 _LEAST_PIECE_TOKENS = 64

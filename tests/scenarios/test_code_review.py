@@ -144,6 +144,9 @@ def test_what_is_left_out_is_counted_and_listed(reviewed: Any) -> None:
         ("package-lock.json", "lock"),
         ("", "no_code"),
     ]
+    page = (Path(reviewed["root"]) / "report.html").read_text(encoding="utf-8")
+    assert "4 of 4 items reviewed" in page
+    assert "1 lock" in page
     markdown = (Path(reviewed["root"]) / "review" / "summary.md").read_text()
     assert "- 4 of 4 items reviewed" in markdown
     assert "| lock | 1 |" in markdown

@@ -93,10 +93,13 @@ def test_status_results_and_cost_read_the_store(demo: Demo) -> None:
 
 def test_the_screen_shows_both_runs(demo: Demo) -> None:
     assert "simulation" in demo.shown
-    assert re.search(r"│ all +│ 2,000 │", demo.shown)
-    assert "accuracy against gold labels" in demo.shown
+    assert re.search(r"^promise   kept: at least 90% of 2,000 items agree with Claude", demo.shown, flags=re.MULTILINE)
+    assert re.search(r"^accuracy  [\d.]+% of 2,000 answers equal their gold label", demo.shown, flags=re.MULTILINE)
     assert re.search(r"next      \S*pipeline results demo-", demo.shown)
-    assert re.search(r"│ all +│ +200 │", demo.shown)
+    assert re.search(r"^promise   kept: at least 90% of 200 items agree with Claude", demo.shown, flags=re.MULTILINE)
+    for run in (demo.tickets, demo.review):
+        assert f"report    {run.root}/report.html" in demo.shown
+        assert (run.root / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert re.search(r"^findings  \d+ reported of \d+", demo.shown, flags=re.MULTILINE)
 
 

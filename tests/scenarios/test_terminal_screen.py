@@ -10,7 +10,7 @@ import pytest
 from tests.scenarios.pipeline_command import COMMAND, TICKETS_JOB, PipelineCommand
 from tests.scenarios.terminal_session import TerminalSession
 
-# Up to the results: what a stage came to, and what is said between.
+# Up to the card at the end: what a stage came to, and what is said between.
 OURS = re.compile(
     r"log |run |plan +2,000 documents in|engines +\d+ started|score +2,000 items in|SIMULATION: |is billed$|round \d |"
     r"escalate +[\d,]+ items in|audit |publish +[\d,]+ items in|simulation: "
@@ -25,7 +25,7 @@ def test_a_run_shows_nothing_but_its_own_lines(pipeline: PipelineCommand, tmp_pa
     with TerminalSession(command, pipeline.environment) as terminal:
         assert terminal.exit_code(800) == 0
         lines = terminal.lines
-        end = next(number for number, line in enumerate(lines) if line.startswith("results "))
+        end = next(number for number, line in enumerate(lines) if line.startswith("promise "))
         path_continued = [
             number + 1 for number, line in enumerate(lines) if line.startswith("log ") and len(line) == 100
         ]

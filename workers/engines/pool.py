@@ -23,7 +23,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
 from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
-from workers.engines.scorer import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, ScorerActor, ScorerConfig, ShardReport
+from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT
+from workers.engines.scorer import ScorerActor, ScorerConfig, ShardReport
 
 Device = Literal["gpu", "cpu"]
 

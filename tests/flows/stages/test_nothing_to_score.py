@@ -138,8 +138,7 @@ def test_a_run_with_a_problem_says_so_and_ends_with_exit_code_1(
     for stream in (terminal.console.file, terminal._out, terminal._err):
         stream.close()
     shown = capfd.readouterr().out
-    assert "failed    1: 'text' is blank; fill it in or remove the row (such as in.jsonl:1)" in shown
-    assert "problem   1 of 1 items failed, 1 of them alike: 'text' is blank" in shown
+    assert "problem   1 of 1 items failed, 1 of them alike: 'text' is blank; fill it in or remove the row" in shown
     assert closed.problem is not None
     assert closed.problem in as_markdown(closed)
     assert reason_lines(closed)

@@ -1,0 +1,170 @@
+"""What a complete run's store says of it: all that its page needs, in bounded memory.
+
+Nothing is told that is not committed. Text of documents is read only where it is asked for, and then of the sampled
+items and the shown findings alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.errors import StoreError
+from pipelines.job.job import Job
+from pipelines.job.job_file import parse_job
+from pipelines.report.html.figures import CELLS, COLUMNS, Figures, gather, histogram
+from pipelines.report.summary import Summary
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.schemas import from_arrow, read_parquet
+from pipelines.tasks.code_review.findings import FindingRow
+from pipelines.tasks.code_review.publication.selection import select
+from pipelines.tasks.code_review.tables import findings_of
+
+_SHOWN_FINDINGS = 300
+_BATCHES_AT_A_TIME = 2_000
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """Findings of a code review: how many of each kind, the worst of them, and what was kept back or missed."""
+
+    record: dict[str, Any]
+    published: int
+    by_kind: Counter[tuple[str, str]]  # category, severity
+    shown: tuple[FindingRow, ...]
+    withheld: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Message batches that were sent, and how many of them had to be sent again."""
+
+    sent: int = 0
+    again: int = 0
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """One run, as its page is made from it."""
+
+    job: Job
+    job_text: str
+    record: dict[str, Any]  # run.json
+    summary: Summary
+    summary_text: str
+    figures: Figures
+    decided: dict[str, NDArray[np.int64]] | None  # calibrated confidence, of what was accepted and what was not
+    batches: Batches
+    review: ReviewFacts | None
+    texts: dict[str, str] | None = field(repr=False)  # by item; None where they were not asked for
+
+
+def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
+    """Read a run that has its summary.
+
+    Raises:
+        StoreError: something of it is missing or cannot be read.
+        JobError: its job is one that this version refuses.
+    """
+    summary_text = store.read(layout.SUMMARY).decode()
+    job_text = store.read(layout.JOB).decode(errors="replace")
+    job = parse_job(job_text, store.uri(layout.JOB))
+    figures = gather(_result_parts(store))
+    summary = Summary.model_validate_json(summary_text)
+    if figures.items != summary.items:
+        raise StoreError(
+            f"'{store.uri(layout.RESULTS)}' holds {figures.items:,} rows and the summary tells of {summary.items:,}: "
+            "parts were added or deleted; a report of them would be wrong"
+        )
+    review = _review(store, job)
+    return ReportedRun(
+        job=job,
+        job_text=job_text,
+        record=json.loads(store.read(layout.RUN)),
+        summary=summary,
+        summary_text=summary_text,
+        figures=figures,
+        decided=_decided(store),
+        batches=_batches(store),
+        review=review,
+        texts=_texts(store, _wanted(figures, review)) if with_texts else None,
+    )
+
+
+def _result_parts(store: Store) -> Iterator[pa.Table]:
+    for key in sorted(store.list(layout.RESULTS)):
+        if key.endswith(".parquet"):
+            yield read_parquet(store.read(key), COLUMNS)
+
+
+def _decided(store: Store) -> dict[str, NDArray[np.int64]] | None:
+    """Some record batches at a time, of which there is one a shard."""
+    data = store.read_if_exists(layout.DECISIONS)
+    if data is None:
+        return None
+    cells = {"engine": np.zeros(CELLS, np.int64), "claude": np.zeros(CELLS, np.int64)}
+    with pa.ipc.open_file(data, options=_without_shards(data)) as reader:
+        count = reader.num_record_batches
+        for first in range(0, count, _BATCHES_AT_A_TIME):
+            batches = [reader.get_batch(at) for at in range(first, min(first + _BATCHES_AT_A_TIME, count))]
+            table = pa.Table.from_batches(batches).combine_chunks()
+            accepted, confidence = table["is_accepted"], table["confidence"]
+            cells["engine"] += histogram(confidence.filter(accepted))
+            cells["claude"] += histogram(confidence.filter(pc.invert(accepted)))
+    return cells if any(counts.sum() for counts in cells.values()) else None
+
+
+def _without_shards(data: bytes) -> pa.ipc.IpcReadOptions:
+    schema = pa.ipc.open_file(data).schema
+    fields = [schema.get_field_index(name) for name in ("is_accepted", "confidence")]
+    return pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+
+
+def _batches(store: Store) -> Batches:
+    sends = Counter(key.rsplit("/", 2)[-2] for key in store.list(layout.ESCALATIONS) if "/submitted-" in key)
+    return Batches(len(sends), sum(sends.values()) - len(sends))
+
+
+def _review(store: Store, job: Job) -> ReviewFacts | None:
+    record = store.read_if_exists(layout.REVIEW_SUMMARY)
+    if record is None or job.review is None:
+        return None
+    selection = select(findings_of(from_arrow(store.read(layout.FINDINGS))), job.review.threshold)
+    kinds = Counter((row.finding.category, str(row.finding.severity)) for row in selection.published)
+    return ReviewFacts(
+        record=json.loads(record),
+        published=len(selection.published),
+        by_kind=kinds,
+        shown=selection.published[:_SHOWN_FINDINGS],
+        withheld={str(why): number for why, number in selection.withheld.items()},
+    )
+
+
+def _wanted(figures: Figures, review: ReviewFacts | None) -> set[str]:
+    sampled = {row["item_id"] for rows in figures.samples.values() for row in rows}
+    return sampled | {row.item_id for row in (review.shown if review else ())}
+
+
+def _texts(store: Store, wanted: Collection[str]) -> dict[str, str]:
+    """Of some items, from the plan: a part at a time, and no further than needed."""
+    found: dict[str, str] = {}
+    missing = set(wanted)
+    for key in sorted(store.list(layout.PLAN)):
+        if not missing:
+            break
+        if not key.endswith(".arrow"):
+            continue
+        part = from_arrow(store.read(key), ["item_id", "text"])
+        rows = part.filter(pc.is_in(part["item_id"], value_set=pa.array(sorted(missing), pa.string())))
+        found |= {row["item_id"]: row["text"] for row in rows.to_pylist() if row["text"] is not None}
+        missing -= set(rows["item_id"].to_pylist())
+    return found

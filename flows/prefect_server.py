@@ -23,6 +23,7 @@ from prefect.settings import get_current_settings
 
 from flows.console.progress import ProgressReporter
 from pipelines.errors import ServiceError
+from pipelines.importing import uncollected
 
 _HOST = "127.0.0.1"
 # Three to ten seconds on a machine that has nothing else to do.
@@ -106,6 +107,8 @@ def _serve(listener: int, parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.environ.update(_ENVIRONMENT)
     refresh_global_settings_context()
+    with uncollected():
+        import prefect.server.api.server  # noqa: F401  # nearly all of what it takes to start
     uvicorn.run("prefect.server.api.server:create_app", factory=True, fd=listener, log_level="error", lifespan="on")
 
 

@@ -16,6 +16,7 @@ from flows.series import Series
 from pipelines.cascade.rule.history import Stage
 from pipelines.errors import JobError
 from pipelines.escalation.journal import Journal
+from pipelines.importing import uncollected
 from pipelines.job.job_file import load_job
 from pipelines.report.summary import Summary
 from pipelines.settings import withhold_aws_credentials, withhold_claude_key
@@ -123,8 +124,9 @@ def process_run(
         return Outcome(path, run.run_id, run.store.root, True, summary, notes(), _report(run, summary))
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
-        from flows.prefect_server import prefect_at_hand
-        from flows.process import early_engines, process, reporter
+        with uncollected():
+            from flows.prefect_server import prefect_at_hand
+            from flows.process import early_engines, process, reporter
 
         reporter.set(progress)
         early_engines.set(engines)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from pipelines.importing import uncollected
 from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.settings import withhold_keys_from_engine
 from pipelines.store import layout
@@ -61,7 +62,8 @@ class Scorer:
         arguments = dict(config.engine_args)
         if not os.path.isdir(config.weights):  # a Hugging Face id: the very commit that the run recorded
             arguments["revision"] = config.revision
-        self._predict = _classify(config, arguments) if config.review is None else _review(config, arguments)
+        with uncollected():  # vLLM is imported here
+            self._predict = _classify(config, arguments) if config.review is None else _review(config, arguments)
 
     def ready(self) -> bool:
         """Returns once the engine has started."""

@@ -22,7 +22,6 @@ from pipelines.tasks.code_review.categories import SEVERITIES
 _REORDERING = {
     code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
-_DECIDED = {"engine": "accepted", "claude": "not accepted: for Claude or a person"}
 _FATES = {"engine": "accepted", "claude": "Claude was asked", "nobody": "nobody else was asked"}
 # What ends a script or begins a comment within one, written so that JSON means the same.
 _IN_SCRIPT = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -42,7 +41,11 @@ def render(run: ReportedRun) -> str:
     """The page of a run that was read."""
     summary = run.summary
     said = verdict(summary)
-    plots: list[Plot | str | None] = [curve_plot(summary), reliability_plot(summary), _confidence(run)]
+    plots: list[Plot | str | None] = [
+        curve_plot(summary),
+        reliability_plot(summary),
+        confidence_plot(run.figures.raw_prob, "raw probability of the engine's answer", _FATES),
+    ]
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -66,12 +69,6 @@ def render(run: ReportedRun) -> str:
             statements=statements,
         )
     )
-
-
-def _confidence(run: ReportedRun) -> Plot | str:
-    if run.decided is not None:
-        return confidence_plot(run.decided, "calibrated confidence", _DECIDED)
-    return confidence_plot(run.figures.raw_prob, "raw probability of the engine's answer", _FATES)
 
 
 def json_in_script(document: str) -> Markup:

@@ -12,15 +12,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipelines.errors import StoreError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
-from pipelines.report.html.figures import CELLS, COLUMNS, Figures, gather, histogram
+from pipelines.report.html.figures import COLUMNS, Figures, gather
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -30,7 +28,6 @@ from pipelines.tasks.code_review.publication.selection import select
 from pipelines.tasks.code_review.tables import findings_of
 
 _SHOWN_FINDINGS = 300
-_BATCHES_AT_A_TIME = 2_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class ReportedRun:
     summary: Summary
     summary_text: str
     figures: Figures
-    decided: dict[str, NDArray[np.int64]] | None  # calibrated confidence, of what was accepted and what was not
     batches: Batches
     review: ReviewFacts | None
     texts: dict[str, str] | None = field(repr=False)  # by item; None where they were not asked for
@@ -93,7 +89,6 @@ def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
         summary=summary,
         summary_text=summary_text,
         figures=figures,
-        decided=_decided(store),
         batches=_batches(store),
         review=review,
         texts=_texts(store, _wanted(figures, review)) if with_texts else None,
@@ -104,29 +99,6 @@ def _result_parts(store: Store) -> Iterator[pa.Table]:
     for key in sorted(store.list(layout.RESULTS)):
         if key.endswith(".parquet"):
             yield read_parquet(store.read(key), COLUMNS)
-
-
-def _decided(store: Store) -> dict[str, NDArray[np.int64]] | None:
-    """Some record batches at a time, of which there is one a shard."""
-    data = store.read_if_exists(layout.DECISIONS)
-    if data is None:
-        return None
-    cells = {"engine": np.zeros(CELLS, np.int64), "claude": np.zeros(CELLS, np.int64)}
-    with pa.ipc.open_file(data, options=_without_shards(data)) as reader:
-        count = reader.num_record_batches
-        for first in range(0, count, _BATCHES_AT_A_TIME):
-            batches = [reader.get_batch(at) for at in range(first, min(first + _BATCHES_AT_A_TIME, count))]
-            table = pa.Table.from_batches(batches).combine_chunks()
-            accepted, confidence = table["is_accepted"], table["confidence"]
-            cells["engine"] += histogram(confidence.filter(accepted))
-            cells["claude"] += histogram(confidence.filter(pc.invert(accepted)))
-    return cells if any(counts.sum() for counts in cells.values()) else None
-
-
-def _without_shards(data: bytes) -> pa.ipc.IpcReadOptions:
-    schema = pa.ipc.open_file(data).schema
-    fields = [schema.get_field_index(name) for name in ("is_accepted", "confidence")]
-    return pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
 
 
 def _batches(store: Store) -> Batches:

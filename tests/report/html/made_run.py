@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import yaml
 
@@ -18,7 +17,7 @@ from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.routes import Stop
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import DECISIONS, PLAN, RESULTS, to_arrow, to_parquet
+from pipelines.store.schemas import PLAN, RESULTS, to_arrow, to_parquet
 from pipelines.tasks.code_review.findings import Finding, FindingRow
 from pipelines.tasks.code_review.tables import findings_table
 
@@ -146,8 +145,6 @@ def make_run(
     store.create(layout.RUN, json.dumps(record).encode())
     store.create(layout.JOB, yaml.safe_dump(dict(job)).encode())
     store.create(layout.SUMMARY, _summary(parts, rows, store, quality, stopped_by, provider, job).encode())
-    if quality is not None:
-        store.create(layout.DECISIONS, to_arrow(_decisions(rows)))
     if texts is not None:
         store.create(layout.plan_part(0), to_arrow(_plan(rows, texts)))
     if findings is not None:
@@ -175,16 +172,6 @@ def _summary(
         rule=quality,
     )
     return closed.model_dump_json(indent=2)
-
-
-def _decisions(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    scored = [each for each in rows if each["scored_at"] is not None]
-    columns = {
-        "shard": np.zeros(len(scored), np.int32),
-        "is_accepted": [each["route"] == "accepted" for each in scored],
-        "confidence": [float(each["raw_prob"]) for each in scored],
-    }
-    return pa.table(columns, schema=DECISIONS)
 
 
 def _plan(rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> pa.Table:

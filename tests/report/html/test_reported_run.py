@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from pipelines.errors import StoreError
-from pipelines.report.html import reported_run
 from pipelines.report.html.reported_run import read_run
 from pipelines.store import layout
-from pipelines.store.schemas import DECISIONS, to_arrow
 from tests.report.html.kinds_of_runs import KINDS
 from tests.report.html.made_run import make_run, row
-
-
-@pytest.mark.parametrize("at_a_time", [1, 7, 2_000])
-def test_decisions_of_many_shards_are_all_counted(
-    at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reported_run, "_BATCHES_AT_A_TIME", at_a_time)
-    store = make_run(tmp_path, [row(1)])
-    shards = [
-        pa.table({"shard": np.full(3, n, np.int32), "is_accepted": [True, False, True], "confidence": [0.9, 0.4, None]})
-        for n in range(20)
-    ]
-    store.create(layout.DECISIONS, to_arrow(pa.concat_tables([table.cast(DECISIONS) for table in shards])))
-    decided = read_run(store).decided
-    assert decided is not None
-    assert {kind: int(cells.sum()) for kind, cells in decided.items()} == {"engine": 20, "claude": 20}
 
 
 def test_batches_are_counted_and_those_sent_again_apart(tmp_path: Path) -> None:

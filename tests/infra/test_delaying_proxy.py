@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -26,7 +27,7 @@ class _Echo(BaseHTTPRequestHandler):
     """Answers with the body it was sent: in chunks to a GET, as one to the others."""
 
     protocol_version = "HTTP/1.1"
-    connections: set[int] = set()
+    connections: ClassVar[set[int]] = set()
 
     def setup(self) -> None:
         super().setup()

@@ -255,7 +255,7 @@ class EnginePool:
         return int(resources.get("GPU" if self._uses_gpu else "CPU", 0)) // config.devices_per_engine
 
     def _grow(self, running: dict[Any, tuple[int, int | None]]) -> None:
-        """Start engines where machines have joined since the last look; one that waits for a machine counts as there."""
+        """Start engines where machines have joined since the last look; an engine without a place takes up room too."""
         if not self._takes_all or time.monotonic() - self._looked_at < _LOOK_FOR_ROOM_SECONDS:
             return
         self._looked_at = time.monotonic()

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ _LOOK_SECONDS = 0.2
 Times = dict[str, list[float]]  # by the folder or name of an object below the run: when such a one was committed
 
 
-def main() -> None:
-    """Measure, print, save."""
-    arguments = _parser().parse_args()
+def main(words: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure, print, save; return the speeds."""
+    arguments = _parser().parse_args(words)
     arguments.out.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False, width=200, soft_wrap=True)
     facts = provenance(busy_cores())
@@ -62,6 +62,7 @@ def main() -> None:
     text = f"{_table(measured)}\n\n{_requests_table(measured)}\n{as_lines(facts)}\n"
     (arguments.out / "growth.md").write_text(text, encoding="utf-8")
     console.print(text, markup=False)
+    return {f"{row['items']:,} items, {row['place']}, items/s": row["items_per_second"] for row in measured}
 
 
 def measure(folder: Path, items: int, place: str, delay_seconds: float, quality: str) -> dict[str, Any]:

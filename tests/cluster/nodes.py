@@ -46,7 +46,7 @@ def why_not() -> str | None:
     if made.returncode:
         return f"this user may make no network namespaces: {made.stderr.strip()}"
     veth = subprocess.run(
-        ["ip", "-n", name, "link", "add", "a", "type", "veth", "peer", "name", "b"],
+        ["ip", "-n", name, "link", "add", "veth-a", "type", "veth", "peer", "name", "veth-b"],
         capture_output=True,
         text=True,
         check=False,

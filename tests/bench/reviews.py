@@ -37,9 +37,9 @@ from workers.engines.catalogue import catalogue
 _RAW, _PRODUCT = ROWS
 
 
-def main() -> None:
-    """Measure and print."""
-    arguments = _parser().parse_args()
+def main(words: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure, print, and return the medians of what is compared."""
+    arguments = _parser().parse_args(words)
     console = Console(highlight=False, width=150)
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -48,6 +48,8 @@ def main() -> None:
         console.print(f"{arguments.model}, {mode}; {machine(busy_cores())}")
         rounds = [_round(workload, folder / f"round-{number}", number, console) for number in range(arguments.rounds)]
     console.print(_table(rounds))
+    kept = statistics.median(_speed(timings[_PRODUCT]) / _speed(timings[_RAW]) for timings in rounds)
+    return {f"{_PRODUCT}, diffs/s x {_RAW}": kept}
 
 
 def _make_workload(folder: Path, arguments: argparse.Namespace) -> Workload:

@@ -24,9 +24,9 @@ from tests.bench.workload import Workload, make_workload
 _JSON_CHAT, _FASTEST, _ = ROWS
 
 
-def main() -> None:
-    """Measure and print."""
-    arguments = _parser().parse_args()
+def main(words: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure, print, and return the medians of what is compared."""
+    arguments = _parser().parse_args(words)
     console = Console(highlight=False, width=150)
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -35,6 +35,8 @@ def main() -> None:
         console.print(f"{arguments.model}, {mode}; {machine(busy_cores())}")
         rounds = [_round(workload, folder / f"round-{number}", number, console) for number in range(arguments.rounds)]
     console.print(_table(rounds))
+    ratios = {row: statistics.median(_ratios(rounds, row, _FASTEST)) for row in ROWS}
+    return {f"{row}, items/s x {_FASTEST}": ratio for row, ratio in ratios.items()}
 
 
 def _round(workload: Workload, folder: Path, number: int, console: Console) -> dict[str, Timing]:

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,13 +32,13 @@ _LINES = {
 }
 
 
-def main() -> None:
-    """Measure and print."""
+def main(words: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure, print, and return the medians of what is compared."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--documents", type=int, default=100)
     parser.add_argument("--model", default="starter", help="a name in the catalogue, or a model's folder")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     console = Console(highlight=False, width=120)
     console.print(machine(busy_cores()))
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", ignore_cleanup_errors=True) as name:
@@ -46,6 +47,7 @@ def main() -> None:
         spread = f"{min(seconds):.2f}-{max(seconds):.2f}"
         console.print(f"pipeline --help: {statistics.median(seconds):.2f} s ({spread}), {len(seconds)} fresh processes")
         console.print(_submit_table(folder, arguments.documents, arguments.model))
+    return {"pipeline --help, seconds": statistics.median(seconds)}
 
 
 def _help_seconds(folder: Path) -> float:

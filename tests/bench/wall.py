@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,13 +51,13 @@ class Bench:
         return home
 
 
-def main() -> None:
-    """Measure and print."""
+def main(words: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure, print, and return the medians of what is compared."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", default="starter", help="a name in the catalogue, or a model's folder")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     _provide_pandas()
     console = Console(highlight=False, width=150)
     seconds: dict[str, list[float]] = {way: [] for way in arguments.ways}
@@ -74,6 +74,11 @@ def main() -> None:
                 assert rows == bench.documents, f"{way} wrote {rows} rows"
                 console.print(f"round {number + 1}  {way:<28} {seconds[way][-1]:6.1f} s{remark(busy)}")
     console.print(_table(seconds))
+    ours, *others = arguments.ways
+    return {
+        f"{ours}, seconds x {other}": statistics.median(seconds[ours]) / statistics.median(seconds[other])
+        for other in others
+    }
 
 
 def _prepare(folder: Path, model: str) -> Bench:

@@ -35,6 +35,11 @@ pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return _prepare_run(tmp_path, engines=2)
+
+
+def _prepare_run(tmp_path: Path, engines: int | None) -> Run:
+    """``engines`` None: as many as there is room for."""
     heldout = REPOSITORY / "sample_data/tickets/heldout/tickets.jsonl"
     path = write_job(
         tmp_path / "job.yaml",
@@ -42,7 +47,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         output=str(tmp_path),
         escalation="off",
         evaluation=None,
-        compute={"device_hour_usd": 0.05, "engines": 2},
+        compute={"device_hour_usd": 0.05, "engines": engines},
     )
     job = load_job(path)
     return prepare_run(job, check_surroundings(job), "pool")
@@ -118,5 +123,34 @@ def test_when_a_node_is_lost_for_good_the_others_do_its_work(cluster: Cluster, r
     assert pool.engines == 2
     pool.score(range(plan.shards), lose_a_node_once)
     assert len(nodes_left) == 1
+    assert scoring.unscored_shards(run, plan) == []
+    pool.close()
+
+
+@pytest.fixture
+def slow_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For nodes that start after this: there must be work left when another joins."""
+    monkeypatch.setenv("ENGINE_STAND_IN_SECONDS_PER_TOKEN", "0.05")
+
+
+@pytest.mark.usefixtures("slow_engines", "cluster")
+def test_a_node_that_joins_while_there_is_work_is_used(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.engines.pool._LOOK_FOR_ROOM_SECONDS", 0.2)
+    run = _prepare_run(tmp_path, engines=None)
+    plan = planning.plan_documents(run, ProgressReporter(Console(file=io.StringIO())))
+    pool = scoring.start_engines(run)
+    pool.wait_ready()
+    scored_by: dict[int, int] = {}
+
+    def add_a_node_once(report: ShardReport) -> None:
+        scored_by[report.shard] = report.scorer_pid
+        if len(cluster.worker_nodes) == 2:
+            cluster.add_node(num_cpus=1, object_store_memory=150 * 1024**2)
+
+    assert pool.engines == 2
+    pool.score(range(plan.shards), add_a_node_once)
+    assert len(set(scored_by.values())) == 3 == pool.engines
     assert scoring.unscored_shards(run, plan) == []
     pool.close()

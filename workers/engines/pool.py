@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -31,6 +31,8 @@ Device = Literal["gpu", "cpu"]
 _ATTEMPTS_PER_SHARD = 3
 # A busy machine takes minutes for what an idle one does in five seconds.
 _START_SECONDS = 300
+# How often to look whether the cluster has grown, where a job does not say how many engines it wants.
+_LOOK_FOR_ROOM_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +142,8 @@ class EnginePool:
 
         Args:
             config: the same for every actor.
-            engines: how many; None takes every GPU (by groups of ``devices_per_engine``), or every core.
+            engines: how many; None takes every GPU (by groups of ``devices_per_engine``), or every core, those of
+                machines that join while there is work too.
             wanted_device: asked for even where the cluster has none now: actors without a place are what makes an
                 autoscaler bring machines. Otherwise no more engines are asked for than there is room for.
 
@@ -149,7 +152,7 @@ class EnginePool:
         """
         resources = _cluster_resources()
         self._uses_gpu = (wanted_device or cluster_device(None)) == "gpu"
-        available = int(resources.get("GPU" if self._uses_gpu else "CPU", 0)) // config.devices_per_engine
+        available = self._room(resources, config)
         if wanted_device and engines:
             available = engines
         elif not available and wanted_device:
@@ -160,9 +163,11 @@ class EnginePool:
         elif not available:
             raise EngineError("the Ray cluster has neither a GPU nor a CPU core to give; add a node")
         self._config = config
-        self._asked_at = time.monotonic()
+        self._takes_all = engines is None
+        self._asked_at = self._looked_at = time.monotonic()
         self.start_seconds: float | None = None
         self._actors = [self._new_actor() for _ in range(min(engines or available, available))]
+        self._held_since = [self._asked_at] * self.engines
 
     @property
     def engines(self) -> int:
@@ -215,7 +220,12 @@ class EnginePool:
             actor.ready.remote(): (slot, None) for slot, actor in enumerate(self._actors)
         }
         while todo or any(shard is not None for _, shard in running.values()):
-            (call, *_), _ = ray.wait(list(running), num_returns=1)
+            ended, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK_FOR_ROOM_SECONDS)
+            if todo:
+                self._grow(running)
+            if not ended:
+                continue
+            (call,) = ended
             slot, shard = running.pop(call)
             try:
                 report = _result(call, shard)
@@ -233,13 +243,28 @@ class EnginePool:
 
     @property
     def held_seconds(self) -> float:
-        """How long the engines' devices have been held, start-up included."""
-        return time.monotonic() - self._asked_at
+        """How long an engine's devices have been held, start-up included; the mean, where some came later."""
+        return time.monotonic() - sum(self._held_since) / self.engines
 
     def close(self) -> None:
         """End the actors; their devices are free again."""
         for actor in self._actors:
             ray.kill(actor)
+
+    def _room(self, resources: Mapping[str, float], config: ScorerConfig) -> int:
+        """How many engines a cluster of these resources holds."""
+        return int(resources.get("GPU" if self._uses_gpu else "CPU", 0)) // config.devices_per_engine
+
+    def _grow(self, running: dict[Any, tuple[int, int | None]]) -> None:
+        """Start engines where machines have joined since the last look; an engine without a place takes up room too."""
+        if not self._takes_all or time.monotonic() - self._looked_at < _LOOK_FOR_ROOM_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        for slot in range(self.engines, self._room(_cluster_resources(), self._config)):
+            log.warning("the cluster has room for another engine; starting engine %d", slot)
+            self._actors.append(self._new_actor())
+            self._held_since.append(self._looked_at)
+            running[self._actors[slot].ready.remote()] = (slot, None)
 
     def _new_actor(self) -> Any:
         devices = self._config.devices_per_engine

@@ -10,8 +10,20 @@ In a test, take the fixture ``s3`` (a fresh bucket, AWS variables set; ``tests/s
 By hand: ``python -m infra.local.s3 --port 4566 --data DIR`` prints the variables to set.
 """
 
+from infra.local.s3.delaying_proxy import DelayingProxy, Request
 from infra.local.s3.fault_proxy import FaultProxy, Faults
 from infra.local.s3.servers import Emulator, MotoServer, ObjectServer, Server
 from infra.local.s3.tool_environments import ToolError, tool_python
 
-__all__ = ["Emulator", "FaultProxy", "Faults", "MotoServer", "ObjectServer", "Server", "ToolError", "tool_python"]
+__all__ = [
+    "DelayingProxy",
+    "Emulator",
+    "FaultProxy",
+    "Faults",
+    "MotoServer",
+    "ObjectServer",
+    "Request",
+    "Server",
+    "ToolError",
+    "tool_python",
+]

@@ -53,6 +53,10 @@ class Server(ABC):
         assert self._process is not None
         return self._process.pid
 
+    def python(self) -> Path:
+        """The interpreter that runs it: of the tool's own environment."""
+        return tool_python(self.tool)
+
     @abstractmethod
     def arguments(self) -> list[str]:
         """The command line after the tool's name."""
@@ -100,7 +104,7 @@ class Server(ABC):
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [
-            str(tool_python(self.tool)),
+            str(self.python()),
             str(_TOOL_PROCESS),
             str(os.getpid()),
             self.entry_point,

@@ -181,13 +181,38 @@ def results(
 
 
 @app.command()
-def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
+def cost(
+    run: _RunArgument,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Beside it what Claude alone and hosted models would cost, and from where on it pays."
+        ),
+    ] = False,
+    as_json: _JsonOption = False,
+) -> None:
     """Show what a run cost, by route, to the last digit."""
     from flows.console.terminal import Terminal
-    from flows.inspect import run_summary
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
+        if compare:
+            from flows.console.cost_view import compare_costs
+
+            compare_costs(terminal, run, as_json=as_json)
+            return
+        from flows.inspect import run_summary
+
         terminal.show_cost(run_summary(run))
+
+
+@app.command()
+def prices(as_json: _JsonOption = False) -> None:
+    """List the price book: every price with its source and date; your own where SLUICE_PRICES names a file."""
+    from flows.console.cost_view import list_prices
+    from flows.console.terminal import Terminal
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        list_prices(terminal, as_json=as_json)
 
 
 @app.command()

@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.run import open_store
 from flows.run_record import NO_ENGINE, RunRecord
 from pipelines.errors import RunNotFoundError
 from pipelines.escalation.journal import Journal
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.runs import open_store
 from pipelines.store.schemas import RESULTS, from_arrow, read_parquet
 
 

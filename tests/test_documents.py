@@ -18,6 +18,7 @@ import yaml
 
 from pipelines.job.job_file import parse_job
 from pipelines.job.job_reference import job_reference
+from tests.made_up_run import accepted, escalated, write_run
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 from tests.shared_servers import Variables
 
@@ -44,6 +45,7 @@ EXECUTED = {
     "pipeline submit my_job.yaml": "test_your_own_documents",
     "pipeline results RUN": "test_your_own_documents",
     "pipeline cost RUN": "test_your_own_documents",
+    **dict.fromkeys(["pipeline cost RUN --compare", "pipeline prices"], "test_what_it_costs_elsewhere"),
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
     ESTIMATE: "test_estimate",
     **dict.fromkeys(REVIEW, "test_code_review"),
@@ -122,6 +124,26 @@ def test_your_own_documents(home: Path, servers: Variables) -> None:
     count = f"{code.replace('RUN', run)}\nprint(rows.num_rows)"
     done = subprocess.run([sys.executable, "-c", count], cwd=home, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3"
+
+
+@pytest.mark.processes
+def test_what_it_costs_elsewhere(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [[*map(accepted, range(90)), *map(escalated, range(90, 100))]])
+    own = tmp_path / "prices.toml"
+    own.write_text(named_file("prices.toml"), encoding="utf-8")
+    env = environment(tmp_path, SLUICE_PRICES=str(own))
+    shown = shell("pipeline cost RUN --compare".replace("RUN", str(tmp_path / "run")), tmp_path, env)
+    (page,) = [block for block in blocks("text") if "Claude for all" in block]
+    headings = [
+        line for line in page.splitlines() if re.match(r"(this run|Claude for all|A hosted model|instead)\b", line)
+    ]
+    assert len(headings) == 5
+    for heading in headings:
+        assert re.search(" +".join(map(re.escape, heading.split())), shown), heading
+    assert re.search(r"^qwen3.5-9b \(acme\) ", shown, flags=re.MULTILINE)
+    assert "held all month at 1.99 USD an hour" in shown
+    listed = shell("pipeline prices", tmp_path, env)
+    assert re.search(r"^qwen3.5-9b \(acme\) +0.08/0.12 .*, yours", listed, flags=re.MULTILINE)
 
 
 @pytest.mark.processes

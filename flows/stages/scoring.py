@@ -14,6 +14,7 @@ from flows.stages.planning import PlanSummary, documents_of
 from pipelines.documents.records import Document
 from pipelines.settings import settings
 from pipelines.store import layout
+from pipelines.store.objects import Store
 from pipelines.store.schemas import to_arrow
 from workers.engines.catalogue import catalogue, refuse_code
 from workers.engines.pool import EnginePool, cluster_device, start_ray
@@ -106,5 +107,17 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: Progre
     with progress.stage("score", "items", total=items, before=before):
         in_flight = run.question.shards_in_flight(plan.shards, plan.document_tokens)
         pool.score(todo, lambda report: progress.advance(report.items), in_flight)
-    held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
+    held = {
+        "engines": pool.engines,
+        "devices": pool.devices,
+        "held_seconds": pool.held_seconds,
+        "start_seconds": pool.start_seconds,
+    }
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
+
+
+def held_device_seconds(store: Store) -> float:
+    """How long devices were held in all: an engine of several holds them all, as their busy time counts them all."""
+    sessions = [json.loads(store.read(key)) for key in store.list(layout.SCORING)]
+    # Versions before 2026-12 wrote down the engines alone.
+    return sum(session.get("devices", session["engines"]) * session["held_seconds"] for session in sessions)

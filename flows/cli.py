@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from flows.console.interruption import interruption
 from flows.quiet import quiet_third_parties
@@ -159,15 +159,32 @@ def results(
     faults: Annotated[
         str | None, typer.Option(metavar="FILE", help="Measure a code review's findings against these known faults.")
     ] = None,
+    route: Annotated[
+        list[str] | None, typer.Option(help="Only rows of this route, such as failed; again for more.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows; a table shows 10 by default.")] = None,
+    columns: Annotated[str | None, typer.Option(metavar="A,B", help="Only these columns, in this order.")] = None,
+    form: Annotated[
+        Literal["table", "jsonl", "csv", "parquet", "arrow"] | None,
+        typer.Option("--format", help="How to write them; by default as FILE is named, or a table."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write them into this new file.")
+    ] = None,
     as_json: _JsonOption = False,
 ) -> None:
     """Say where the result rows are, and show some; --json prints every row as a JSON line."""
     from flows.console.terminal import Terminal
-    from flows.inspect import result_rows
 
     if baseline and not sarif:
         raise typer.BadParameter("goes with --sarif", param_hint="--baseline")
-    with Terminal(as_json=as_json, keep_output=True) as terminal:
+    if as_json and (output or form not in (None, "jsonl")):
+        raise typer.BadParameter("prints JSON lines; leave out --format and -o, or leave it out", param_hint="--json")
+    if (sarif or faults) and (route or limit or columns or form or output):
+        raise typer.BadParameter("goes with no choice of rows", param_hint="--faults" if faults else "--sarif")
+    form = "jsonl" if as_json else form
+    # What is printed for programs has standard output to itself.
+    with Terminal(as_json=output is None and form in ("jsonl", "csv"), keep_output=True) as terminal:
         if sarif or faults:
             from flows.stages.review import run_evaluation, run_sarif
 
@@ -177,7 +194,9 @@ def results(
             if faults:
                 terminal.show_document(run_evaluation(run, faults), [])
             return
-        terminal.show_results(*result_rows(run))
+        from flows.console.results_view import show_results
+
+        show_results(terminal, run, routes=route or [], columns=columns, limit=limit, form=form, output=output)
 
 
 @app.command()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -15,7 +13,7 @@ from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store
-from pipelines.store.schemas import RESULTS, from_arrow, read_parquet
+from pipelines.store.schemas import from_arrow
 
 
 class RunStatus(BaseModel):
@@ -87,14 +85,3 @@ def run_summary(run: str) -> Summary:
     if committed is None:
         raise RunNotFoundError(f"run '{run}' is not complete yet, so its books are open; see `pipeline status {run}`")
     return Summary.model_validate_json(committed)
-
-
-def result_rows(run: str) -> tuple[str, int, Iterator[dict[str, Any]]]:
-    """Where the rows are, how many, and the rows themselves, part by part."""
-    store = open_store(run)
-    parts = sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet"))
-    if not parts:
-        raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
-    total = sum(read_parquet(store.read(key), ["item_id"]).num_rows for key in parts)
-    rows = (row for key in parts for row in read_parquet(store.read(key), RESULTS.names).to_pylist())
-    return store.uri(layout.RESULTS), total, rows

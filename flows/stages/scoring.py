@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from contextlib import closing
 from typing import Any
@@ -120,4 +121,4 @@ def held_device_seconds(store: Store) -> float:
     """How long devices were held in all: an engine of several holds them all, as their busy time counts them all."""
     sessions = [json.loads(store.read(key)) for key in store.list(layout.SCORING)]
     # Versions before 2026-12 wrote down the engines alone.
-    return sum(session.get("devices", session["engines"]) * session["held_seconds"] for session in sessions)
+    return math.fsum(session.get("devices", session["engines"]) * session["held_seconds"] for session in sessions)

@@ -29,7 +29,7 @@ from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store
-from pipelines.store.schemas import RESULTS, read_parquet
+from pipelines.store.schemas import RESULTS
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -83,9 +83,9 @@ class ResultRows:
 
     def _read(self, key: str, columns: list[str]) -> pa.Table:
         """Some columns of a part; a version that did not have one yet left it empty."""
-        data = self.store.read(key)
-        there = set(pq.read_schema(pa.BufferReader(data)).names)
-        table = read_parquet(data, [name for name in columns if name in there])
+        file = pq.ParquetFile(pa.BufferReader(self.store.read(key)))
+        there = set(file.schema_arrow.names)
+        table = file.read([name for name in columns if name in there])
         fields = [RESULTS.field(name) for name in columns]
         values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
         return pa.table(values, schema=pa.schema(fields))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from flows.console.interruption import interruption
 from flows.quiet import quiet_third_parties
@@ -164,15 +164,32 @@ def results(
     faults: Annotated[
         str | None, typer.Option(metavar="FILE", help="Measure a code review's findings against these known faults.")
     ] = None,
+    route: Annotated[
+        list[str] | None, typer.Option(help="Only rows of this route, such as failed; again for more.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows; a table shows 10 by default.")] = None,
+    columns: Annotated[str | None, typer.Option(metavar="A,B", help="Only these columns, in this order.")] = None,
+    form: Annotated[
+        Literal["table", "jsonl", "csv", "parquet", "arrow"] | None,
+        typer.Option("--format", help="How to write them; by default as FILE is named, or a table."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write them into this new file.")
+    ] = None,
     as_json: _JsonOption = False,
 ) -> None:
     """Say where the result rows are, and show some; --json prints every row as a JSON line."""
     from flows.console.terminal import Terminal
-    from flows.inspect import result_rows
 
     if baseline and not sarif:
         raise typer.BadParameter("goes with --sarif", param_hint="--baseline")
-    with Terminal(as_json=as_json, keep_output=True) as terminal:
+    if as_json and (output or form not in (None, "jsonl")):
+        raise typer.BadParameter("prints JSON lines; leave out --format and -o, or leave it out", param_hint="--json")
+    if (sarif or faults) and (route or limit or columns or form or output):
+        raise typer.BadParameter("goes with no choice of rows", param_hint="--faults" if faults else "--sarif")
+    form = "jsonl" if as_json else form
+    # What is printed for programs has standard output to itself.
+    with Terminal(as_json=output is None and form in ("jsonl", "csv"), keep_output=True) as terminal:
         if sarif or faults:
             from flows.stages.review import run_evaluation, run_sarif
 
@@ -182,16 +199,33 @@ def results(
             if faults:
                 terminal.show_document(run_evaluation(run, faults), [])
             return
-        terminal.show_results(*result_rows(run))
+        from flows.console.results_view import show_results
+
+        show_results(terminal, run, routes=route or [], columns=columns, limit=limit, form=form, output=output)
 
 
 @app.command()
-def cost(run: _RunArgument, as_json: _JsonOption = False) -> None:
+def cost(
+    run: _RunArgument,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Beside it what Claude alone and hosted models would cost, and from where on it pays."
+        ),
+    ] = False,
+    as_json: _JsonOption = False,
+) -> None:
     """Show what a run cost, by route, to the last digit."""
     from flows.console.terminal import Terminal
-    from flows.inspect import run_summary
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
+        if compare:
+            from flows.console.cost_view import compare_costs
+
+            compare_costs(terminal, run, as_json=as_json)
+            return
+        from flows.inspect import run_summary
+
         terminal.show_cost(run_summary(run))
 
 
@@ -212,6 +246,16 @@ def report(
 
     with Terminal(as_json=False, keep_output=True) as terminal:
         terminal.show_report(write_report(run, with_texts, file), open_it)
+
+
+@app.command()
+def prices(as_json: _JsonOption = False) -> None:
+    """List the price book: every price with its source and date; your own where SLUICE_PRICES names a file."""
+    from flows.console.cost_view import list_prices
+    from flows.console.terminal import Terminal
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        list_prices(terminal, as_json=as_json)
 
 
 @app.command()

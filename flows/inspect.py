@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
-from flows.run import open_store
 from flows.run_record import NO_ENGINE, RunRecord
 from pipelines.errors import RunNotFoundError, StoreError
 from pipelines.escalation.journal import Journal
@@ -17,7 +14,8 @@ from pipelines.report.html.page import run_page
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import RESULTS, from_arrow, read_parquet
+from pipelines.store.runs import open_store
+from pipelines.store.schemas import from_arrow
 
 
 class RunStatus(BaseModel):
@@ -108,14 +106,3 @@ def write_report(run: str, with_texts: bool, file: Path | None) -> Path:
     except OSError as error:
         raise StoreError(f"cannot write '{path}': {error.strerror}; name another file with -o") from error
     return path.resolve()
-
-
-def result_rows(run: str) -> tuple[str, int, Iterator[dict[str, Any]]]:
-    """Where the rows are, how many, and the rows themselves, part by part."""
-    store = open_store(run)
-    parts = sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet"))
-    if not parts:
-        raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
-    total = sum(read_parquet(store.read(key), ["item_id"]).num_rows for key in parts)
-    rows = (row for key in parts for row in read_parquet(store.read(key), RESULTS.names).to_pylist())
-    return store.uri(layout.RESULTS), total, rows

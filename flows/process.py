@@ -148,7 +148,6 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
     """Check that every item has its row, close the books, mark the run complete."""
     parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
     tally = summarize((read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
-    held = [json.loads(run.store.read(key)) for key in run.store.list(layout.SCORING)]
     rule = read_record(run)
     summary = tally.summary(
         run_id=run.run_id,
@@ -156,7 +155,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
         planned_items=plan.items,
         provider=run.job.escalation.provider if run.job.escalation else None,
         stopped_by=stop,
-        engine_held_seconds=sum(session["engines"] * session["held_seconds"] for session in held),
+        engine_held_seconds=scoring.held_device_seconds(run.store),
         rule=rule,
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
         is_calibration_refused=rule is None and is_calibration_refused(run.question),

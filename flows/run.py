@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -27,7 +25,7 @@ from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.since_last import sources_of, sources_table
 from pipelines.documents.sources.sources import list_input as list_places
-from pipelines.errors import JobError, RunNotFoundError
+from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
 from pipelines.job.sections import Quality
@@ -35,6 +33,7 @@ from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.runs import open_store
 from pipelines.store.schemas import from_arrow, to_arrow
 from workers.engines.catalogue import ResolvedModel, resolve_model
 
@@ -158,34 +157,6 @@ def _committed_job(store: Store, record: RunRecord) -> Job:
                 "job file and start a new run"
             ]
         ) from error
-
-
-def open_store(run: str) -> Store:
-    """The store of a run, by id (of a run started on this machine) or by URI or path.
-
-    Raises:
-        RunNotFoundError: there is none.
-    """
-    is_location = "/" in run or Path(run).is_dir()
-    remembered = settings().state_dir / "runs" / run
-    if not is_location and not remembered.is_file():
-        raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
-    location = run if is_location else remembered.read_text(encoding="utf-8")
-    scheme = _scheme(location)
-    # Looked for before it is opened: a store makes the folder that it is given.
-    if scheme in ("", "file") and not Path(urlsplit(location).path if scheme else location).is_dir():
-        raise RunNotFoundError(f"no run at '{location}': no such folder")
-    store = Store(location)
-    if not store.exists(layout.RUN):
-        raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
-    return store
-
-
-def _scheme(location: str) -> str:
-    try:
-        return urlsplit(location).scheme
-    except ValueError as error:  # e.g. http://[::1
-        raise RunNotFoundError(f"no run at '{location}': no place can be written like this ({error})") from None
 
 
 def run_sources(run: Run) -> list[SourceFile]:

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     s3_path_style: bool | None = Field(
         None, description="bucket in the path, not in the host name; unset: with an endpoint of one's own"
     )
+    prices: Path | None = Field(
+        None, description="TOML file of your own prices; its rows go before those of pipelines/costs/prices.toml"
+    )
     poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
     trust_remote_code: bool = Field(
         False,

@@ -18,6 +18,7 @@ import yaml
 
 from pipelines.job.job_file import parse_job
 from pipelines.job.job_reference import job_reference
+from tests.made_up_run import accepted, escalated, failed, write_run
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 from tests.shared_servers import Variables
 
@@ -33,6 +34,10 @@ REVIEW = [
     "pipeline results sample-review --faults sample_data/code/diff_faults.jsonl",
     "pipeline results sample-review --sarif",
 ]
+SOME_RESULTS = [
+    "pipeline results RUN --route failed --limit 20 --columns document_id,reason",
+    "pipeline results RUN --route review --route withheld -o to_answer.csv",
+]
 EVALUATE_REVIEW_MODEL = "python -m sample_data.evaluate_code_review_model"
 SCHEDULE = 'pipeline deploy my_job.yaml --cron "0 3 * * *"'
 
@@ -44,6 +49,8 @@ EXECUTED = {
     "pipeline submit my_job.yaml": "test_your_own_documents",
     "pipeline results RUN": "test_your_own_documents",
     "pipeline cost RUN": "test_your_own_documents",
+    **dict.fromkeys(["pipeline cost RUN --compare", "pipeline prices"], "test_what_it_costs_elsewhere"),
+    **dict.fromkeys(SOME_RESULTS, "test_some_results"),
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
     ESTIMATE: "test_estimate",
     **dict.fromkeys(REVIEW, "test_code_review"),
@@ -122,6 +129,39 @@ def test_your_own_documents(home: Path, servers: Variables) -> None:
     count = f"{code.replace('RUN', run)}\nprint(rows.num_rows)"
     done = subprocess.run([sys.executable, "-c", count], cwd=home, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3"
+
+
+@pytest.mark.processes
+def test_what_it_costs_elsewhere(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", [[*map(accepted, range(90)), *map(escalated, range(90, 100))]])
+    own = tmp_path / "prices.toml"
+    own.write_text(named_file("prices.toml"), encoding="utf-8")
+    env = environment(tmp_path, SLUICE_PRICES=str(own))
+    shown = shell("pipeline cost RUN --compare".replace("RUN", str(tmp_path / "run")), tmp_path, env)
+    (page,) = [block for block in blocks("text") if "Claude for all" in block]
+    headings = [
+        line for line in page.splitlines() if re.match(r"(this run|Claude for all|A hosted model|instead)\b", line)
+    ]
+    assert len(headings) == 5
+    for heading in headings:
+        assert re.search(" +".join(map(re.escape, heading.split())), shown), heading
+    assert re.search(r"^qwen3.5-9b \(acme\) ", shown, flags=re.MULTILINE)
+    assert "held all month at 1.99 USD an hour" in shown
+    listed = shell("pipeline prices", tmp_path, env)
+    assert re.search(r"^qwen3.5-9b \(acme\) +0.08/0.12 .*, yours", listed, flags=re.MULTILINE)
+
+
+@pytest.mark.processes
+def test_some_results(tmp_path: Path) -> None:
+    rows = [*map(failed, range(25)), accepted(30, route="review", answer=None), accepted(31, route="withheld")]
+    write_run(tmp_path / "run", [rows])
+    show, take = (command.replace("RUN", str(tmp_path / "run")) for command in SOME_RESULTS)
+    env = environment(tmp_path)
+    shown = shell(show, tmp_path, env)
+    assert shown.count("not UTF-8") == 20
+    assert "25 of 27 rows took the route failed; 20 shown" in shown
+    assert "2 rows written to to_answer.csv" in shell(take, tmp_path, env)
+    assert len((tmp_path / "to_answer.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.processes

@@ -16,7 +16,6 @@ import time
 import webbrowser
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from rich.text import Text
 
 from flows.console.card import card_lines, further_lines
 from flows.console.interruption import CLEAR_LINE, interruption
-from flows.console.printable import printable, printable_json, printable_line
+from flows.console.printable import printable, printable_json
 from flows.console.progress import ProgressReporter
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import percent, usd
@@ -43,7 +42,6 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.submit import Outcome
     from workers.engines.catalogue import CatalogueEntry
 
-_SHOWN_ROWS = 10
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
 _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
@@ -194,30 +192,6 @@ class Terminal:
         self._say(f"scored    {status.scored_shards:,} of {status.shards:,} shards")
         self._say(f"batches   {status.batches_collected:,} collected of {status.batches_sent:,} sent")
         self._say(f"next      {status.next_step}")
-
-    def show_results(self, root: str, total: int, rows: Any) -> None:
-        """Where the rows are, and the first of them; every row with --json."""
-        if self._as_json:
-            for row in rows:
-                self._out.write(printable_json(json.dumps(row, default=str, ensure_ascii=False)) + "\n")
-            return
-        table = Table("document_id", "answer", "route", "confidence", "raw_prob", "cost_usd", "reason")
-        for row in islice(rows, _SHOWN_ROWS):
-            figures = ("-" if row[name] is None else f"{row[name]:.3f}" for name in ("confidence", "raw_prob"))
-            cells = (
-                row["document_id"],
-                row["answer"] or "-",
-                row["route"],
-                *figures,
-                usd(row["cost_usd"]),
-                row["reason"],
-            )
-            # Text, not markup: a document's id may hold anything.
-            table.add_row(*(Text(printable_line(cell or "")) for cell in cells))
-        self.console.print(table)
-        self._say(f"{total:,} rows in {root}")
-        code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
-        self._say(f'read them with   python -c "{code}"')
 
     def show_document(self, content: str, warnings: list[str]) -> None:
         """Something for other programs, on standard output alone; as it is, unless a terminal shows it."""

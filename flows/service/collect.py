@@ -18,10 +18,10 @@ from rich.console import Console
 from flows.console.progress import ProgressReporter
 from flows.prefect_server import prefect_at_hand
 from flows.process import process, reporter
-from flows.run import open_store
 from pipelines.errors import RunNotFoundError, SluiceError
 from pipelines.settings import settings, withhold_claude_key
 from pipelines.store import layout
+from pipelines.store.runs import open_store
 
 log = logging.getLogger(__name__)
 

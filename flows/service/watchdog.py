@@ -27,10 +27,10 @@ from prefect.logging import get_logger
 from prefect.states import Crashed, Scheduled
 
 from flows.process import AWAITING_CLAUDE
-from flows.run import open_store
 from flows.service.prefect_api import prefect_client
 from pipelines.errors import RunNotFoundError, StoreError
 from pipelines.store import layout
+from pipelines.store.runs import open_store
 
 GAVE_UP = "GaveUp"
 _SUCCEEDED = "Resumed"

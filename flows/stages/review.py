@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from flows.run import Run, open_store
+from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.documents.code.shown import LineMap, visible
 from pipelines.errors import CoverageError, RunNotFoundError
@@ -26,6 +26,7 @@ from pipelines.routes import Route
 from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.runs import open_store
 from pipelines.store.schemas import FINDING, from_arrow, read_parquet, to_arrow
 from pipelines.store.side_by_side import in_order
 from pipelines.tasks.code_review.evaluation import evaluate, evaluation_markdown

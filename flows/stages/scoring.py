@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from contextlib import closing
 from typing import Any
@@ -15,6 +16,7 @@ from pipelines.documents.records import Document
 from pipelines.scored_parts import items_of_plan, unscored_part
 from pipelines.settings import settings
 from pipelines.store import layout
+from pipelines.store.objects import Store
 from pipelines.store.schemas import to_arrow
 from pipelines.store.side_by_side import in_order
 from workers.engines.catalogue import catalogue, refuse_code
@@ -116,5 +118,17 @@ def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: Progre
     with progress.stage("score", "items", total=items, before=before):
         in_flight = run.question.shards_in_flight(plan.shards, plan.document_tokens)
         pool.score(todo, lambda report: progress.advance(report.items), in_flight)
-    held = {"engines": pool.engines, "held_seconds": pool.held_seconds, "start_seconds": pool.start_seconds}
+    held = {
+        "engines": pool.engines,
+        "devices": pool.devices,
+        "held_seconds": pool.held_seconds,
+        "start_seconds": pool.start_seconds,
+    }
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
+
+
+def held_device_seconds(store: Store) -> float:
+    """How long devices were held in all: an engine of several holds them all, as their busy time counts them all."""
+    sessions = [json.loads(store.read(key)) for key in store.list(layout.SCORING)]
+    # Versions before 2026-12 wrote down the engines alone.
+    return math.fsum(session.get("devices", session["engines"]) * session["held_seconds"] for session in sessions)

@@ -174,6 +174,11 @@ class EnginePool:
         """How many engines the pool runs."""
         return len(self._actors)
 
+    @property
+    def devices(self) -> int:
+        """How many GPUs, or cores, these engines hold."""
+        return len(self._actors) * self._config.devices_per_engine
+
     def wait_ready(self) -> None:
         """Wait for the first engine; ``start_seconds`` is then known.
 

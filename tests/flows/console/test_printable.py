@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,9 @@ from rich.console import Console
 
 from flows.console.printable import printable, printable_json, printable_line
 from flows.console.progress import ProgressReporter
+from flows.console.results_view import show_results
 from flows.console.terminal import Terminal
+from tests.made_up_run import accepted, write_run
 
 HOSTILE = {
     "an escape sequence": ("\x1b[2Jid", r"\x1b[2Jid"),
@@ -105,14 +107,19 @@ def is_safe(text: str) -> bool:
     return printable(text) == text
 
 
-def test_no_cell_of_the_results_is_obeyed(shown_by: Callable[..., str]) -> None:
-    screen = shown_by(lambda terminal: terminal.show_results("root", 1, [ROW]))
+def show_row(terminal: Terminal, root: Path, form: Literal["table", "jsonl"]) -> None:
+    write_run(root, [[accepted(1, **ROW)]])
+    show_results(terminal, str(root), routes=[], columns=None, limit=None, form=form, output=None)
+
+
+def test_no_cell_of_the_results_is_obeyed(shown_by: Callable[..., str], tmp_path: Path) -> None:
+    screen = shown_by(lambda terminal: show_row(terminal, tmp_path / "run", "table"))
     assert is_safe(screen)
     assert "owned" in screen
 
 
-def test_neither_are_rows_as_json(shown_by: Callable[..., str]) -> None:
-    screen = shown_by(lambda terminal: terminal.show_results("root", 1, [ROW]), as_json=True)
+def test_neither_are_rows_as_json(shown_by: Callable[..., str], tmp_path: Path) -> None:
+    screen = shown_by(lambda terminal: show_row(terminal, tmp_path / "run", "jsonl"), as_json=True)
     assert is_safe(screen)
     assert json.loads(screen)["reason"] == ROW["reason"]
 

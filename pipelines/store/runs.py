@@ -1,0 +1,39 @@
+"""Finding a run's store by its id or place; whoever only reads a run needs nothing else of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipelines.errors import RunNotFoundError
+from pipelines.settings import settings
+from pipelines.store import layout
+from pipelines.store.objects import Store
+
+
+def open_store(run: str) -> Store:
+    """The store of a run, by id (of a run started on this machine) or by URI or path.
+
+    Raises:
+        RunNotFoundError: there is none.
+    """
+    is_location = "/" in run or Path(run).is_dir()
+    remembered = settings().state_dir / "runs" / run
+    if not is_location and not remembered.is_file():
+        raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
+    location = run if is_location else remembered.read_text(encoding="utf-8")
+    scheme = _scheme(location)
+    # Looked for before it is opened: a store makes the folder that it is given.
+    if scheme in ("", "file") and not Path(urlsplit(location).path if scheme else location).is_dir():
+        raise RunNotFoundError(f"no run at '{location}': no such folder")
+    store = Store(location)
+    if not store.exists(layout.RUN):
+        raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
+    return store
+
+
+def _scheme(location: str) -> str:
+    try:
+        return urlsplit(location).scheme
+    except ValueError as error:  # e.g. http://[::1
+        raise RunNotFoundError(f"no run at '{location}': no place can be written like this ({error})") from None

@@ -1,0 +1,39 @@
+"""How long engines were held is counted in device-seconds, as the time in which they were busy is."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from rich.console import Console
+
+from flows.console.progress import ProgressReporter
+from flows.stages import scoring
+from flows.stages.planning import PlanSummary
+from pipelines.store import layout
+from pipelines.store.objects import Store
+
+POOL = SimpleNamespace(
+    engines=2,
+    devices=8,  # four GPUs each
+    held_seconds=10.0,
+    start_seconds=4.0,
+    wait_ready=lambda: None,
+    score=lambda *_: None,
+)
+
+
+def test_an_engine_of_several_devices_holds_them_all(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
+    plan = SimpleNamespace(shards=0, items=0, failed_items=0, document_tokens=0)
+    scoring.score_shards(run, cast(PlanSummary, plan), cast(Any, POOL), ProgressReporter(Console(quiet=True)))
+    assert scoring.held_device_seconds(store) == 80
+
+
+def test_sessions_of_earlier_versions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for number, engines in enumerate((1, 3)):
+        session = {"engines": engines, "held_seconds": 2.0, "start_seconds": 1.0}
+        store.create(layout.engine_time(number), json.dumps(session).encode())
+    assert scoring.held_device_seconds(store) == 8

@@ -50,6 +50,24 @@ def before_any_command() -> None:
 
 
 @app.command()
+def init(
+    documents: Annotated[
+        str, typer.Argument(metavar="FILE|FOLDER|s3://...", help="Your documents, as a job would name them.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="JOB.yaml", help="The file to write; never overwritten.")
+    ] = None,
+) -> None:
+    """Write a first job file from your own documents: columns and labels are guessed, or asked for."""
+    from flows.console.asking import Asker
+    from flows.console.terminal import Terminal
+    from flows.preflight.drafting import draft_from_documents
+
+    with Terminal(as_json=False, keep_output=True) as terminal:
+        terminal.show_drafted(draft_from_documents(documents, output, Asker(terminal.progress.say)))
+
+
+@app.command()
 def submit(
     job: _JobArgument,
     input: Annotated[str | None, typer.Option(help="Read these documents instead of the job's.")] = None,

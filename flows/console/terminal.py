@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.console.draft_view import show_drafted
 from flows.console.interruption import CLEAR_LINE, interruption
 from flows.console.printable import printable, printable_json, printable_line
 from flows.console.progress import ProgressReporter
@@ -39,6 +40,7 @@ from pipelines.settings import settings
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.estimate import Estimates
     from flows.inspect import RunStatus
+    from flows.preflight.drafting import Drafted
     from flows.service.deploy import Deployed
     from flows.submit import Outcome
     from workers.engines.catalogue import CatalogueEntry
@@ -145,6 +147,10 @@ class Terminal:
             self._say(note)
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
+
+    def show_drafted(self, drafted: Drafted) -> None:
+        """A first job file."""
+        show_drafted(drafted, _COMMAND, self._say)
 
     def show_nothing_new(self) -> None:
         """That there was nothing to submit; why was said already."""

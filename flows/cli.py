@@ -28,6 +28,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 failed; 2 bad usage, job file or run; 3 stopped by the budget; 129, 130, 143 ended "
+    "by a closed terminal, Ctrl-C, SIGTERM: the same command does the rest.",
 )
 
 _RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the run's folder or s3:// URI.")]
@@ -43,8 +45,20 @@ _TrustOption = Annotated[
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"sluice {version('sluice')}")
+        raise typer.Exit
+
+
 @app.callback()
-def before_any_command() -> None:
+def before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
     """Nothing of a third party is imported yet."""
     quiet_third_parties()
 
@@ -65,6 +79,22 @@ def init(
 
     with Terminal(as_json=False, keep_output=True) as terminal:
         terminal.show_drafted(draft_from_documents(documents, output, Asker(terminal.progress.say)))
+
+
+@app.command()
+def doctor(
+    job: Annotated[Path | None, typer.Argument(metavar="JOB.yaml", help="A job to look at, too.")] = None,
+    as_json: _JsonOption = False,
+) -> None:
+    """Say whether a run could start here, and what mends what is wrong; nothing is started."""
+    from flows.console.terminal import Terminal
+    from flows.preflight.doctor import examine
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        diagnosis = examine(job)
+        terminal.show_diagnosis(diagnosis)
+        if not diagnosis.could_start:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -155,6 +185,22 @@ def _show_outcome(terminal: Terminal, outcome: Outcome | None) -> None:
         raise typer.Exit(1)
     if outcome.summary and outcome.summary.stopped_by is Stop.BUDGET:
         raise typer.Exit(3)
+
+
+@app.command()
+def runs(
+    where: Annotated[
+        str | None,
+        typer.Argument(metavar="[OUTPUT]", help="A job's output; by default, all runs started on this machine."),
+    ] = None,
+    as_json: _JsonOption = False,
+) -> None:
+    """List runs, the newest first: state, items, cost, and when they were begun."""
+    from flows.console.terminal import Terminal
+    from flows.service.run_list import list_runs
+
+    with Terminal(as_json=as_json, keep_output=True) as terminal:
+        terminal.show_runs(list_runs(where))
 
 
 @app.command()

@@ -31,6 +31,7 @@ from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
 from pipelines.job.sections import Quality
+from pipelines.meant import did_you_mean
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
@@ -169,7 +170,9 @@ def open_store(run: str) -> Store:
     is_location = "/" in run or Path(run).is_dir()
     remembered = settings().state_dir / "runs" / run
     if not is_location and not remembered.is_file():
-        raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
+        known = [path.name for path in remembered.parent.iterdir()] if remembered.parent.is_dir() else []
+        meant = did_you_mean(run, known)
+        raise RunNotFoundError(f"no run '{run}' was started on this machine{meant}; give its folder or s3:// URI")
     location = run if is_location else remembered.read_text(encoding="utf-8")
     scheme = _scheme(location)
     # Looked for before it is opened: a store makes the folder that it is given.

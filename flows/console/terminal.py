@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -25,10 +25,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.console.doctor_view import show_diagnosis
 from flows.console.draft_view import show_drafted
+from flows.console.error_view import error_as_json
 from flows.console.interruption import CLEAR_LINE, interruption
 from flows.console.printable import printable, printable_json, printable_line
 from flows.console.progress import ProgressReporter
+from flows.console.runs_view import show_runs
 from pipelines.documents.left_out import told_left_out
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import accuracy_line, percent, reason_lines, usd
@@ -40,8 +43,10 @@ from pipelines.settings import settings
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.estimate import Estimates
     from flows.inspect import RunStatus
+    from flows.preflight.doctor import Diagnosis
     from flows.preflight.drafting import Drafted
     from flows.service.deploy import Deployed
+    from flows.service.run_list import RunLine
     from flows.submit import Outcome
     from workers.engines.catalogue import CatalogueEntry
 
@@ -111,9 +116,13 @@ class Terminal:
             os._exit(128 + signal.SIGPIPE)
         if error is None or isinstance(error, SystemExit | typer.Exit):
             return
+        code = 2 if isinstance(error, JobError | RunNotFoundError) else 1
+        if self._as_json:
+            self._print_json(error_as_json(error, code))
+            self._out.flush()
         if isinstance(error, SluiceError):
             self._complain(f"pipeline: {error}")
-            raise SystemExit(2 if isinstance(error, JobError | RunNotFoundError) else 1)
+            raise SystemExit(code)
         logging.getLogger(__name__).error("unexpected", exc_info=error)
         where = f"; details are in {self.log_path}" if self.log_path else f": {error}"
         self._complain(f"pipeline: unexpected {type(error).__name__}{where}")
@@ -151,6 +160,20 @@ class Terminal:
     def show_drafted(self, drafted: Drafted) -> None:
         """A first job file."""
         show_drafted(drafted, _COMMAND, self._say)
+
+    def show_diagnosis(self, diagnosis: Diagnosis) -> None:
+        """Whether a run could start here."""
+        if self._as_json:
+            self._print_json(diagnosis.as_json())
+            return
+        show_diagnosis(diagnosis, self.console)
+
+    def show_runs(self, runs: Sequence[RunLine]) -> None:
+        """Runs, the newest first."""
+        if self._as_json:
+            self._print_json([run.as_json() for run in runs])
+            return
+        show_runs(runs, self.console)
 
     def show_nothing_new(self) -> None:
         """That there was nothing to submit; why was said already."""

@@ -157,8 +157,8 @@ def test_a_person_is_asked_about_what_is_in_doubt_and_nothing_else() -> None:
 
 ODD = [
     "yes", "no", "1", "1e5", "2024-05-01", "null", "~", "a: b", "# comment", "- item", "{x: 1}", "[y]", "'quote",
-    '"double', "*alias", "&anchor", "!!python/object:os.system", "%TAG", "x #y", "Zürich", "日本 語", "a\\nb", ": ", "? q",
-    "👍", "model: evil", "@at", "`tick`", "|", ">", "=", "<<", "a,b", "spam\u00a0ham",
+    '"double', "*alias", "&anchor", "!!python/object:os.system", "%TAG", "x #y", "Zürich", "日本 語", "a\\nb", ": ",
+    "? q", "👍", "model: evil", "@at", "`tick`", "|", ">", "=", "<<", "a,b", "spam\u00a0ham",
 ]  # fmt: skip
 
 

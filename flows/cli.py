@@ -42,6 +42,14 @@ _TrustOption = Annotated[
         help="Let the engine run code that the job or its model brings along, with all that you may do here.",
     ),
 ]
+_LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="Read only the first N documents; another run than the whole.")
+]
+_TargetOption = Annotated[
+    float | None, typer.Option(help="Agree with Claude on this share, instead of the job's quality.")
+]
+_BudgetOption = Annotated[str | None, typer.Option(metavar="USD", help="The most that Claude may cost, instead.")]
+_ModelOption = Annotated[str | None, typer.Option(metavar="NAME", help="A model of `pipeline models`, instead.")]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
@@ -106,6 +114,10 @@ def submit(
         str | None, typer.Option(help="Name the run yourself; by default the same job and input give the same run.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="Who answers doubtful items: anthropic or simulation.")] = None,
+    limit: _LimitOption = None,
+    target: _TargetOption = None,
+    budget: _BudgetOption = None,
+    model: _ModelOption = None,
     since_last: Annotated[
         bool,
         typer.Option("--since-last", help="Take only files that are new or changed since the job's last such run."),
@@ -123,6 +135,7 @@ def submit(
     _trust(trust_remote_code)
     given = {"input": input, "output": output, "escalation.provider": provider}
     overrides = {name: value for name, value in given.items() if value is not None}
+    overrides |= _asked(limit, target, budget, model)
     with Terminal(as_json=as_json) as terminal:
         if since_last:
             outcome = submit_since_last(job, overrides, wait, terminal.progress)
@@ -132,14 +145,23 @@ def submit(
 
 
 @app.command()
-def estimate(job: _JobArgument, trust_remote_code: _TrustOption = False, as_json: _JsonOption = False) -> None:
+def estimate(
+    job: _JobArgument,
+    limit: _LimitOption = None,
+    target: _TargetOption = None,
+    budget: _BudgetOption = None,
+    model: _ModelOption = None,
+    trust_remote_code: _TrustOption = False,
+    as_json: _JsonOption = False,
+) -> None:
     """Score the documents, have Claude answer a pilot, and show what targets of 0.90, 0.95 and 0.99 would cost."""
     from flows.console.terminal import Terminal
     from flows.estimate import estimate_job
 
     _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
-        terminal.show_estimates(job, estimate_job(job, {}, terminal.progress))
+        overrides = _asked(limit, target, budget, model)
+        terminal.show_estimates(job, estimate_job(job, overrides, terminal.progress))
 
 
 @app.command()
@@ -167,6 +189,13 @@ def resume(
     _trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
         _show_outcome(terminal, resume_run(run, wait, terminal.progress))
+
+
+def _asked(limit: int | None, target: float | None, budget: str | None, model: str | None) -> dict[str, object]:
+    """What stands in place of the job's own fields."""
+    given = {"limits.documents": limit, "quality.target": target, "budget_usd": budget, "model": model}
+    asked: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    return asked if target is None else asked | {"quality.raw_threshold": None}  # one dial
 
 
 def _trust(remote_code: bool) -> None:

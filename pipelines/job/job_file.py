@@ -89,8 +89,10 @@ def _override(content: dict[str, Any], names: list[str], value: object) -> None:
     *sections, last = names
     for section in sections:
         inner = content.get(section)
-        if not isinstance(inner, dict):  # e.g. --provider on a job whose escalation is off: leave it off
-            return
+        if not isinstance(inner, dict):
+            if section == "escalation":  # --provider on a job whose escalation is off: leave it off
+                return
+            inner = content[section] = {}
         content = inner
     content[last] = value
 

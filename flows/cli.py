@@ -134,7 +134,7 @@ def submit(
         raise typer.BadParameter("a series names its runs itself; leave one of the two out", param_hint="--run-id")
     _trust(trust_remote_code)
     given = {"input": input, "output": output, "escalation.provider": provider}
-    overrides = {name: value for name, value in given.items() if value is not None}
+    overrides: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     overrides |= _asked(limit, target, budget, model)
     with Terminal(as_json=as_json) as terminal:
         if since_last:

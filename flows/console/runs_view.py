@@ -21,7 +21,8 @@ def show_runs(runs: Sequence[RunLine], console: Console) -> None:
         console.print("no run yet: `pipeline submit JOB.yaml` starts one", markup=False)
         return
     table = Table("run", "state", "items", "cost USD", "begun")
-    table.columns[0].overflow = "fold"  # an id that is cut short cannot be typed
+    table.columns[0].no_wrap = True  # an id is copied
+    table.columns[1].overflow = "fold"
     for column in table.columns[2:4]:
         column.justify = "right"
     for run in runs:

@@ -208,7 +208,7 @@ class Terminal:
             f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
             f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
         )
-        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run")
+        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run (same options as before)")
 
     def show_bought(self, job_path: Path, run_id: str) -> None:
         """That the labels are there."""

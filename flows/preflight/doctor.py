@@ -7,6 +7,7 @@ is left behind.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,8 +52,9 @@ def examine(job: Path | None, longest_seconds: float = _LONGEST_SECONDS) -> Diag
 def _all(named: Sequence[tuple[str, Callable[[], Check | Sequence[Check]]]], longest_seconds: float) -> Iterator[Check]:
     """Every check's outcome; side by side, for some wait for somebody's answer."""
     begun = [(name, _Running(name, run)) for name, run in named]
+    until = time.monotonic() + longest_seconds
     for name, running in begun:
-        running.thread.join(longest_seconds)
+        running.thread.join(max(until - time.monotonic(), 0.0))
         if running.thread.is_alive():
             yield Check(name, "wrong", f"no answer within {longest_seconds:.0f} s", "look at the network and the disks")
         else:

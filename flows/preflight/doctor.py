@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.preflight import job_checks, machine_checks
+from flows.preflight import machine_checks
 from flows.preflight.check import Check
 from pipelines.errors import SluiceError
 
@@ -41,6 +41,8 @@ def examine(job: Path | None, longest_seconds: float = _LONGEST_SECONDS) -> Diag
     named = [(name, run) for name, run in machine_checks.CHECKS.items()]
     found = list(_all(named, longest_seconds))
     if job is not None:
+        from flows.preflight import job_checks  # imports what reads documents and models: more than a second
+
         loaded, told = job_checks.load(job)
         found += told
         if loaded is not None:

@@ -160,6 +160,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
         raw_threshold=run.job.quality.raw_threshold if isinstance(run.job.quality, Quality) else None,
         is_calibration_refused=rule is None and is_calibration_refused(run.question),
         left_out=plan.left_out,
+        document_limit=run.job.limits.documents,
     )
     tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:

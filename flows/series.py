@@ -54,6 +54,8 @@ class Series:
     """The series of a job: its name, below its output."""
 
     def __init__(self, job: Job) -> None:
+        if job.limits.documents is not None:  # a file whose first documents alone were read would pass for taken
+            raise JobError(["limits.documents: a series reads every document of its files; leave the limit out"])
         self._job = job
         self._store = Store(f"{job.output.rstrip('/')}/{layout.series_folder(job.name)}")
 

@@ -106,6 +106,8 @@ def process_run(
 ) -> Outcome:
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
+    if run.job.limits.documents is not None:
+        progress.say(f"limit     only the first {run.job.limits.documents:,} documents are read")
     _withhold_keys(run)
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     # First of all what both import, Ray as it starts and Prefect as it is imported, each in a thread of its own: the

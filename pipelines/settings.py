@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(
         None, validation_alias="RAY_ADDRESS", description="a Ray cluster to join; without one, Ray starts here"
     )
+    prefect_api_url: str | None = Field(
+        None, validation_alias="PREFECT_API_URL", description="a Prefect server; without one, a temporary one starts"
+    )
     anthropic_api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
     anthropic_base_url: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
     bedrock_region: str | None = None

@@ -39,6 +39,13 @@ SOME_RESULTS = [
     "pipeline results RUN --route review --route withheld -o to_answer.csv",
 ]
 EVALUATE_REVIEW_MODEL = "python -m sample_data.evaluate_code_review_model"
+FIRST_HOUR = [
+    "pipeline doctor",
+    "pipeline init my_tickets.csv",
+    "pipeline doctor my-tickets.yaml",
+    "pipeline submit my-tickets.yaml --limit 4",
+    "pipeline runs",
+]
 SCHEDULE = 'pipeline deploy my_job.yaml --cron "0 3 * * *"'
 
 # How each command of a bash block is executed here; a command that is not in this list fails the first test.
@@ -52,6 +59,7 @@ EXECUTED = {
     **dict.fromkeys(["pipeline cost RUN --compare", "pipeline prices"], "test_what_it_costs_elsewhere"),
     **dict.fromkeys(SOME_RESULTS, "test_some_results"),
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
+    **dict.fromkeys(FIRST_HOUR, "test_the_first_hour"),
     ESTIMATE: "test_estimate",
     **dict.fromkeys(REVIEW, "test_code_review"),
     EVALUATE_REVIEW_MODEL: "test_the_measures_of_the_review_model",
@@ -162,6 +170,20 @@ def test_some_results(tmp_path: Path) -> None:
     assert "25 of 27 rows took the route failed; 20 shown" in shown
     assert "2 rows written to to_answer.csv" in shell(take, tmp_path, env)
     assert len((tmp_path / "to_answer.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.processes
+def test_the_first_hour(home: Path, servers: Variables) -> None:
+    (home / "my_tickets.csv").write_text(named_file("my_tickets.csv"), encoding="utf-8")
+    env = environment(home, **servers)
+    machine, written, job, submitted, runs = (shell(command, home, env) for command in FIRST_HOUR)
+    assert machine.rstrip().endswith("a run could start")
+    assert "labels    3, values of label: billing 2, outage 2, delivery 2" in written
+    assert "columns that the job names are there" in job
+    run_id = re.search(r"^run +(run_\w[\w-]+)$", submitted, flags=re.MULTILINE)
+    assert run_id, submitted
+    assert "only the first 4 documents" in submitted
+    assert re.search(rf"{run_id.group(1)} +│ complete +│ +4 │", runs), runs
 
 
 @pytest.mark.processes

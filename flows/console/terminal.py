@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +25,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.console.card import card_lines, further_lines
 from flows.console.interruption import CLEAR_LINE, interruption
 from flows.console.printable import printable, printable_json
 from flows.console.progress import ProgressReporter
+from flows.console.views.card import card_lines, further_lines
+from flows.console.views.doctor import show_diagnosis
+from flows.console.views.draft import show_drafted
+from flows.console.views.errors import error_as_json
+from flows.console.views.runs import show_runs
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
@@ -38,7 +42,10 @@ from pipelines.settings import settings
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.estimate import Estimates
     from flows.inspect import RunStatus
+    from flows.preflight.doctor import Diagnosis
+    from flows.preflight.drafting import Drafted
     from flows.service.deploy import Deployed
+    from flows.service.run_list import RunLine
     from flows.submit import Outcome
     from workers.engines.catalogue import CatalogueEntry
 
@@ -98,9 +105,13 @@ class Terminal:
             os._exit(128 + signal.SIGPIPE)
         if error is None or isinstance(error, SystemExit | typer.Exit):
             return
+        code = 2 if isinstance(error, JobError | RunNotFoundError) else 1
+        if self._as_json:
+            self._print_json(error_as_json(error, code))
+            self._out.flush()
         if isinstance(error, SluiceError):
             self._complain(f"pipeline: {error}")
-            raise SystemExit(2 if isinstance(error, JobError | RunNotFoundError) else 1)
+            raise SystemExit(code)
         logging.getLogger(__name__).error("unexpected", exc_info=error)
         where = f"; details are in {self.log_path}" if self.log_path else f": {error}"
         self._complain(f"pipeline: unexpected {type(error).__name__}{where}")
@@ -139,6 +150,24 @@ class Terminal:
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
 
+    def show_drafted(self, drafted: Drafted) -> None:
+        """A first job file."""
+        show_drafted(drafted, _COMMAND, self._say)
+
+    def show_diagnosis(self, diagnosis: Diagnosis) -> None:
+        """Whether a run could start here."""
+        if self._as_json:
+            self._print_json(diagnosis.as_json())
+            return
+        show_diagnosis(diagnosis, self.console)
+
+    def show_runs(self, runs: Sequence[RunLine]) -> None:
+        """Runs, the newest first."""
+        if self._as_json:
+            self._print_json([run.as_json() for run in runs])
+            return
+        show_runs(runs, self.console)
+
     def show_nothing_new(self) -> None:
         """That there was nothing to submit; why was said already."""
         if self._as_json:
@@ -172,7 +201,7 @@ class Terminal:
             f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
             f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
         )
-        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run")
+        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run (same options as before)")
 
     def show_bought(self, job_path: Path, run_id: str) -> None:
         """That the labels are there."""

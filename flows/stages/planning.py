@@ -16,7 +16,7 @@ from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.item_sum import ItemSum
-from pipelines.documents.left_out import LeftOutList, told_left_out
+from pipelines.documents.left_out import LeftOutList, first_documents, told_left_out
 from pipelines.documents.planning import shard_tokens_for
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError
@@ -99,7 +99,7 @@ def documents_of(run: Run, sources: list[SourceFile]) -> Generator[Document | Le
         gold=job.evaluation.gold_column if job.evaluation else None,
         attributes=policy.columns if policy else frozenset(),
     )
-    yield from run.question.documents(sources, columns, own_places(job))
+    yield from first_documents(run.question.documents(sources, columns, own_places(job)), job.limits.documents)
 
 
 def _policy(run: Run) -> EscalationPolicy | None:

@@ -44,6 +44,16 @@ class LeftOutList:
         return pa.Table.from_pylist([asdict(record) for record in self._records], schema=LEFT_OUT)
 
 
+def first_documents(found: Iterable[Document | LeftOut], most: int | None) -> Iterator[Document | LeftOut]:
+    """What is found up to the last of so many documents; nothing beyond it is read."""
+    documents = 0
+    for each in found:
+        yield each
+        documents += isinstance(each, Document)
+        if documents == most:
+            return
+
+
 def told_left_out(counts: Mapping[str, int]) -> str:
     """The counts in one line: "3 (2 hidden, 1 special)"; empty where there are none."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))

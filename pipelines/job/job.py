@@ -33,6 +33,7 @@ from pipelines.job.sections import (
     Review,
     Section,
 )
+from pipelines.meant import did_you_mean
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, LabelOrder
 from pipelines.tasks.code_review.prompts import DEFAULT_INSTRUCTIONS as REVIEW_INSTRUCTIONS
 from pipelines.tasks.code_review.verification import VERDICT_CLEAN, VERDICT_FAULTY
@@ -188,7 +189,10 @@ class Job(Section):
         strangers = {name for tier in tiers for name in tier.pass_on if known.find(name) is None}
         if strangers:
             names = ", ".join(f"'{name}'" for name in sorted(strangers))
-            raise ValueError(f"escalation.tiers: pass_on names {names}, which is no label; use the labels' names")
+            meant = did_you_mean(min(strangers), self.labels)
+            raise ValueError(
+                f"escalation.tiers: pass_on names {names}, which is no label{meant}; use the labels' names"
+            )
         return self
 
     @model_validator(mode="after")

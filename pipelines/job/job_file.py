@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.job_tree import compose_job
 from pipelines.job.sections import ModelSource
+from pipelines.meant import did_you_mean
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, read_regular
 
 
@@ -88,8 +89,10 @@ def _override(content: dict[str, Any], names: list[str], value: object) -> None:
     *sections, last = names
     for section in sections:
         inner = content.get(section)
-        if not isinstance(inner, dict):  # e.g. --provider on a job whose escalation is off: leave it off
-            return
+        if not isinstance(inner, dict):
+            if section == "escalation":  # --provider on a job whose escalation is off: leave it off
+                return
+            inner = content[section] = {}
         content = inner
     content[last] = value
 
@@ -149,6 +152,9 @@ def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
         message = detail["msg"].removeprefix("Value error, ")
         line, node = _locate(tree, names) if names else (0, None)
         where = f"line {line}: " if names else ""
+        if detail["type"] == "extra_forbidden":
+            problems.append((line, f"{where}{'.'.join(names)}: {_no_such_field(names)}"))
+            continue
         plain = _quotes(node) if detail["type"] == "string_type" else None
         if names == ["labels"] and detail["type"] == "dict_type":
             plain = "one label a line with a colon is expected: `billing:`, or `billing: what it means`"
@@ -156,9 +162,35 @@ def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
     return list(dict.fromkeys(problem for _, problem in sorted(problems, key=lambda found: found[0])))
 
 
+def _no_such_field(names: list[str]) -> str:
+    """With the field of the same section that may be meant, or the section that has one of that name."""
+    *above, name = names
+    fields = _fields(Job)
+    for section in above:
+        inner = fields.get(section, {})
+        fields = inner if inner or not section.isdecimal() else fields
+    meant = did_you_mean(name, fields)
+    if not meant:
+        homes = [section for section, inner in _fields(Job).items() if name in inner]
+        meant = f"; it is a field of `{homes[0]}`" if homes and not above else ""
+    return f"no such field{meant}; see pipelines/job/job.schema.json for the names"
+
+
+def _fields(section: type[BaseModel]) -> dict[str, Any]:
+    """The names of a section's fields, each with those below it."""
+    return {name: _fields_of(field.annotation) for name, field in section.model_fields.items()}
+
+
+def _fields_of(annotation: Any) -> dict[str, Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _fields(annotation)
+    below: dict[str, Any] = {}
+    for part in get_args(annotation):
+        below |= _fields_of(part)
+    return below
+
+
 def _plain(message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return "no such field; see pipelines/job/job.schema.json for the names"
     if kind == "missing":
         return "missing"
     return message[0].lower() + message[1:]

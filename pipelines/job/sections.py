@@ -215,8 +215,15 @@ class Evaluation(Section):
 
 
 class Limits(Section):
-    """What is refused, item by item."""
+    """What is refused, item by item, and where reading ends."""
 
     max_document_bytes: int = Field(
         1_000_000, ge=1, le=1_000_000_000, description="a larger document becomes a failed row"
+    )
+    documents: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        exclude_if=lambda documents: documents is None,  # runs from before this field keep their id
+        description="read only the first so many documents, to try a job; such a run is another than the whole one",
     )

@@ -214,6 +214,7 @@ class Tally:
         raw_threshold: float | None = None,
         is_calibration_refused: bool = False,
         left_out: Mapping[str, int] | None = None,
+        document_limit: int | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -252,6 +253,7 @@ class Tally:
             quality=rule,
             left_out=dict(left_out or {}),
             warnings=[
+                *_limit_warnings(document_limit, items),
                 *_quality_warnings(raw_threshold, is_calibration_refused),
                 *_cost_warnings(gpu_cost, api_cost),
                 *_gold_warnings(self.accuracy()),
@@ -314,6 +316,14 @@ def summarize(tables: Iterable[pa.Table], labels: Collection[str] | None = None)
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def _limit_warnings(document_limit: int | None, items: int) -> list[str]:
+    if document_limit is None or items < document_limit:
+        return []
+    return [
+        f"only the first {document_limit:,} documents were read (limits.documents): this is no run over all of them"
+    ]
 
 
 def _quality_warnings(raw_threshold: float | None, is_calibration_refused: bool) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -92,6 +92,34 @@ class Store:
         except AlreadyExistsError:
             obstore.delete(self._objects, staged)
             raise
+
+    def try_writing(self) -> str | None:
+        """Create a small object, read it, and remove it.
+
+        Returns:
+            Where it still is, if it may not be removed: a run removes nothing on S3, and needs no right to.
+
+        Raises:
+            StoreError: a run could not write here.
+        """
+        key = f"{_STAGING}/probe-{uuid.uuid4().hex}"
+        with self._errors("write", key):
+            # One request, as a commit is; locally what is written is renamed from such a name.
+            obstore.put(self._objects, key, b"probe", mode="create")
+        self.read(key)
+        try:
+            obstore.delete(self._objects, key)
+        except (BaseError, OSError):
+            return self.uri(key)
+        if self._is_local:
+            with suppress(OSError):  # others stage something there
+                Path(self.root, _STAGING).rmdir()
+        return None
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the root."""
+        with self._errors("list", ""):
+            return [str(path).rstrip("/") for path in obstore.list_with_delimiter(self._objects)["common_prefixes"]]
 
     def read(self, key: str) -> bytes:
         """The whole object.

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipelines.errors import RunNotFoundError
+from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -20,7 +21,9 @@ def open_store(run: str) -> Store:
     is_location = "/" in run or Path(run).is_dir()
     remembered = settings().state_dir / "runs" / run
     if not is_location and not remembered.is_file():
-        raise RunNotFoundError(f"no run '{run}' was started on this machine; give its folder or s3:// URI")
+        known = [path.name for path in remembered.parent.iterdir()] if remembered.parent.is_dir() else []
+        meant = did_you_mean(run, known)
+        raise RunNotFoundError(f"no run '{run}' was started on this machine{meant}; give its folder or s3:// URI")
     location = run if is_location else remembered.read_text(encoding="utf-8")
     scheme = _scheme(location)
     # Looked for before it is opened: a store makes the folder that it is given.

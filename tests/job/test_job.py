@@ -55,7 +55,7 @@ compte: {engines: 2}
         "  line 2: task: input should be 'classification' or 'code_review'\n"
         "  line 10: quality.raw_threshold: input should be less than or equal to 1\n"
         "  line 13: escalation.chunk_items: input should be greater than or equal to 1\n"
-        "  line 14: compte: no such field; see pipelines/job/job.schema.json for the names"
+        "  line 14: compte: no such field; did you mean 'compute'; see pipelines/job/job.schema.json for the names"
     )
 
 

@@ -78,7 +78,8 @@ def test_what_no_tier_would_heed_is_refused(path: Path, value: str, problem: str
 
 def test_labels_that_are_passed_on_must_be_labels(path: Path) -> None:
     assert problems(path, GOOD.replace("escalation: off\n", TIERS.replace("[outage]", "[outages, refund]"))) == [
-        "job: escalation.tiers: pass_on names 'outages', 'refund', which is no label; use the labels' names"
+        "job: escalation.tiers: pass_on names 'outages', 'refund', which is no label; did you mean 'outage'; use the "
+        "labels' names"
     ]
 
 

@@ -67,6 +67,21 @@ def test_a_raw_threshold_is_warned_of() -> None:
     ]
 
 
+@pytest.mark.parametrize(("limit", "is_told"), [(None, False), (2, True), (3, False)])
+def test_a_run_over_the_first_documents_only_says_so(limit: int | None, is_told: bool) -> None:
+    closed = summarize(parts(row("accepted"), row("accepted"))).summary(
+        run_id="run",
+        results="r",
+        planned_items=2,
+        provider=None,
+        stopped_by=None,
+        engine_held_seconds=0,
+        document_limit=limit,
+    )
+    told = "only the first 2 documents were read (limits.documents): this is no run over all of them"
+    assert (told in closed.warnings) is is_told
+
+
 def test_a_calibration_that_is_for_another_prompt_is_told() -> None:
     closed = summarize(parts()).summary(
         run_id="run_1",

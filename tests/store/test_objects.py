@@ -144,3 +144,17 @@ def test_another_store_on_the_same_root_sees_the_same_objects(store: Store) -> N
     assert store.uri("run.json") == f"{store.root}/run.json"
     store.clear_staging()
     assert list(Store(store.root).list("")) == ["run.json"]
+
+
+def test_a_trial_of_writing_leaves_nothing_behind(store: Store) -> None:
+    assert store.try_writing() is None
+    assert list(store.list("")) == []
+    if not store.root.startswith("s3://"):
+        assert list(Path(store.root).iterdir()) == []
+
+
+def test_folders_are_those_directly_below(store: Store) -> None:
+    assert store.folders() == []
+    for key in ("one/run.json", "one/plan/part.arrow", "two/run.json", "file.json"):
+        store.create(key, b"x")
+    assert sorted(name for name in store.folders() if not name.startswith("_")) == ["one", "two"]

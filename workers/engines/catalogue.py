@@ -19,6 +19,7 @@ from pipelines.cascade.confidence import Calibration
 from pipelines.errors import JobError
 from pipelines.job.engine_arguments import code_arguments
 from pipelines.job.sections import ModelSource
+from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.store.regular_files import open_regular
 from workers.engines.file_hashes import content_hash, file_hash
@@ -93,9 +94,8 @@ def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
         return model.source, entry
     known = catalogue().models
     if model not in known:
-        raise JobError(
-            [f"model: '{model}' is not in the catalogue ({', '.join(known)}); or give {{source: <Hugging Face id>}}"]
-        )
+        there = f"is not in the catalogue ({', '.join(known)}){did_you_mean(model, known)}"
+        raise JobError([f"model: '{model}' {there}; or give {{source: <Hugging Face id>}}"])
     return model, known[model]
 
 
@@ -133,6 +133,22 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
         folder = _fetch_small_files(entry)
         weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
     return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
+
+
+def weights_on_disk(entry: CatalogueEntry) -> int | None:
+    """Bytes of the weights that are on this machine already; None where there are none. Nothing is fetched."""
+    folder = next((path for path in (Path(entry.source), _REPOSITORY / entry.source) if path.is_dir()), None)
+    if folder is None:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            cached = try_to_load_from_cache(entry.source, "config.json", revision=entry.revision)
+        except HFValidationError:
+            return None
+        folder = Path(cached).parent if isinstance(cached, str) else None
+    files = [path for path in folder.iterdir() if path.suffix in _WEIGHTS and path.is_file()] if folder else []
+    return sum(path.stat().st_size for path in files) or None
 
 
 def _check_files(folder: Path) -> None:

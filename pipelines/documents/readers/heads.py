@@ -154,7 +154,7 @@ def _delimited_head(source: SourceFile, text: str, delimiter: str, wanted: str |
         rows=len(below),
         is_whole=True,
         values=tuple(values),
-        is_headless=_looks_like_data(names, below),
+        is_headless=looks_like_data(names, below),
         delimiter=_other_delimiter(names[0], delimiter) if len(names) == 1 else None,
     )
 
@@ -166,7 +166,7 @@ def _csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
         return
 
 
-def _looks_like_data(names: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+def looks_like_data(names: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
     """Whether a first line is more likely a row: names are short, are no numbers, and do not come again below."""
     if any(not name.strip() or len(name) > _LONGEST_NAME or _NUMBER.fullmatch(name.strip()) for name in names):
         return True

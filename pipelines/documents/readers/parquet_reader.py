@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -53,6 +54,25 @@ def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) 
                 row_number += 1
         except _DAMAGED:
             yield failed(source, row_number, "Parquet data is damaged from this row on; write the file again")
+
+
+def first_parquet_records(source: SourceFile, most: int) -> list[dict[str, object]]:
+    """The first rows, with every column that holds text, numbers or truth values.
+
+    Raises:
+        Unreadable: it is part of a table with a log, or damaged.
+    """
+    if refusal := table_refusal(source):
+        raise Unreadable(refusal)
+    with open_seekable(source) as file:
+        try:
+            parquet = pq.ParquetFile(file, buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False)
+            names = [field.name for field in parquet.schema_arrow if _is_string(field.type) or _is_number(field.type)]
+            single = [name for name in names if names.count(name) == 1]
+            records = islice(_records(parquet, single), most)
+            return [{name: _plain(scalar, name, {}) for name, scalar in record.items()} for record in records]
+        except _DAMAGED as error:
+            raise Unreadable("Parquet file is cut off or damaged; write it again") from error
 
 
 def _check_text_column(schema: pa.Schema, name: str) -> None:

@@ -55,7 +55,7 @@ def _json_document(
     source: SourceFile, line: Line, columns: Columns, max_document_bytes: int, repeats: _Repeats | None
 ) -> Document:
     try:
-        record, note = _json_object(line, repeats)
+        record, note = json_object(line, repeats)
         if repeats is not None:
             _check_not_repeated(columns, repeats.names, "the row")
     except Unreadable as reason:
@@ -98,7 +98,8 @@ class _Repeats:
         return found
 
 
-def _json_object(line: Line, repeats: _Repeats | None) -> tuple[dict[str, object], str | None]:
+def json_object(line: Line, repeats: _Repeats | None) -> tuple[dict[str, object], str | None]:
+    """One JSON object, and what the row should say of how it was read; raises `Unreadable`."""
     if line.problem is not None:
         raise Unreadable(line.problem)
     decoded = decode_line(line.data)
@@ -132,7 +133,7 @@ def _read_delimited(
     source: SourceFile, columns: Columns, max_document_bytes: int, delimiter: str
 ) -> Iterator[Document]:
     with open_source(source) as stream:
-        rows = _csv_rows(read_lines(stream, max_document_bytes), delimiter, max_document_bytes)
+        rows = csv_rows(read_lines(stream, max_document_bytes), delimiter, max_document_bytes)
         header = next(rows, None)
         if header is None:
             return
@@ -182,7 +183,7 @@ class _Row:
     note: str | None
 
 
-def _csv_rows(lines: Iterable[Line], delimiter: str, limit_bytes: int) -> Iterator[_Row]:
+def csv_rows(lines: Iterable[Line], delimiter: str, limit_bytes: int) -> Iterator[_Row]:
     """Parses rows strictly: text that a stray quote has mangled should fail, not pass as something else."""
     csv.field_size_limit(max(limit_bytes, csv.field_size_limit()))  # rows are bounded before they get there
     feed = _RowLines(lines, limit_bytes)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from flows.console.card import card_lines, further_lines
+from flows.console.views.card import card_lines, further_lines
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from tests.report.html.kinds_of_runs import KINDS

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.dataset as dataset
 import pytest
 
-from flows.console.cost_view import rounded
+from flows.console.views.cost import rounded
 from pipelines.costs.price_book import price_book
 from pipelines.report.summary import Summary
 from pipelines.settings import settings

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from flows.console.printable import printable, printable_json, printable_line
 from flows.console.progress import ProgressReporter
-from flows.console.results_view import show_results
 from flows.console.terminal import Terminal
+from flows.console.views.results import show_results
 from tests.made_up_run import accepted, write_run
 
 HOSTILE = {

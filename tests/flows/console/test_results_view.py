@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.console.results_view import fitting
+from flows.console.views.results import fitting
 from tests.command_here import Pipeline, pipeline
 from tests.made_up_run import accepted, escalated, failed, write_run
 

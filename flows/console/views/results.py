@@ -9,9 +9,9 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-from flows.console.cost_view import rounded
 from flows.console.printable import printable_json, printable_line
 from flows.console.terminal import Terminal
+from flows.console.views.cost import rounded
 from pipelines.errors import JobError
 from pipelines.report.page import usd
 from pipelines.store import layout

@@ -1,0 +1,139 @@
+"""Commands that bring a run further."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.options import (
+    BudgetOption,
+    JobArgument,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    RunArgument,
+    TargetOption,
+    TrustOption,
+    VerboseOption,
+    WaitOption,
+    asked,
+    trust,
+)
+from pipelines.routes import Stop
+
+if TYPE_CHECKING:
+    from flows.console.terminal import Terminal
+    from flows.submit import Outcome
+
+app = typer.Typer()
+
+
+@app.command()
+def submit(
+    job: JobArgument,
+    input: Annotated[str | None, typer.Option(help="Read these documents instead of the job's.")] = None,
+    output: Annotated[str | None, typer.Option(help="Write below this folder or s3:// prefix instead.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Name the run yourself; by default the same job and input give the same run.")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="Who answers doubtful items: anthropic or simulation.")] = None,
+    limit: LimitOption = None,
+    target: TargetOption = None,
+    budget: BudgetOption = None,
+    model: ModelOption = None,
+    since_last: Annotated[
+        bool,
+        typer.Option("--since-last", help="Take only files that are new or changed since the job's last such run."),
+    ] = False,
+    wait: WaitOption = True,
+    trust_remote_code: TrustOption = False,
+    verbose: VerboseOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a job, or continue it: the same command after a kill does the rest."""
+    from flows.console.terminal import Terminal
+    from flows.submit import submit_job, submit_since_last
+
+    if since_last and run_id:
+        raise typer.BadParameter("a series names its runs itself; leave one of the two out", param_hint="--run-id")
+    trust(trust_remote_code)
+    given = {"input": input, "output": output, "escalation.provider": provider}
+    overrides: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    overrides |= asked(limit, target, budget, model)
+    with Terminal(as_json=as_json) as terminal:
+        if since_last:
+            outcome = submit_since_last(job, overrides, wait, terminal.progress)
+        else:
+            outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
+        show_outcome(terminal, outcome, verbose)
+
+
+@app.command()
+def estimate(
+    job: JobArgument,
+    limit: LimitOption = None,
+    target: TargetOption = None,
+    budget: BudgetOption = None,
+    model: ModelOption = None,
+    trust_remote_code: TrustOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score the documents, have Claude answer a pilot, and show what targets of 0.90, 0.95 and 0.99 would cost."""
+    from flows.console.terminal import Terminal
+    from flows.estimate import estimate_job
+
+    trust(trust_remote_code)
+    with Terminal(as_json=as_json) as terminal:
+        overrides = asked(limit, target, budget, model)
+        terminal.show_estimates(job, estimate_job(job, overrides, terminal.progress))
+
+
+@app.command()
+def calibrate(job: JobArgument, trust_remote_code: TrustOption = False) -> None:
+    """Buy the labels that certify a target, and no more; `submit` goes on from there."""
+    from flows.console.terminal import Terminal
+    from flows.estimate import buy_labels
+
+    trust(trust_remote_code)
+    with Terminal(as_json=False) as terminal:
+        terminal.show_bought(job, buy_labels(job, {}, "certify", terminal.progress).run_id)
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    wait: WaitOption = True,
+    trust_remote_code: TrustOption = False,
+    verbose: VerboseOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do what is left of a run, with the job it was begun with."""
+    from flows.console.terminal import Terminal
+    from flows.submit import resume_run
+
+    trust(trust_remote_code)
+    with Terminal(as_json=as_json) as terminal:
+        show_outcome(terminal, resume_run(run, wait, terminal.progress), verbose)
+
+
+@app.command()
+def cancel(run: RunArgument) -> None:
+    """Send nothing more to Claude, stop what is under way, take in what was answered, and close the books."""
+    from flows.console.terminal import Terminal
+    from flows.submit import cancel_run
+
+    with Terminal(as_json=False) as terminal:
+        terminal.show_outcome(cancel_run(run, terminal.progress))
+
+
+def show_outcome(terminal: Terminal, outcome: Outcome | None, verbose: bool = False) -> None:
+    """Show how a run stands; a run that did not do what was asked ends the command with another code than 0."""
+    if outcome is None:
+        terminal.show_nothing_new()
+        return
+    terminal.show_outcome(outcome, verbose)
+    if outcome.summary and outcome.summary.problem:
+        raise typer.Exit(1)
+    if outcome.summary and outcome.summary.stopped_by is Stop.BUDGET:
+        raise typer.Exit(3)

@@ -1,0 +1,1 @@
+"""How single commands show what they have found."""

@@ -155,7 +155,8 @@ def _submit(folder: Path, job: Path, environment: Mapping[str, str], helpers: Ma
                 peak = max(peak, _highest_resident_bytes(process.pid))
                 for each in [driver, *driver.children(recursive=True)]:
                     with suppress(psutil.NoSuchProcess):
-                        cpu[each.pid] = (_what(each, driver), _cpu_seconds(each))
+                        if each.cmdline():  # one that has ended has none, and would be taken for another
+                            cpu[each.pid] = (_what(each, driver), _cpu_seconds(each))
             time.sleep(_LOOK_SECONDS)
     if process.returncode:
         raise SystemExit(log.read_text(encoding="utf-8", errors="replace")[-8_000:])

@@ -32,6 +32,7 @@ from flows.run_lock import sole_process
 from flows.stages import planning, publishing, scoring
 from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
+from flows.stages.scoring import PlannedShards
 from pipelines.cascade.rule.history import Stage as RuleStage
 from pipelines.errors import SluiceError
 from pipelines.job.sections import Quality
@@ -80,15 +81,22 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
 
 def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressReporter) -> Summary | None:
     engines = early_engines.get() or _ask_for_engines(run)
+    planned = scoring.PlannedShards(run)
     pool = None
     try:
-        plan = plan_documents(run, progress)
-        planning.refuse_empty_answer_key(run, plan)
+        planning_under_way = plan_documents.submit(run, planned, progress)  # engines score what is committed of it
         with progress.waiting("engines", "Ray starts"):
-            pool = engines.result() or scoring.start_engines_if_needed(run)
-        score_shards(run, plan, pool, progress)
+            pool = engines.result()
+        if pool is None:  # the first documents gave nothing to score, or there is no engine: the whole plan says more
+            planning_under_way.result()
+            pool = scoring.start_engines_if_needed(run)
+        if pool:
+            score_shards(run, planned, pool, progress)
+        plan = planning_under_way.result()
+        scoring.settle_unscored(run, plan)
     finally:
-        if pool := pool or engines.result():
+        planned.feed.cancel()
+        if pool := pool or _started(engines):
             pool.close()
             leave_ray()
     decided = decide(run, plan, progress, wait, until)
@@ -103,17 +111,22 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
 
 
 @task(cache_policy=NO_CACHE)
-def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
+def plan_documents(run: Run, planned: PlannedShards, progress: ProgressReporter) -> PlanSummary:
     """Read, tokenise, cut into shards."""
-    return planning.plan_documents(run, progress)
+    try:
+        plan = planning.plan_documents(run, progress, planned.add)
+        planning.refuse_empty_answer_key(run, plan)
+    except BaseException:  # whatever it is: the engines' side is not to wait for more
+        planned.feed.cancel()
+        raise
+    planned.finish(plan)
+    return plan
 
 
 @task(cache_policy=NO_CACHE)
-def score_shards(run: Run, plan: PlanSummary, pool: EnginePool | None, progress: ProgressReporter) -> None:
+def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: ProgressReporter) -> None:
     """Have the engines score what is not scored yet."""
-    scoring.settle_unscored(run, plan)
-    if pool and scoring.unscored_shards(run, plan):
-        scoring.score_shards(run, plan, pool, progress)
+    scoring.score_shards(run, planned, pool, progress)
 
 
 @task(cache_policy=NO_CACHE)
@@ -186,6 +199,14 @@ def _commit_report(run: Run, progress: ProgressReporter) -> None:
     run.store.create(layout.REPORT, page)
 
 
+def _started(engines: Future[EnginePool | None]) -> EnginePool | None:
+    """The engines that were asked for, if they came: why they did not is told already, or another error is."""
+    try:
+        return engines.result()
+    except SluiceError:
+        return None
+
+
 def _ask_for_engines(run: Run) -> Future[EnginePool | None]:
     engines: Future[EnginePool | None] = Future()
     engines.set_result(scoring.start_engines_if_needed(run))
@@ -197,21 +218,19 @@ class _ProgressArtifact:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._stage: Stage | None = None
-        self._artifact: UUID | None = None
-        self._updated_at = 0.0
+        self._artifacts: dict[str, UUID] = {}  # by the stage's name; some stages go on side by side
+        self._updated_at: dict[str, float] = {}
 
     def __call__(self, stage: Stage) -> None:
-        is_last = stage.done == stage.total
-        if stage is self._stage and not is_last and time.monotonic() - self._updated_at < _SECONDS_BETWEEN_UPDATES:
+        updated_at, is_last = self._updated_at.get(stage.name), stage.done == stage.total
+        if updated_at is not None and not is_last and time.monotonic() - updated_at < _SECONDS_BETWEEN_UPDATES:
             return
-        self._updated_at = time.monotonic()
+        self._updated_at[stage.name] = time.monotonic()
         percent = 100.0 * stage.done / stage.total if stage.total else 0.0
-        if stage is not self._stage or self._artifact is None:
-            self._stage = stage
-            created = create_progress_artifact(
-                percent, key=stage.name, description=f"{self._run_id}: {stage.describe()}"
-            )
-            self._artifact = UUID(str(created))
+        description = f"{self._run_id}: {stage.describe()}"
+        artifact = self._artifacts.get(stage.name)
+        if artifact is None:
+            created = create_progress_artifact(percent, key=stage.name, description=description)
+            self._artifacts[stage.name] = UUID(str(created))
         else:
-            update_progress_artifact(self._artifact, percent, description=f"{self._run_id}: {stage.describe()}")
+            update_progress_artifact(artifact, percent, description=description)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -39,6 +39,17 @@ class Stage:
     waits_for: str | None = None
     counted: int = 0  # done since the stage began, exactly
     started_at: float = field(default_factory=time.monotonic)
+    on_change: Callable[[Stage], None] = lambda stage: None
+
+    def advance(self, count: int) -> None:
+        """Count ``count`` more units done."""
+        self.counted += count
+        self.on_change(self)
+
+    def becomes_known(self, total: int, before: int = 0) -> None:
+        """From now on it is known how much there is to do, and about how much an earlier process had done."""
+        self.total, self.before = total, before
+        self.on_change(self)
 
     @property
     def done(self) -> int:
@@ -114,29 +125,28 @@ class ProgressReporter:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.on_advance: Callable[[Stage], None] = lambda stage: None
-        self._show: Callable[[Stage], None] = lambda stage: None
-        self._stage: Stage | None = None
         self._bar: Progress | None = None
+        self._bars = 0  # lines of it, one for each thing under way
+        self._lock = Lock()
 
     @contextmanager
     def stage(
         self, name: str, unit: str, total: int | None = None, before: int = 0, waits_for: str | None = None
     ) -> Iterator[Stage]:
-        """Announce a stage; one at a time. One in which there was nothing to do leaves no line."""
-        self._stage = stage = Stage(name, unit, total, before, waits_for)
-        with self._shown(name, stage.amount, stage.pace, total) as self._show:
-            self._show(stage)
+        """Announce a stage, maybe beside another. One in which there was nothing to do leaves no line."""
+        stage = Stage(name, unit, total, before, waits_for)
+        with self._shown(name, stage.amount, stage.pace, total) as show:
+
+            def tell(stage: Stage) -> None:
+                show(stage)
+                self.on_advance(stage)
+
+            stage.on_change = tell
+            show(stage)
             yield stage
         if stage.counted:
             self.say(stage.result())
         self.on_advance(stage)
-
-    def advance(self, count: int) -> None:
-        """Count ``count`` more units done in the stage under way."""
-        assert self._stage is not None
-        self._stage.counted += count
-        self._show(self._stage)
-        self.on_advance(self._stage)
 
     @contextmanager
     def waiting(self, name: str, what: str) -> Iterator[None]:
@@ -167,28 +177,52 @@ class ProgressReporter:
             with _Lines(self.say, name, amount, pace):
                 yield lambda stage: None
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), BarColumn(20), _Words(amount), _Words(pace))
-        # Whatever is printed meanwhile is Ray's or an engine's, and goes where Terminal has pointed it.
-        bar = Progress(*columns, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False)
-        with bar:
-            self._bar = bar
-            task = bar.add_task(name, total=total)
-            yield lambda stage: bar.update(task, completed=stage.done)
-        self._bar = None
+        bar = self._take_bar()
+        task = bar.add_task(name, total=total, amount=amount, pace=pace)
+        try:
+            yield lambda stage: bar.update(task, completed=stage.done, total=stage.total)
+        finally:
+            bar.remove_task(task)
+            self._leave_bar()
+
+    def _take_bar(self) -> Progress:
+        with self._lock:
+            if self._bar is None or not self._bars:
+                columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), BarColumn(20))
+                # Whatever is printed meanwhile is Ray's or an engine's, and goes where Terminal has pointed it.
+                self._bar = Progress(
+                    *columns,
+                    _Words("amount"),
+                    _Words("pace"),
+                    console=self.console,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._bar.start()
+            self._bars += 1
+            return self._bar
+
+    def _leave_bar(self) -> None:
+        with self._lock:
+            self._bars -= 1
+            if not self._bars and self._bar:
+                self._bar.stop()
+                self._bar = None
 
 
 class _Words(ProgressColumn):
-    """Text that changes by itself, with the time."""
+    """Text that changes by itself, with the time: what the task's field of that name says now."""
 
     max_refresh = 0.5
 
-    def __init__(self, words: Callable[[], str]) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self._words = words
+        self._name = name
 
     def render(self, task: Task) -> Text:
         """The words as they are now."""
-        return Text(self._words(), no_wrap=True, overflow="ellipsis")
+        return Text(task.fields[self._name](), no_wrap=True, overflow="ellipsis")
 
 
 class _Lines:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -77,6 +78,7 @@ class Escalation:
             passed_on=tuple(frozenset(map(LabelNames(run.job.labels).find, tier.pass_on)) for tier in self._tiers),
         )
         self._asked: Asked = lambda _shard: []
+        self._advance: Callable[[int], None] = lambda _count: None
         self._may_send_more = True  # building chunks goes through the whole plan: only after something came in
         self._stop: Stop | None = None
         self._chunks = 0  # how many this process knows of: the journal may hold more by now
@@ -122,7 +124,8 @@ class Escalation:
         for ids in map(asked, range(self._plan.shards)):
             items += len(ids)
             unsettled += len(list(self._ledger.unsettled(ids)))
-        with self._progress.stage("escalate", "items", items, items - unsettled, waits_for=_ANSWER_TAKES):
+        with self._progress.stage("escalate", "items", items, items - unsettled, waits_for=_ANSWER_TAKES) as stage:
+            self._advance = stage.advance
             while True:
                 stop = self._send()
                 if not self._open:  # only then is a stop final: what is taken in can free some of the budget
@@ -308,7 +311,7 @@ class Escalation:
         settled = self._ledger.settle(state.chunk, answers)
         self._may_send_more = True
         self._publish(state, answers, settled)
-        self._progress.advance(len(settled))
+        self._advance(len(settled))
 
     def _tell(self, batch_id: str, answers: pa.Table) -> None:
         """Say what came back without an answer, and what happens to it."""

@@ -22,6 +22,10 @@ from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
+from pipelines.store.side_by_side import in_order
+
+# Parts that are put while the next ones are made; each holds the texts and tokens of a shard.
+_PARTS_AT_ONCE = 8
 
 
 class PlanSummary(BaseModel):
@@ -43,30 +47,43 @@ class PlanSummary(BaseModel):
         return self.items - self.failed_items
 
 
-def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
+def read_plan(run: Run) -> PlanSummary | None:
+    """What the plan came to; None before it is whole."""
+    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
+    return None if committed is None else PlanSummary.model_validate_json(committed)
+
+
+def plan_documents(
+    run: Run, progress: ProgressReporter, on_planned: Callable[[int, int], None] = lambda shard, tokens: None
+) -> PlanSummary:
     """Read every document and commit the shards.
+
+    Args:
+        run: whose documents.
+        progress: is told of each shard.
+        on_planned: called with the number of each shard once it is committed, in order, and with its tokens; of a plan
+            that is whole already, not at all. What it raises ends the planning.
 
     Raises:
         JobError: the input is no longer what the run was started with.
     """
-    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
-    if committed:
-        return PlanSummary.model_validate_json(committed)
+    if committed := read_plan(run):
+        return committed
     found = run_listing(run)
     left_out, item_ids = LeftOutList(found.left_out), ItemSum()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
-    with progress.stage("plan", "documents"):
-        for table in _shards(run, found.sources, left_out):
-            if not run.store.create(layout.plan_part(counts["shards"]), to_arrow(table)):
-                # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
-                raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
+    with progress.stage("plan", "documents") as stage:
+        numbered = enumerate(_shards(run, found.sources, left_out))
+        for shard, table in in_order(lambda each: _commit(run, *each), numbered, _PARTS_AT_ONCE):
+            tokens = _document_tokens(table)
             item_ids.add(table["item_id"].to_numpy().tolist())
             counts["shards"] += 1
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count
             counts["gold_items"] += len(table) - table["gold_label"].null_count
-            counts["document_tokens"] += _document_tokens(table)
-            progress.advance(len(table))
+            counts["document_tokens"] += tokens
+            stage.advance(len(table))
+            on_planned(shard, tokens)
     if run.question.leaves_out or found.left_out:
         run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
     summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
@@ -74,6 +91,13 @@ def plan_documents(run: Run, progress: ProgressReporter) -> PlanSummary:
         progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
+
+
+def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
+    if not run.store.create(layout.plan_part(shard), to_arrow(table)):
+        # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
+        raise JobError(["input: it changed while it was being planned; start a new run with another --run-id"])
+    return shard, table
 
 
 def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:

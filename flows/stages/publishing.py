@@ -52,10 +52,10 @@ def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
         run.store.create(key, to_parquet(table))
         return len(table)
 
-    with progress.stage("publish", "items"):
+    with progress.stage("publish", "items") as stage:
         todo = [each for each in groups if each[0] not in published]
         for rows in in_order(lambda each: publish(*each), todo, _PARTS_AT_ONCE):
-            progress.advance(rows)
+            stage.advance(rows)
 
 
 def _groups(plan: PlanSummary) -> list[range]:

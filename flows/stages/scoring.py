@@ -11,8 +11,9 @@ from typing import Any
 
 from flows.console.progress import ProgressReporter
 from flows.run import Run, run_listing
-from flows.stages.planning import PlanSummary, documents_of
+from flows.stages.planning import PlanSummary, documents_of, read_plan
 from pipelines.documents.records import Document
+from pipelines.errors import SluiceError
 from pipelines.scored_parts import items_of_plan, unscored_part
 from pipelines.settings import settings
 from pipelines.store import layout
@@ -20,14 +21,52 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import to_arrow
 from pipelines.store.side_by_side import in_order
 from workers.engines.catalogue import catalogue, refuse_code
+from workers.engines.feed import ShardFeed
 from workers.engines.pool import EnginePool, cluster_device, start_ray
-from workers.engines.scorer import ScorerConfig
+from workers.engines.scorer import ScorerConfig, ShardReport
 
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
 # about this much input on.
 _COMPILE_FROM_INPUT_BYTES = 30_000_000
 # How far to look for a document that can be scored, before engines are asked for.
 _LISTED_TO_LOOK, _LOOKED_AT = 1_000, 1_000
+
+
+class PlannedShards:
+    """What planning hands to the engines, shard by shard; each side learns here that the other has given up."""
+
+    def __init__(self, run: Run) -> None:
+        self.feed = ShardFeed()
+        self.plan: PlanSummary | None = None  # once it is whole
+        self.scored = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}  # by an earlier process
+        self._shards = self._document_tokens = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many shards are planned by now, and the tokens of their documents."""
+        plan = self.plan
+        return (plan.shards, plan.document_tokens) if plan else (self._shards, self._document_tokens)
+
+    def add(self, shard: int, tokens: int) -> None:
+        """A shard is committed.
+
+        Raises:
+            SluiceError: nobody wants it any more.
+        """
+        if self.feed.is_cancelled:
+            raise SluiceError("planning is given up: scoring has ended")
+        self._shards += 1
+        self._document_tokens += tokens
+        if shard not in self.scored:
+            self.feed.put(shard)
+
+    def finish(self, plan: PlanSummary) -> None:
+        """The plan is whole, and may have been before."""
+        for shard in range(self._shards, plan.shards):
+            if shard not in self.scored:
+                self.feed.put(shard)
+        self.plan = plan
+        self.feed.finish()
 
 
 def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
@@ -77,10 +116,9 @@ def start_engines_if_needed(run: Run) -> EnginePool | None:
     """
     if not run.has_engine:
         return None
-    committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
-    if not committed:
+    plan = read_plan(run)
+    if plan is None:
         return start_engines(run) if _begins_scorable(run) else None
-    plan = PlanSummary.model_validate_json(committed)
     return start_engines(run) if plan.scorable_items and unscored_shards(run, plan) else None
 
 
@@ -107,17 +145,21 @@ def _settle_unscored(run: Run, shard: int) -> None:
     run.store.create(layout.predictions_part(shard), to_arrow(part))
 
 
-def score_shards(run: Run, plan: PlanSummary, pool: EnginePool, progress: ProgressReporter) -> None:
-    """Score what is not scored yet."""
-    todo = unscored_shards(run, plan)
-    items = plan.items - plan.failed_items
-    before = round(items * (1 - len(todo) / plan.shards)) if plan.shards else 0  # shards are about equal
+def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: ProgressReporter) -> None:
+    """Score what is not scored yet, while planning goes on; returns early where planning fails."""
     with progress.waiting("engines", f"{pool.engines} starting"):
-        pool.wait_ready()
+        if not pool.wait_ready(planned.feed):
+            return
     progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
-    with progress.stage("score", "items", total=items, before=before):
-        in_flight = run.question.shards_in_flight(plan.shards, plan.document_tokens)
-        pool.score(todo, lambda report: progress.advance(report.items), in_flight)
+    with progress.stage("score", "items") as stage:
+
+        def on_scored(report: ShardReport) -> None:
+            if stage.total is None and planned.plan:
+                items, shards = planned.plan.scorable_items, planned.plan.shards
+                stage.becomes_known(items, before=round(items * len(planned.scored) / shards))  # about equal shards
+            stage.advance(report.items)
+
+        pool.score(planned.feed, on_scored, lambda: run.question.shards_in_flight(*planned.size))
     held = {
         "engines": pool.engines,
         "devices": pool.devices,

@@ -24,7 +24,8 @@ _TOKENIZE_BATCH = 512
 _BYTES_PER_TOKEN = 4
 # Shards small enough that the last ones leave no engine idle for long, large enough that commits cost nothing.
 _SHARDS_PER_RUN = 128
-_MIN_SHARD_TOKENS, _MAX_SHARD_TOKENS = 4_096, 131_072
+# A million tokens are some 20 seconds of a large GPU, which is what a lost engine costs.
+_MIN_SHARD_TOKENS, _MAX_SHARD_TOKENS = 4_096, 1_048_576
 _MAX_SHARD_ITEMS = 2_048
 
 

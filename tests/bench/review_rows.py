@@ -28,6 +28,7 @@ from pipelines.tasks.code_review.answers import engine_answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import catalogue
 from workers.engines.engine import ShardScores, ShardTexts
+from workers.engines.feed import ShardFeed
 from workers.engines.reviews import Reviewer
 
 _START_TIMEOUT_SECONDS = 600
@@ -147,9 +148,9 @@ def time_sluice(workload: Workload) -> Timing:
     pool = start_engines(workload.run)
     try:
         in_flight = workload.run.question.shards_in_flight(workload.plan.shards, workload.plan.document_tokens)
-        pool.score(range(WARM_SHARDS), lambda report: None, in_flight)
+        pool.score(ShardFeed.of(range(WARM_SHARDS)), lambda report: None, lambda: in_flight)
         started = time.perf_counter()
-        pool.score(workload.measured_shards, lambda report: None, in_flight)
+        pool.score(ShardFeed.of(workload.measured_shards), lambda report: None, lambda: in_flight)
         seconds = time.perf_counter() - started
     finally:
         pool.close()

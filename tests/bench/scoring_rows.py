@@ -24,6 +24,7 @@ from pipelines.store.schemas import from_arrow
 from pipelines.tasks.classification import answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import DeviceDefaults, catalogue
+from workers.engines.feed import ShardFeed
 
 _ANSWER_TOKENS = 24
 _START_TIMEOUT_SECONDS = 300
@@ -119,9 +120,9 @@ def time_sluice(workload: Workload) -> Timing:
     """The product's scoring stage: committed plan parts in, committed prediction parts out."""
     pool = start_engines(workload.run)
     try:
-        pool.score(range(WARM_SHARDS), lambda report: None)
+        pool.score(ShardFeed.of(range(WARM_SHARDS)), lambda report: None)
         started = time.perf_counter()
-        pool.score(workload.measured_shards, lambda report: None)
+        pool.score(ShardFeed.of(workload.measured_shards), lambda report: None)
         seconds = time.perf_counter() - started
     finally:
         pool.close()

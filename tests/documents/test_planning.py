@@ -130,7 +130,7 @@ def test_items_at_different_places_have_different_ids(places: set[tuple[str, int
 
 
 @pytest.mark.parametrize(
-    ("size_bytes", "tokens"), [(0, 4_096), (4_096 * 128 * 4, 4_096), (10_000 * 128 * 4, 10_000), (10**12, 131_072)]
+    ("size_bytes", "tokens"), [(0, 4_096), (4_096 * 128 * 4, 4_096), (10_000 * 128 * 4, 10_000), (10**12, 1_048_576)]
 )
 def test_shard_size_follows_the_input_within_bounds(size_bytes: int, tokens: int) -> None:
     halves = [SourceFile("a", "a", size_bytes // 2, ""), SourceFile("b", "b", size_bytes - size_bytes // 2, "")]

@@ -11,6 +11,7 @@ import pytest
 
 import flows.estimate
 import flows.submit
+from flows.cli import options
 from flows.run import open_run
 from flows.series import Series
 from flows.stages import planning

@@ -25,6 +25,7 @@ from pipelines.store import layout
 from pipelines.store.schemas import from_arrow
 from tests.scenarios.pipeline_command import REPOSITORY, write_job
 from tests.shared_servers import Variables
+from workers.engines.feed import ShardFeed
 from workers.engines.pool import EnginePool
 from workers.engines.scorer import ShardReport
 
@@ -76,7 +77,7 @@ def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: Engine
             os.kill(report.scorer_pid, signal.SIGKILL)
 
     pool.wait_ready()
-    pool.score(range(plan.shards), kill_once)
+    pool.score(ShardFeed.of(range(plan.shards)), kill_once)
 
     assert killed
     assert scoring.unscored_shards(run, plan) == []
@@ -90,7 +91,7 @@ def test_a_killed_engine_is_replaced_and_no_shard_is_lost(run: Run, pool: Engine
     # A part that cannot be read is not the engine's fault and no reason to start another.
     run.store.create(layout.plan_part(9_999), b"not an Arrow file")
     with pytest.raises(EngineError, match="shard 9999: "):
-        pool.score([9_999], lambda report: None)
+        pool.score(ShardFeed.of([9_999]), lambda report: None)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_when_a_node_is_lost_for_good_the_others_do_its_work(cluster: Cluster, r
 
     pool.wait_ready()
     assert pool.engines == 2
-    pool.score(range(plan.shards), lose_a_node_once)
+    pool.score(ShardFeed.of(range(plan.shards)), lose_a_node_once)
     assert len(nodes_left) == 1
     assert scoring.unscored_shards(run, plan) == []
     pool.close()
@@ -150,7 +151,7 @@ def test_a_node_that_joins_while_there_is_work_is_used(
             cluster.add_node(num_cpus=1, object_store_memory=150 * 1024**2)
 
     assert pool.engines == 2
-    pool.score(range(plan.shards), add_a_node_once)
+    pool.score(ShardFeed.of(range(plan.shards)), add_a_node_once)
     assert len(set(scored_by.values())) == 3 == pool.engines
     assert scoring.unscored_shards(run, plan) == []
     pool.close()

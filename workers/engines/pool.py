@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -23,6 +23,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
 from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
+from workers.engines.feed import ShardFeed
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT
 from workers.engines.scorer import ScorerActor, ScorerConfig, ShardReport
 
@@ -33,6 +34,10 @@ _ATTEMPTS_PER_SHARD = 3
 _START_SECONDS = 300
 # How often to look whether the cluster has grown, where a job does not say how many engines it wants.
 _LOOK_FOR_ROOM_SECONDS = 5.0
+# How often to look whether planning has failed, while no engine is ready.
+_LOOK_AT_FEED_SECONDS = 1.0
+# How often to look whether planning has brought more, while engines are busy with what there was.
+_LOOK_FOR_SHARDS_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +184,8 @@ class EnginePool:
         """How many GPUs, or cores, these engines hold."""
         return len(self._actors) * self._config.devices_per_engine
 
-    def wait_ready(self) -> None:
-        """Wait for the first engine; ``start_seconds`` is then known.
+    def wait_ready(self, feed: ShardFeed | None = None) -> bool:
+        """Wait for the first engine; ``start_seconds`` is then known. False if the feed is cancelled meanwhile.
 
         An engine whose process or node dies meanwhile is replaced; one that refuses to start would refuse again.
 
@@ -190,7 +195,12 @@ class EnginePool:
         starting = {actor.ready.remote(): slot for slot, actor in enumerate(self._actors)}
         replaced = 0
         while True:
-            (call, *_), _ = ray.wait(list(starting), num_returns=1)
+            ended, _ = ray.wait(list(starting), num_returns=1, timeout=_LOOK_AT_FEED_SECONDS)
+            if feed and feed.is_cancelled:
+                return False
+            if not ended:
+                continue
+            (call,) = ended
             slot = starting.pop(call)
             try:
                 ray.get(call)
@@ -203,29 +213,41 @@ class EnginePool:
             starting[self._actors[slot].ready.remote()] = slot
             replaced += 1
         self.start_seconds = time.monotonic() - self._asked_at
+        return True
 
     def score(
-        self, shards: Iterable[int], on_scored: Callable[[ShardReport], None], in_flight: int = SHARDS_IN_FLIGHT
+        self,
+        feed: ShardFeed,
+        on_scored: Callable[[ShardReport], None],
+        in_flight: Callable[[], int] = lambda: SHARDS_IN_FLIGHT,
     ) -> None:
-        """Have every shard scored and committed.
+        """Have every shard scored and committed; if the feed is cancelled, none that was not begun.
 
         Args:
-            shards: their numbers.
+            feed: brings their numbers.
             on_scored: called for each as it is committed.
             in_flight: shards that an engine is given at a time, at most `MAX_SHARDS_IN_FLIGHT`; fewer where the rest
-                would not go round.
+                would not go round. Asked again and again: it may depend on how large shards turn out to be.
 
         Raises:
             EngineError: an engine does not start, or a shard ends three of them.
         """
-        todo = deque(shards)
+        todo: deque[int] = deque()
         attempts: Counter[int | None] = Counter()
         # Call -> (actor's slot, shard; None: it is starting, maybe on a machine that never comes).
         running: dict[Any, tuple[int, int | None]] = {
             actor.ready.remote(): (slot, None) for slot, actor in enumerate(self._actors)
         }
-        while todo or any(shard is not None for _, shard in running.values()):
-            ended, _ = ray.wait(list(running), num_returns=1, timeout=_LOOK_FOR_ROOM_SECONDS)
+        while todo or feed.may_bring_more or any(shard is not None for _, shard in running.values()):
+            if feed.is_cancelled:
+                return
+            todo.extend(feed.take())
+            self._feed(todo, running, in_flight())
+            if not running:
+                feed.wait(_LOOK_FOR_ROOM_SECONDS)
+                continue
+            wait_seconds = _LOOK_FOR_SHARDS_SECONDS if feed.may_bring_more else _LOOK_FOR_ROOM_SECONDS
+            ended, _ = ray.wait(list(running), num_returns=1, timeout=wait_seconds)
             if todo:
                 self._grow(running)
             if not ended:
@@ -244,7 +266,6 @@ class EnginePool:
                     attempts[None] = 0
                 else:
                     on_scored(report)
-            self._feed(todo, running, in_flight)
 
     @property
     def held_seconds(self) -> float:

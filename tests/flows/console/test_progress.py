@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 
@@ -26,7 +27,7 @@ def stage(seconds: float, **given: object) -> Stage:
 def test_a_resumed_stage_never_shows_more_than_there_is_and_counts_exactly_what_it_did() -> None:
     told, written = reporter()
     with told.stage("score", "items", 2_000, before=1_222) as under_way:
-        told.advance(780)  # 1,220 had been done: by shards, it is only known about
+        under_way.advance(780)  # 1,220 had been done: by shards, it is only known about
         assert under_way.amount() == "2,000 of 2,000 items"
     assert written.getvalue().startswith("score           780 items in ")
     assert written.getvalue().endswith("; the other 1,220 were done before\n")
@@ -79,12 +80,26 @@ def test_a_log_hears_what_is_waited_for_and_then_only_of_changes(monkeypatch: py
 
 def test_after_the_last_line_of_an_interrupted_command_nothing_is_shown() -> None:
     told, written = reporter(is_terminal=True)
-    with told.stage("score", "items", 10):
+    with told.stage("score", "items", 10) as under_way:
         told.give_up()
         shown = written.getvalue()
-        told.advance(5)
+        under_way.advance(5)
         told.say("an engine is lost")
     assert written.getvalue() == shown
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_two_stages_side_by_side_are_both_shown_and_each_ends_with_its_own_line(is_terminal: bool) -> None:
+    told, written = reporter(is_terminal=is_terminal)
+    with told.stage("plan", "documents") as plan:
+        plan.advance(30)
+        with told.stage("score", "items") as score:
+            score.advance(10)
+            score.becomes_known(40, before=20)
+            assert score.amount() == "30 of 40 items"
+            plan.advance(10)
+    told_of = re.findall(r"(score|plan) +(\d+) (?:items|documents) in \d", written.getvalue())
+    assert told_of == [("score", "10"), ("plan", "40")]
 
 
 def test_sentences_are_broken_between_words_and_commands_not_at_all() -> None:

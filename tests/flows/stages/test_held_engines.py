@@ -9,7 +9,6 @@ from rich.console import Console
 
 from flows.console.progress import ProgressReporter
 from flows.stages import scoring
-from flows.stages.planning import PlanSummary
 from pipelines.store import layout
 from pipelines.store.objects import Store
 
@@ -18,7 +17,7 @@ POOL = SimpleNamespace(
     devices=8,  # four GPUs each
     held_seconds=10.0,
     start_seconds=4.0,
-    wait_ready=lambda: None,
+    wait_ready=lambda _: True,
     score=lambda *_: None,
 )
 
@@ -26,8 +25,7 @@ POOL = SimpleNamespace(
 def test_an_engine_of_several_devices_holds_them_all(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
-    plan = SimpleNamespace(shards=0, items=0, failed_items=0, document_tokens=0)
-    scoring.score_shards(run, cast(PlanSummary, plan), cast(Any, POOL), ProgressReporter(Console(quiet=True)))
+    scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, POOL), ProgressReporter(Console(quiet=True)))
     assert scoring.held_device_seconds(store) == 80
 
 

@@ -13,6 +13,7 @@ import ray
 
 from pipelines.errors import EngineError
 from workers.engines import pool
+from workers.engines.feed import ShardFeed
 from workers.engines.pool import EnginePool, cluster_device
 from workers.engines.scorer import ScorerConfig, ShardReport
 
@@ -111,7 +112,7 @@ def test_an_engine_holds_its_fair_share_and_no_more(
     reports: list[ShardReport] = []
     holding = EnginePool(config(), engines)
     try:
-        holding.score(range(8), reports.append, in_flight)
+        holding.score(ShardFeed.of(range(8)), reports.append, lambda: in_flight)
     finally:
         holding.close()
     assert sorted(report.shard for report in reports) == list(range(8))

@@ -54,11 +54,8 @@ prove-minutes: $(INSTALLED)  ## the parts of `make prove` that take minutes
 
 prove-hours: chaos
 
-bench: $(INSTALLED)  ## speed as ratios against the bare engine and ray.data.llm; 20 minutes on a quiet machine
-	$(BIN)/python -m tests.bench.scoring
-	$(BIN)/python -m tests.bench.reviews
-	$(BIN)/python -m tests.bench.wall
-	$(BIN)/python -m tests.bench.startup
+bench: $(INSTALLED)  ## all benchmarks in one table, as ratios within the same run; half an hour on a quiet machine
+	$(BIN)/python -m tests.bench
 
 faults: $(INSTALLED)  ## every fault of a provider at every point where a process can die; ten minutes
 	$(BIN)/python -m tests.faults.matrix

@@ -45,7 +45,7 @@ def check_packages() -> Check:
     if missing:
         return Check("packages", "wrong", f"missing: {', '.join(missing)}", "pip install sluice again")
     if not any(name in found for name in _ENGINES) and settings().ray_address is None:
-        mend = "on a GPU: pip install '.[gpu]'; on CPUs: make setup; or model: off in the job"
+        mend = "on a GPU: pip install '.[gpu]'; on CPUs: make demo, in a checkout; or model: off in the job"
         return Check("packages", "wrong", f"no vLLM; {shown}", mend)
     return Check("packages", "ok", shown)
 

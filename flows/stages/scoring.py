@@ -153,12 +153,16 @@ def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: P
     progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
     with progress.stage("score", "items") as stage:
 
-        def on_scored(report: ShardReport) -> None:
+        def look_at_plan() -> None:
             if stage.total is None and planned.plan:
                 items, shards = planned.plan.scorable_items, planned.plan.shards
                 stage.becomes_known(items, before=round(items * len(planned.scored) / shards))  # about equal shards
+
+        def on_scored(report: ShardReport) -> None:
+            look_at_plan()
             stage.advance(report.items)
 
+        look_at_plan()
         pool.score(planned.feed, on_scored, lambda: run.question.shards_in_flight(*planned.size))
     held = {
         "engines": pool.engines,

@@ -11,6 +11,8 @@ import pyarrow.dataset as dataset
 import pytest
 import yaml
 
+from pipelines.scored_parts import predictions_of, read_scored_part
+from pipelines.store.objects import Store
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand, write_job
 
 pytestmark = pytest.mark.processes
@@ -24,9 +26,8 @@ def _parts(root: Path) -> dict[str, int]:
 
 
 def _predictions(root: Path) -> pa.Table:
-    return pa.concat_tables(
-        pa.ipc.open_file(path).read_all() for path in sorted((root / "predictions").glob("*.arrow"))
-    )
+    store, parts = Store(str(root)), range(len(_parts(root)))
+    return pa.concat_tables(predictions_of(read_scored_part(store, shard)) for shard in parts)
 
 
 def test_averaged_every_item_is_asked_twice_and_its_row_says_what_both_cost(

@@ -79,6 +79,10 @@ def test_ctrl_c_while_the_command_starts(pipeline: PipelineCommand, job: Path, s
     assert_nothing_left(pipeline.home)
 
 
+def scored_shards(job: Path) -> list[Path]:
+    return list((job.parent / "out").glob("*/predictions/part-*"))
+
+
 def test_ctrl_z_and_fg_then_ctrl_c_twice_then_the_same_command(
     pipeline: PipelineCommand, servers: Variables, job: Path
 ) -> None:
@@ -89,8 +93,9 @@ def test_ctrl_z_and_fg_then_ctrl_c_twice_then_the_same_command(
         terminal.press("z")
         terminal.wait_for("Stopped")
         time.sleep(2)
+        scored = len(scored_shards(job))
         terminal.type("fg; echo ended with $?")
-        terminal.wait_until(lambda: any((job.parent / "out").glob("*/predictions/part-*")), "a scored shard")
+        terminal.wait_until(lambda: len(scored_shards(job)) > scored, "another scored shard")
         terminal.press("c")
         terminal.press("c")
         terminal.wait_for("ended with 130")

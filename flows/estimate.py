@@ -11,7 +11,7 @@ from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.run import Run
-from flows.stages.planning import PlanSummary
+from flows.stages.planning import read_plan
 from flows.submit import begin_job, process_run
 from pipelines.cascade.rule.estimate import Estimate, estimate_asked
 from pipelines.cascade.rule.history import Stage
@@ -21,7 +21,6 @@ from pipelines.costs.accounting import to_money
 from pipelines.errors import JobError, SluiceError
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.ledger import Ledger
-from pipelines.store import layout
 
 SHOWN_TARGETS = (0.90, 0.95, 0.99)
 
@@ -71,7 +70,8 @@ def estimate_job(path: Path, overrides: dict[str, Any], progress: ProgressReport
         ServiceError: something outside failed; what is committed is kept.
     """
     run = buy_labels(path, overrides, "pilot", progress)
-    plan = PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
+    plan = read_plan(run)
+    assert plan is not None, "the pilot is asked about a whole plan"
     population, ledger = read_population(run, plan), replay(run)
     labels = population.labels(ledger, tuple(run.job.labels))
     promise = promise_of(run)

@@ -41,6 +41,7 @@ from pipelines.report.page import as_markdown
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.routes import Stop
 from pipelines.store import layout
+from pipelines.store.runs import result_parts
 from pipelines.store.schemas import read_parquet
 from workers.engines.pool import EnginePool, leave_ray
 
@@ -159,7 +160,7 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
 @task(cache_policy=NO_CACHE)
 def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: ProgressReporter) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
-    parts = [key for key in run.store.list(layout.RESULTS) if key.endswith(".parquet")]
+    parts = result_parts(run.store)
     tally = summarize((read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
     rule = read_record(run)
     summary = tally.summary(

@@ -113,7 +113,7 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     if run_id is None and record.input_outline is not None:
         asked = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_outline]
         refuse_touched(job.output, asked, record.run_id)
-    store = Store(f"{job.output.rstrip('/')}/{record.run_id}")
+    store = Store(layout.below(job.output, record.run_id))
     if is_frozen or (job.review and is_pinned(job.review)):
         store.create(layout.INPUT, to_arrow(sources_table(sources)))
     store.create(layout.JOB, _job_yaml(job))

@@ -57,7 +57,7 @@ class Series:
         if job.limits.documents is not None:  # a file whose first documents alone were read would pass for taken
             raise JobError(["limits.documents: a series reads every document of its files; leave the limit out"])
         self._job = job
-        self._store = Store(f"{job.output.rstrip('/')}/{layout.series_folder(job.name)}")
+        self._store = Store(layout.below(job.output, layout.series_folder(job.name)))
 
     def unfinished(self) -> Run | None:
         """The newest run, if it is not complete; its record is committed now, if a kill has prevented that.
@@ -115,7 +115,7 @@ class Series:
         return True
 
     def _run_store(self, claim: Claim) -> Store:
-        return Store(f"{self._job.output.rstrip('/')}/{claim.run_id}")
+        return Store(layout.below(self._job.output, claim.run_id))
 
     def _prepare(self, claim: Claim, sources: list[SourceFile] | None = None) -> Run:
         """The claimed run, opened; committed first, over ``sources`` or its list, if its claimer has not come to it.

@@ -17,6 +17,7 @@ from prefect.settings import get_current_settings
 
 from pipelines.errors import ServiceError
 from pipelines.job.job import Job
+from pipelines.store import layout
 from pipelines.store.objects import Store
 
 _PROCESS_DEPLOYMENT = "sluice-run/process"
@@ -68,7 +69,7 @@ def create_flow_run(client: SyncPrefectClient, job: Job, run_id: str, idempotenc
     wait = job.escalation is not None and job.escalation.provider == "simulation"
     return client.create_flow_run_from_deployment(
         deployment.id,
-        parameters={"run": Store(f"{job.output.rstrip('/')}/{run_id}").root, "wait": wait},
+        parameters={"run": Store(layout.below(job.output, run_id)).root, "wait": wait},
         tags=[run_id],
         idempotency_key=idempotency_key,
     )

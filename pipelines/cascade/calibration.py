@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.cascade.confidence import softmax
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -117,7 +119,7 @@ def _best_temperature(label_logprobs: FloatArray, claude: IntArray) -> float:
     low, high = np.log(1 / _FLATTEST), np.log(1 / _SHARPEST)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        shares = _softmax(np.exp(middle) * label_logprobs)
+        shares = softmax(np.exp(middle) * label_logprobs)
         if float(((shares * label_logprobs).sum(axis=1) - claimed).sum()) > 0:
             high = middle
         else:
@@ -127,14 +129,8 @@ def _best_temperature(label_logprobs: FloatArray, claude: IntArray) -> float:
 
 def calibrated_confidence(label_logprobs: FloatArray, temperature: float) -> FloatArray:
     """Of each item's best label; shape [items]."""
-    confidence: FloatArray = _softmax(label_logprobs / temperature).max(axis=1)
+    confidence: FloatArray = softmax(label_logprobs / temperature).max(axis=1)
     return confidence
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: FloatArray = odds / odds.sum(axis=1, keepdims=True)
-    return shares
 
 
 def _by_label(

@@ -89,18 +89,19 @@ def read_scores(label_logprobs: FloatArray, calibration: Calibration | None) -> 
         label_logprobs: shape [items, labels], over the whole vocabulary, before any mask or temperature.
         calibration: already checked to fit.
     """
-    shares = _softmax(label_logprobs)
+    shares = softmax(label_logprobs)
     answer = np.argmax(shares, axis=1)
     rows = np.arange(len(shares))
     confidence = None
     if calibration is not None:
         # Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one divisor on the logits, order unchanged.
-        confidence = _softmax(label_logprobs / calibration.temperature)[rows, answer]
+        confidence = softmax(label_logprobs / calibration.temperature)[rows, answer]
     mass = np.minimum(np.exp(label_logprobs).sum(axis=1), 1.0)  # rounding can lift it over 1 by 1e-7
     return Scores(answer, shares[rows, answer], mass, confidence)
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
+def softmax(logits: FloatArray) -> FloatArray:
+    """Shares of each row; shape [items, labels] in and out."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: FloatArray = shifted / shifted.sum(axis=1, keepdims=True)
     return shares

@@ -19,7 +19,7 @@ from pipelines.errors import InvariantError, RunNotFoundError
 from pipelines.job.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.runs import open_store
+from pipelines.store.runs import open_store, result_parts
 
 _AT_ONCE = 4
 
@@ -57,7 +57,7 @@ def compare_run(run: str, book: PriceBook, at: datetime) -> Comparison:
 
 def _parts(store: Store) -> Iterator[pa.Table]:
     """The needed columns of every part; a few are read ahead, and no more than those are in memory."""
-    keys = sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet"))
+    keys = result_parts(store)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="parts") as pool:
         for start in range(0, len(keys), _AT_ONCE):
             yield from pool.map(partial(_read, store), keys[start : start + _AT_ONCE])

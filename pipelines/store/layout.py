@@ -49,6 +49,11 @@ def check_run_id(run_id: str) -> None:
         )
 
 
+def below(output: str, name: str) -> str:
+    """The folder of a run, or of a series, below a job's output."""
+    return f"{output.rstrip('/')}/{name}"
+
+
 def plan_part(shard: int) -> str:
     """Items of one shard."""
     return f"{PLAN}/part-{shard:05d}.arrow"

@@ -28,7 +28,7 @@ from pipelines.errors import JobError, RunNotFoundError, StoreError
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.runs import open_store
+from pipelines.store.runs import open_store, result_parts
 from pipelines.store.schemas import RESULTS
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
@@ -79,7 +79,7 @@ class ResultRows:
         return table.filter(pc.field("route").isin(list(self.routes))) if self.routes else table
 
     def _parts(self) -> list[str]:
-        return sorted(key for key in self.store.list(layout.RESULTS) if key.endswith(".parquet"))
+        return result_parts(self.store)
 
     def _read(self, key: str, columns: list[str]) -> pa.Table:
         """Some columns of a part; a version that did not have one yet left it empty."""

@@ -1,4 +1,4 @@
-"""Finding a run's store by its id or place; whoever only reads a run needs nothing else of it."""
+"""Finding a run's store by its id or place, and its rows; whoever only reads a run needs nothing else of it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def open_store(run: str) -> Store:
     if not store.exists(layout.RUN):
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
     return store
+
+
+def result_parts(store: Store) -> list[str]:
+    """Keys of the result parts that a run has published, in order."""
+    return sorted(key for key in store.list(layout.RESULTS) if key.endswith(".parquet"))
 
 
 def _scheme(location: str) -> str:

@@ -45,7 +45,9 @@ class Answers:
             others = [code for code in range(len(codes)) if code != known]
             best = known if draw.random() < likely else draw.choice(others)
         rest = (_ALL - likely) / (len(codes) - 1)
-        return [math.log(likely if code == best else max(rest, 1e-9)) for code in range(len(codes))]
+        logprobs = [math.log(max(rest, 1e-9))] * len(codes)
+        logprobs[best] = math.log(likely)
+        return logprobs
 
     def review(self, prompt: Sequence[int], schema: Mapping[str, Any]) -> str:
         """An answer that obeys the schema of a review."""

@@ -22,6 +22,7 @@ from pipelines.report.html.figures import COLUMNS, Figures, gather
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.runs import result_parts
 from pipelines.store.schemas import from_arrow, read_parquet
 from pipelines.tasks.code_review.findings import FindingRow
 from pipelines.tasks.code_review.publication.selection import select
@@ -96,9 +97,8 @@ def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
 
 
 def _result_parts(store: Store) -> Iterator[pa.Table]:
-    for key in sorted(store.list(layout.RESULTS)):
-        if key.endswith(".parquet"):
-            yield read_parquet(store.read(key), COLUMNS)
+    for key in result_parts(store):
+        yield read_parquet(store.read(key), COLUMNS)
 
 
 def _batches(store: Store) -> Batches:

@@ -60,6 +60,7 @@ def test_averaged_every_item_is_asked_twice_and_its_row_says_what_both_cost(
         assert row["input_tokens"] == prediction["input_tokens"]
 
 
+@pytest.mark.prove
 def test_seeded_and_killed_the_run_goes_on_and_keeps_what_was_scored(pipeline: PipelineCommand, tmp_path: Path) -> None:
     output = tmp_path / "results"
     job = write_job(

@@ -18,7 +18,7 @@ from tests.flows.service.series_case import tickets_job, write_job
 from tests.scenarios.prefect_server import PrefectServer, running_worker
 
 # Prefect warns about itself while it loads.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.prove, pytest.mark.filterwarnings("ignore")]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAMES = ("sluice-run/process", "sluice-watchdog/watchdog", "sluice-scheduled/support-tickets")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def examine(job: Path | None, longest_seconds: float = _LONGEST_SECONDS) -> Diag
         loaded, told = job_checks.load(job)
         found += told
         if loaded is not None:
-            named = [(name, lambda run=run: run(loaded)) for name, run in job_checks.CHECKS.items()]  # type: ignore[misc]
-            found += _all(named, longest_seconds)
+            of_job = [(name, partial(run, loaded)) for name, run in job_checks.CHECKS.items()]
+            found += _all(of_job, longest_seconds)
     return Diagnosis(tuple(found))
 
 

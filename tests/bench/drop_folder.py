@@ -268,7 +268,7 @@ def listen(location: str, job: str, queue: str) -> None:
     from flows.console.progress import ProgressReporter
     from flows.drop_folder.listener import listen_to
     from flows.run import Run
-    from flows.stages import planning, publishing
+    from flows.stages import planning, publishing, scoring
 
     class RunStages:
         """Brings a run to its published rows within this process."""
@@ -278,7 +278,9 @@ def listen(location: str, job: str, queue: str) -> None:
 
         def start(self, run: Run, claim_id: str) -> str | None:
             progress = ProgressReporter(Console(file=io.StringIO()))
-            publishing.publish_scored(run, planning.plan_documents(run, progress), progress)
+            plan = planning.plan_documents(run, progress)
+            scoring.settle_unscored(run, plan)
+            publishing.publish_scored(run, plan, progress)
             return None
 
     listen_to(location, Path(job), queue, None, RunStages(), lambda line: print(line, flush=True))

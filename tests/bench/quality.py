@@ -32,6 +32,7 @@ from rich.table import Table
 from flows.console.progress import ProgressReporter
 from flows.deciding.asking import settle_quality
 from flows.deciding.decisions import read_record
+from flows.deciding.item_by_item import decide_item_by_item
 from flows.deciding.population import read_population
 from flows.escalation.escalate import Escalation
 from flows.escalation.simulation import POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
@@ -39,6 +40,7 @@ from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
 from flows.stages.planning import PlanSummary
 from flows.stages.publishing import publish_scored
+from flows.stages.scoring import settle_unscored
 from pipelines.cascade.rule.scored import UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 from pipelines.escalation.patience import PatientProvider
@@ -109,6 +111,9 @@ def answers_of(run: Run) -> dict[str, tuple[str, str, Decimal]]:
 def ask_all(scored: Run, folder: Path, provider: BatchProvider) -> dict[str, tuple[str, str, Decimal]]:
     """What Claude answers when it is asked about every document."""
     run, plan = copy_of(scored, folder, "all-claude", model="off", quality=None)
+    settle_unscored(run, plan)
+    assert run.rule is not None
+    decide_item_by_item(run, plan, run.rule)
     Escalation(run, plan, provider, quiet()).run(wait=True)
     publish_scored(run, plan, quiet())
     return answers_of(run)

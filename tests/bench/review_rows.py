@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 
 from flows.questions.code_review import ReviewQuestion
 from flows.stages.scoring import start_engines
-from pipelines.store import layout
-from pipelines.store.schemas import from_arrow
+from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import catalogue
@@ -155,7 +154,7 @@ def time_sluice(workload: Workload) -> Timing:
     finally:
         pool.close()
     store = workload.run.store
-    parts = (from_arrow(store.read(layout.predictions_part(shard))) for shard in workload.measured_shards)
+    parts = (predictions_of(read_scored_part(store, shard)) for shard in workload.measured_shards)
     reviews = pa.concat_tables(parts)
     share = _sum(reviews["verification_nanoseconds"]) / _sum(reviews["device_nanoseconds"])
     return _timing(reviews, seconds, share)

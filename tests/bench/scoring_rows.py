@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.stages.scoring import start_engines
-from pipelines.store import layout
-from pipelines.store.schemas import from_arrow
+from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.tasks.classification import answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import DeviceDefaults, catalogue
@@ -127,7 +126,7 @@ def time_sluice(workload: Workload) -> Timing:
     finally:
         pool.close()
     store = workload.run.store
-    parts = (from_arrow(store.read(layout.predictions_part(shard))) for shard in workload.measured_shards)
+    parts = (predictions_of(read_scored_part(store, shard)) for shard in workload.measured_shards)
     table = pa.concat_tables(parts)
     return Timing(len(table), seconds, _sum(table["input_tokens"]), _sum(table["output_tokens"]))
 

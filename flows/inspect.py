@@ -61,7 +61,8 @@ def _state(store: Store, shards: int, scored: int, sent: int, collected: int) ->
     if store.exists(layout.COMPLETE):
         return "complete"
     if not store.exists(layout.PLAN_COMPLETE):
-        return "planning, or stopped while planning"
+        begun = store.list(layout.PREDICTIONS)  # engines do not wait for the whole plan
+        return f"planning{' and scoring' if any(begun) else ''}, or stopped while planning"
     if scored < shards:
         return "scoring, or stopped while scoring"
     if collected < sent:

@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import obstore
-
 from flows.drop_folder.files import Claim, DroppedFile, is_input, report_name
 from flows.drop_folder.local_inbox import LocalInbox
 from pipelines.errors import JobError, StoreError
-from pipelines.store.objects import Store
+from pipelines.store.mutable import Entry, MutableStore
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES
 
 _STATUS, _REJECTED = "status", "rejected"
@@ -56,7 +54,7 @@ class Inbox:
                 problem = f"FOLDER: '{location}' is where a listener writes to; name the folder with the files"
                 raise JobError([problem], "the command")
             root, self._prefix = f"s3://{self.bucket}", prefix.rstrip("/")
-        self._store = _InboxStore(root)
+        self._store = MutableStore(root)
         self._local = LocalInbox(self._store.root if self.is_local else "")
         self.location = self._store.uri(self._prefix).rstrip("/")
 
@@ -78,7 +76,7 @@ class Inbox:
             yield from (file for file in self._local.files() if self.is_input(file.key))
             return
         for entry in self._store.entries(self._prefix):
-            if self.is_input(entry["path"]):
+            if self.is_input(entry.key):
                 yield self._file(entry)
 
     def is_input(self, key: str) -> bool:
@@ -117,8 +115,10 @@ class Inbox:
         if self.is_local:
             return self._local.read(path)
         entry = self._store.entry(self._key(path))
-        if entry and entry["size"] > MAX_JOB_FILE_BYTES:
-            raise JobError([f"{self.uri(path)}: {entry['size']:,} bytes, where a job file has {MAX_JOB_FILE_BYTES:,}"])
+        if entry and entry.size_bytes > MAX_JOB_FILE_BYTES:
+            raise JobError(
+                [f"{self.uri(path)}: {entry.size_bytes:,} bytes, where a job file has {MAX_JOB_FILE_BYTES:,}"]
+            )
         return self._store.read_if_exists(self._key(path)) if entry else None
 
     def exists(self, path: str) -> bool:
@@ -193,15 +193,14 @@ class Inbox:
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}" if self._prefix else path
 
-    def _file(self, entry: obstore.ObjectMeta) -> DroppedFile:
-        version = entry.get("version")
+    def _file(self, entry: Entry) -> DroppedFile:
         return DroppedFile(
-            key=entry["path"],
-            uri=self._store.uri(entry["path"]),
-            size_bytes=entry["size"],
-            e_tag=(entry["e_tag"] or "").strip('"'),
-            version_id=None if version in (None, "null") else version,  # "null": written while versions were not kept
-            written_at=entry["last_modified"],
+            key=entry.key,
+            uri=self._store.uri(entry.key),
+            size_bytes=entry.size_bytes,
+            e_tag=entry.e_tag,
+            version_id=entry.version_id,
+            written_at=entry.written_at,
         )
 
 
@@ -223,33 +222,3 @@ def _other_name(key: str) -> str:
 
 def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, indent=2, ensure_ascii=False).encode(errors="backslashreplace")
-
-
-class _InboxStore(Store):
-    """A store that others write to as well: objects there have versions, and reports on them are replaced."""
-
-    def entries(self, prefix: str) -> Iterator[obstore.ObjectMeta]:
-        """Every object below the folder ``prefix``."""
-        with self._errors("list", prefix):
-            for batch in obstore.list(self._objects, prefix=prefix or None):
-                yield from batch
-
-    def entry(self, key: str) -> obstore.ObjectMeta | None:
-        """What there is to know about an object, without its content."""
-        try:
-            with self._errors("read", key):
-                return obstore.head(self._objects, key)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise StoreError(f"'{self.uri(key)}' cannot be read under this name ({error}); rename it") from error
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Write an object, whatever was there."""
-        with self._errors("write", key):
-            obstore.put(self._objects, key, data)
-
-    def remove(self, key: str) -> None:
-        """Delete an object."""
-        with self._errors("delete", key):
-            obstore.delete(self._objects, key)

@@ -79,5 +79,6 @@ class _Running:
         except SluiceError as error:
             found = Check(self._name, "wrong", str(error))
         except Exception as error:  # a check that fails must not hide the others: it is told as what it is
-            found = Check(self._name, "wrong", f"the check itself failed ({type(error).__name__}: {error})")
+            # By its kind alone: what an unexpected error says may hold anything.
+            found = Check(self._name, "wrong", f"the check itself failed ({type(error).__name__})")
         self.found = [found] if isinstance(found, Check) else found

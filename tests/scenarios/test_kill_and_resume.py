@@ -24,7 +24,10 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     root = tmp_path / "results" / "killed"
     submit = ("submit", job, "--run-id", "killed")
 
-    pipeline.run_and_kill(*submit, when=lambda: any(_files(root / "predictions")))
+    def is_scoring() -> bool:
+        return (root / "plan/complete.json").exists() and any(_files(root / "predictions"))
+
+    pipeline.run_and_kill(*submit, when=is_scoring)
     scored = _files(root / "predictions")
     planned = _files(root / "plan")
     status = pipeline.run_json("status", "killed")

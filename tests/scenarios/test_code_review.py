@@ -108,7 +108,7 @@ def reviewed(pipeline: PipelineCommand, home: Path) -> Any:
     pipeline.run_and_kill(*submit, when=lambda: any(predictions.glob("*.arrow")))
     committed = {path: path.stat().st_mtime_ns for path in predictions.iterdir()}
     outcome = pipeline.run_json(*submit)
-    assert committed == {path: path.stat().st_mtime_ns for path in predictions.iterdir()}, "nothing is reviewed twice"
+    assert committed == {path: path.stat().st_mtime_ns for path in committed}, "nothing is reviewed twice"
     return outcome
 
 

@@ -77,7 +77,7 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
     if summary:
         return summary
     # By this name `flows.service.watchdog` knows that the run is to be looked at again. Prefect gives the caller None.
-    return Completed(name=AWAITING_CLAUDE, message="everything is sent; nothing is held")  # type: ignore[return-value]
+    return Completed(name=AWAITING_CLAUDE, message="everything is sent; nothing is held")  # type: ignore[return-value]  # as said
 
 
 def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressReporter) -> Summary | None:

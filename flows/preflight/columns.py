@@ -6,7 +6,6 @@ and its rows say it again. Of each kind of file (by suffix) at most `MOST_FILES`
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.sections import Columns
+from pipelines.meant import closest
 
 MOST_FILES = 20
 _AT_ONCE = 8
@@ -157,9 +157,8 @@ def _lacks(wanted: _Wanted, head: Head) -> str:
 
 
 def _meant(name: str, head: Head) -> str:
-    by_fold = {column.strip().casefold(): column for column in head.columns}
-    close = difflib.get_close_matches(name.strip().casefold(), by_fold, n=1)
-    return f"did you mean {by_fold[close[0]]!r}? " if close else ""
+    meant = closest(name, head.columns)
+    return "" if meant is None else f"did you mean {meant!r}? "
 
 
 def _somewhere(wanted: _Wanted, lacking: Sequence[Head], looked_at: int) -> str:

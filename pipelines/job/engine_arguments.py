@@ -112,6 +112,6 @@ def _wrong_number(name: str, value: object) -> str | None:
     if name in _NUMBERS and value is not None:
         least, most, is_whole = _NUMBERS[name]
         is_number = isinstance(value, int if is_whole else int | float) and not isinstance(value, bool)
-        if not is_number or not least <= value <= most:  # type: ignore[operator]
+        if not is_number or not least <= value <= most:  # type: ignore[operator]  # a number, as was just seen
             return f"{name}: a {'whole ' if is_whole else ''}number from {least:,} to {most:,} is expected"
     return None

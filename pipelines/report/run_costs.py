@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -20,6 +19,7 @@ from pipelines.job.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
+from pipelines.store.side_by_side import in_order
 
 _AT_ONCE = 4
 
@@ -57,10 +57,7 @@ def compare_run(run: str, book: PriceBook, at: datetime) -> Comparison:
 
 def _parts(store: Store) -> Iterator[pa.Table]:
     """The needed columns of every part; a few are read ahead, and no more than those are in memory."""
-    keys = result_parts(store)
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="parts") as pool:
-        for start in range(0, len(keys), _AT_ONCE):
-            yield from pool.map(partial(_read, store), keys[start : start + _AT_ONCE])
+    yield from in_order(partial(_read, store), result_parts(store), _AT_ONCE)
 
 
 def _read(store: Store, key: str) -> pa.Table:

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from pipelines.errors import JobError, RunNotFoundError, StoreError
+from pipelines.meant import closest
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -119,8 +119,8 @@ def result_rows(
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name.strip().casefold(), known, n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
+    meant = closest(name, known)
+    return "" if meant is None else f"did you mean {meant!r}? "
 
 
 def _listed(known: Sequence[str]) -> str:

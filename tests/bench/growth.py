@@ -164,7 +164,7 @@ def _submit(folder: Path, job: Path, environment: Mapping[str, str], helpers: Ma
     for what, taken in cpu.values():
         seconds[what] += taken  # type: ignore[assignment]  # a Counter adds floats as well
     for name, pid in helpers.items():
-        seconds[name] = _cpu_seconds(psutil.Process(pid)) - helped[name]  # type: ignore[assignment]
+        seconds[name] = _cpu_seconds(psutil.Process(pid)) - helped[name]  # type: ignore[assignment]  # as above
     rounded = {name: round(taken, 1) for name, taken in seconds.items()}
     return {"driver_peak_bytes": peak, "cpu_seconds": rounded}
 

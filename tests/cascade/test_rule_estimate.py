@@ -31,7 +31,7 @@ def test_what_is_asked_in_the_end_lies_in_the_range_that_a_pilot_gave() -> None:
     labels = np.full(ITEMS, UNASKED, np.int8)
     for target in (0.85, 0.9, 0.95):
         promise = Target(target, 0.9)
-        pilot = next_step(scored, promise, np.full(ITEMS, UNASKED, np.int8)).items  # type: ignore[union-attr]
+        pilot = next_step(scored, promise, np.full(ITEMS, UNASKED, np.int8)).items  # type: ignore[union-attr]  # the first step asks
         labels[pilot] = verdicts[pilot]
         estimate = estimate_asked(scored, promise, labels)
         assert estimate.least <= estimate.asked <= estimate.most

@@ -103,7 +103,7 @@ class DroppableProtocol(H11Protocol):
     """
 
     # asyncio's base class names a wider transport; uvicorn narrows it, as here.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # see above
         """Put the transport into the scope of every request on this connection."""
         super().connection_made(transport)
         app = self.config.loaded_app

@@ -21,7 +21,7 @@ def reporter(*, is_terminal: bool = False) -> tuple[ProgressReporter, io.StringI
 
 def stage(seconds: float, **given: object) -> Stage:
     fields = {"name": "score", "unit": "items", "total": 2_000} | given
-    return Stage(**fields, started_at=time.monotonic() - seconds)  # type: ignore[arg-type]
+    return Stage(**fields, started_at=time.monotonic() - seconds)  # type: ignore[arg-type]  # of many types
 
 
 def test_a_resumed_stage_never_shows_more_than_there_is_and_counts_exactly_what_it_did() -> None:

@@ -50,7 +50,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def config(devices: int = 1) -> ScorerConfig:
-    return ScorerConfig("root", "weights", "revision", {}, {}, None, devices)  # type: ignore[arg-type]
+    return ScorerConfig("root", "weights", "revision", {}, {}, None, devices)  # type: ignore[arg-type]  # no frame is looked at
 
 
 def resources(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -38,14 +38,14 @@ def start(monkeypatch: pytest.MonkeyPatch) -> object:
     return prepare
 
 
-def test_a_node_that_is_not_up_in_rays_half_minute_is_tried_again(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_node_that_is_not_up_in_rays_half_minute_is_tried_again(start) -> None:  # type: ignore[no-untyped-def]  # a fixture
     fake = start(OUT_OF_TIME, OUT_OF_TIME)
     pool.start_ray(None)
     assert fake.asked == ["local"] * 3, "and no other cluster of this machine is joined"
 
 
 def test_a_node_that_never_comes_up_is_a_failing_service_with_the_next_move(
-    start,  # type: ignore[no-untyped-def]
+    start,  # type: ignore[no-untyped-def]  # a fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start(*[OUT_OF_TIME] * 10)
@@ -56,7 +56,7 @@ def test_a_node_that_never_comes_up_is_a_failing_service_with_the_next_move(
 
 
 @pytest.mark.parametrize("error", [Exception("Head node temp_dir not found"), RuntimeError("no"), OSError("full")])
-def test_whatever_ray_raises_is_told_with_the_next_move(start, error: Exception) -> None:  # type: ignore[no-untyped-def]
+def test_whatever_ray_raises_is_told_with_the_next_move(start, error: Exception) -> None:  # type: ignore[no-untyped-def]  # a fixture
     start(*[error] * 100)
     with pytest.raises(EngineError, match=r"'10\.0\.0\.1:6379' cannot be joined: .*unset RAY_ADDRESS"):
         pool.start_ray("10.0.0.1:6379")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
 
@@ -47,7 +49,7 @@ def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) 
         row_number = 0
         try:
             names = _readable(schema, columns)
-            _check_expansion(parquet.metadata, names)
+            _check_expansion(parquet, names)
             unreadable = _unreadable(schema, columns.attributes.difference(names))
             for record in _records(parquet, names):
                 yield _document(source, row_number, record, unreadable, columns, max_document_bytes)
@@ -69,6 +71,7 @@ def first_parquet_records(source: SourceFile, most: int) -> list[dict[str, objec
             parquet = pq.ParquetFile(file, buffer_size=_PAGE_BUFFER_BYTES, pre_buffer=False)
             names = [field.name for field in parquet.schema_arrow if _is_string(field.type) or _is_number(field.type)]
             single = [name for name in names if names.count(name) == 1]
+            _check_expansion(parquet, single)
             records = islice(_records(parquet, single), most)
             return [{name: _plain(scalar, name, {}) for name, scalar in record.items()} for record in records]
         except _DAMAGED as error:
@@ -81,16 +84,60 @@ def _check_text_column(schema: pa.Schema, name: str) -> None:
         raise Unreadable(f"column {name!r} is {column_type}, not string; cast it, or name another in columns.text")
 
 
-def _check_expansion(metadata: pq.FileMetaData, names: Collection[str]) -> None:
-    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        for chunk in chunks:
+def _check_expansion(parquet: pq.ParquetFile, names: Collection[str]) -> None:
+    _check_footer(parquet.metadata, names)
+    needed = [index for index in range(len(parquet.schema)) if parquet.schema.column(index).path in names]
+    for group in map(parquet.metadata.row_group, range(parquet.metadata.num_row_groups)):
+        for chunk in map(group.column, needed):
             stored, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
-            if chunk.path_in_schema in names and unpacked > max(EXPANSION_FREE_BYTES, stored * MAX_EXPANSION):
+            if unpacked > max(EXPANSION_FREE_BYTES, stored * MAX_EXPANSION):
                 raise Unreadable(
                     f"its compressed data becomes more than {MAX_EXPANSION} times as much; if it is meant, write the "
                     "file uncompressed"
                 )
+
+
+def _check_footer(metadata: pq.FileMetaData, names: Collection[str]) -> None:
+    """Have Arrow look at what the footer says of the needed columns, where a lie is an error.
+
+    `RowGroupMetaData.column` of pyarrow 26 ends the whole process over a damaged footer: the error is thrown where
+    nothing catches it. The readers of the columns look at the same first, and raise it; here they get no data to read.
+
+    Raises:
+        OSError: the footer is damaged.
+    """
+    no_data = pa.PythonFile(_NoData(), mode="r")
+    probe = pq.ParquetFile(no_data, metadata=metadata, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
+    for group in range(metadata.num_row_groups):
+        with suppress(_NothingReadError):
+            next(probe.iter_batches(batch_size=1, row_groups=[group], columns=list(names)), None)
+
+
+class _NothingReadError(Exception):
+    """So far nothing was wrong, and now data would be read."""
+
+
+class _NoData(io.RawIOBase):
+    """As large a file as there may be, of which nothing can be read."""
+
+    def __init__(self) -> None:
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: 2**62}[whence]
+        return self._at
+
+    def read(self, size: int = -1, /) -> bytes:
+        raise _NothingReadError
 
 
 def _is_string(column_type: pa.DataType) -> bool:

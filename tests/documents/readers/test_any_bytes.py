@@ -58,6 +58,15 @@ def test_a_damaged_parquet_file_never_raises(position: int, garbage: bytes) -> N
         list(read_documents(list_sources(str(path))[0], Columns(), LIMIT))  # none, where the footer now says: no rows
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("histogram.parquet", "is damaged"), ("int96.parquet", "is timestamp[ns], not string")]
+)
+def test_a_footer_over_which_pyarrow_ends_its_process_is_a_failed_document(name: str, reason: str) -> None:
+    (document,) = read_documents(list_sources(str(Path(__file__).parent / "damaged" / name))[0], Columns(), LIMIT)
+    assert document.text is None
+    assert document.failure is not None and reason in document.failure
+
+
 @pytest.mark.parametrize(("name", "head"), [("t.jsonl", b'{"text": "'), ("t.csv", b'text\n"'), ("t.txt", b"")])
 def test_a_huge_line_is_skipped_in_little_memory(tmp_path: Path, name: str, head: bytes) -> None:
     path = tmp_path / name

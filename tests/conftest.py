@@ -22,16 +22,6 @@ __all__ = ["demo", "emulator", "moto", "prefect_server", "s3"]
 settings.register_profile("sluice", deadline=None, max_examples=50)
 settings.load_profile("sluice")
 
-# What one process runs: modules whose tests would disturb each other at a server, and those that import or preload the
-# same heavy things, vLLM or what a fork server of the fault tests holds.
-_TOGETHER = {
-    "server": (
-        r"tests/flows/(service/test_deployments|drop_folder/test_drop_folder_starters)|tests/scenarios/test_resume\.py"
-    ),
-    "vllm": r"tests/workers/engines/test_(engine|engine_time|review_engine)\.py",
-    "escalation": r"tests/faults/test_(escalation|what_is_kept_where)\.py",
-    "quality": r"tests/faults/test_quality",
-}
 # Fixtures whose tests are none of `make check`, marked or not: their servers take seconds to start.
 _NEEDS_A_SERVER = {"demo", "emulator", "moto", "prefect_server", "quick_server", "s3", "servers", "service"}
 # A module without any of these words has no test beyond those of `make check`, and need not be imported for one.
@@ -97,16 +87,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Whole modules go to one process: what their fixtures make is made once.
-
-    `--dist loadgroup` would do, but pytest-xdist 3.8 does not see its groups with pytest 9.2.
-    """
-    from xdist.scheduler import LoadFileScheduling
-
-    class ByModule(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            group = next((name for name, modules in _TOGETHER.items() if re.match(modules, nodeid)), None)
-            return group or str(super()._split_scope(nodeid))
+    """Imported late: `pytest -p no:xdist` has none."""
+    from tests.spreading import ByModule
 
     return ByModule(config, log)
 

@@ -37,11 +37,11 @@ class Estimates:
     by_target: tuple[Estimate, ...]
 
     def cost_usd(self, items: int) -> Decimal | None:
-        """Of asking so many items."""
+        """Cost of asking Claude about a number of items; None where no price is known."""
         return None if self.mean_cost_usd is None else to_money(self.mean_cost_usd * items)
 
     def as_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Values that ``--json`` prints."""
         return {
             "run_id": self.run_id,
             "items": self.items,

@@ -19,7 +19,7 @@ from pipelines.store.schemas import from_arrow
 
 
 class RunStatus(BaseModel):
-    """How far a run is."""
+    """How far a run has come: its state, counts and open message batches."""
 
     run_id: str
     state: str

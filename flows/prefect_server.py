@@ -113,7 +113,7 @@ def _serve(listener: int, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """An orphan gets another parent."""
+    """End this process once its parent has ended: an orphan gets another parent."""
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_SECONDS)
     os._exit(1)

@@ -54,13 +54,13 @@ class Run:
 
     @property
     def model(self) -> ResolvedModel:
-        """The engine's model."""
+        """Model that the engines serve; None where every document goes to Claude."""
         assert self.question.model is not None
         return self.question.model
 
     @property
     def run_id(self) -> str:
-        """Such as `run_support-tickets_0123456789ab`."""
+        """Id of the run, such as `run_support-tickets_0123456789ab`."""
         return self.record.run_id
 
     @cached_property

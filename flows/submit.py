@@ -36,7 +36,7 @@ class Outcome:
     report: str | None = None  # where its page is; a run that an older version completed has none
 
     def as_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Values that ``--json`` prints."""
         summary = self.summary.model_dump(mode="json") if self.summary else None
         state = "complete" if summary else "waiting for Claude"
         return {"run_id": self.run_id, "root": self.root, "state": state, "summary": summary}

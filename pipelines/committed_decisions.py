@@ -61,7 +61,7 @@ class CommittedDecisions:
         return self._store.exists(layout.DOUBTFUL)
 
     def of_shard(self, shard: int) -> Decisions | None:
-        """None before they are made."""
+        """Decisions about the items of one shard, in the shard's order; None while nothing is decided."""
         if self._decisions is None:
             data = self._store.read_if_exists(layout.DECISIONS)
             if data is None:

@@ -62,7 +62,7 @@ class DecidedShard:
 
     @property
     def doubtful(self) -> pa.Table:
-        """Rows that wait for Claude."""
+        """Rows of the items that wait for Claude's answer."""
         return self.rows.filter(pa.array(self.is_doubtful))
 
 

@@ -19,7 +19,7 @@ class Asker:
 
     @property
     def is_there(self) -> bool:
-        """Whether anybody could answer."""
+        """Whether anybody could answer a question."""
         return sys.stdin.isatty()
 
     def choose(self, question: str, choices: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ class Stage:
     on_change: Callable[[Stage], None] = lambda stage: None
 
     def advance(self, count: int) -> None:
-        """Count ``count`` more units done."""
+        """Count ``count`` more units as done."""
         self.counted += count
         self.on_change(self)
 
@@ -58,7 +58,7 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """Since the stage began."""
+        """Seconds since the stage began."""
         return time.monotonic() - self.started_at
 
     @property
@@ -156,7 +156,7 @@ class ProgressReporter:
             yield
 
     def say(self, text: str) -> None:
-        """One line for the person."""
+        """Print one line for the person."""
         text = printable(text)
         if self.console.is_terminal:
             text = "\n".join(_wrapped(line, self.console.width) for line in text.split("\n"))

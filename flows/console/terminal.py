@@ -55,7 +55,7 @@ _COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[
 
 
 class Terminal:
-    """Context of one command."""
+    """Screen of one command: what it prints, and how it ends; a context manager."""
 
     def __init__(self, *, as_json: bool, keep_output: bool = False) -> None:
         """Set up the console.
@@ -151,18 +151,18 @@ class Terminal:
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
 
     def show_drafted(self, drafted: Drafted) -> None:
-        """A first job file."""
+        """Show where a first job file was written, and what to look at in it."""
         show_drafted(drafted, _COMMAND, self._say)
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:
-        """Whether a run could start here."""
+        """Show whether a run could start on this machine."""
         if self._as_json:
             self._print_json(diagnosis.as_json())
             return
         show_diagnosis(diagnosis, self.console)
 
     def show_runs(self, runs: Sequence[RunLine]) -> None:
-        """Runs, the newest first."""
+        """Show a list of runs, the newest first."""
         if self._as_json:
             self._print_json([run.as_json() for run in runs])
             return
@@ -182,7 +182,7 @@ class Terminal:
             self._say(line)
 
     def show_estimates(self, job_path: Path, estimates: Estimates) -> None:
-        """What targets would cost."""
+        """Show what several targets would cost."""
         if self._as_json:
             self._print_json(estimates.as_json())
             return
@@ -204,12 +204,12 @@ class Terminal:
         self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run (same options as before)")
 
     def show_bought(self, job_path: Path, run_id: str) -> None:
-        """That the labels are there."""
+        """Show that the labels of an estimate are bought, and what comes next."""
         self._say(f"labels    of run {run_id} are bought; nothing is decided yet")
         self._say(f"next      {_COMMAND} submit {job_path}   certifies, and asks what the target needs")
 
     def show_status(self, status: RunStatus) -> None:
-        """How far a run is."""
+        """Show how far a run has come."""
         if self._as_json:
             self._print_json(status.model_dump(mode="json"))
             return
@@ -236,7 +236,7 @@ class Terminal:
             self._say("          this machine has no browser to show it in: copy the file to one that has")
 
     def show_cost(self, summary: Summary) -> None:
-        """Cost by route."""
+        """Show what a run cost, by route."""
         if self._as_json:
             self._print_json(summary.model_dump(mode="json"))
             return
@@ -245,7 +245,7 @@ class Terminal:
             self._say(f"warning   {warning}")
 
     def show_models(self, models: Mapping[str, CatalogueEntry]) -> None:
-        """The catalogue."""
+        """Show the models of the catalogue."""
         if self._as_json:
             self._print_json({name: entry.model_dump(mode="json") for name, entry in models.items()})
             return

@@ -134,7 +134,7 @@ class Inbox:
         return max(len(name.encode()) for name in path.split("/")) <= _MAX_NAME_BYTES
 
     def uri(self, path: str) -> str:
-        """What a person can open."""
+        """Path or address of an object as a person would open it."""
         return self._store.uri(self._key(path))
 
     def claim(self, file: DroppedFile) -> Claim | None:

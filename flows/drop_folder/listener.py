@@ -209,7 +209,7 @@ class Backlog:
         self._done_before: dict[str, int] = {}  # how many others were done when a key failed for the first time
 
     def add(self, key: str) -> None:
-        """A key to take now."""
+        """Add a key that is to be taken now."""
         heapq.heappush(self._heap, (time.monotonic(), key))
 
     def put_off(self, key: str) -> None:

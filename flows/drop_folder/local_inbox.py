@@ -27,7 +27,7 @@ _KEPT_NAME = "its name ends in # and a number, which half-written files have; re
 
 
 class LocalInbox:
-    """The files below a folder."""
+    """Files below a local folder that are to be taken."""
 
     def __init__(self, root: str) -> None:
         self._root = root

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Message:
-    """One delivery of a message."""
+    """One delivery of a queue's message."""
 
     id: str
     body: str
@@ -38,7 +38,7 @@ class Message:
 
 
 class Queue:
-    """A queue of bucket notifications."""
+    """A queue of notifications from a bucket."""
 
     def __init__(self, url: str) -> None:
         """Connect, and look whether the queue is there.

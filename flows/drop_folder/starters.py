@@ -21,7 +21,7 @@ _EXIT_DONE, _EXIT_BAD_JOB, _EXIT_STOPPED_BY_BUDGET = 0, 2, 3
 
 
 class RunStarter(Protocol):
-    """Has a run processed."""
+    """Something that has a run processed: here, or by a Prefect worker."""
 
     def check(self) -> None:
         """Look, before the first file comes, whether runs can be started at all.

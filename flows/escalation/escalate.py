@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Escalated:
-    """How far it got."""
+    """How far the escalation got: whether it is done, and what stopped it."""
 
     is_done: bool
     stop: Stop | None = None

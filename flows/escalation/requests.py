@@ -83,7 +83,7 @@ class RequestBuilder:
                 yield Candidate(item_id, shard, text, request_bytes, worst.of_request(len(text.encode())))
 
     def requests(self, chunk: int, draft: ChunkDraft, texts: Sequence[str]) -> list[Request]:
-        """The requests of a chunk."""
+        """Make the requests of one chunk."""
         template = self._templates[draft.tier]
         return [
             template.build(custom_id_of(self._run.run_id, chunk, item_id), text)

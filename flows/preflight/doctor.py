@@ -29,11 +29,11 @@ class Diagnosis:
 
     @property
     def could_start(self) -> bool:
-        """Whether a run could."""
+        """Whether a run could start on this machine as it is."""
         return all(check.state != "wrong" for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Values that ``--json`` prints."""
         return {"could_start": self.could_start, "checks": [asdict(check) for check in self.checks]}
 
 

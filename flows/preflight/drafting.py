@@ -25,17 +25,17 @@ _NAME = re.compile("[^a-z0-9]+")
 
 
 class Person(Protocol):
-    """Who may be asked."""
+    """Somebody who may be asked while a job file is drafted."""
 
     @property
     def is_there(self) -> bool:
-        """Whether anybody could answer."""
+        """Whether anybody could answer a question."""
 
     def choose(self, question: str, choices: Sequence[str]) -> str:
-        """One of the choices."""
+        """Ask for one of several choices."""
 
     def line(self, question: str, default: str = "") -> str:
-        """One line."""
+        """Ask for one line of text."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _SKEW_SECONDS = 60.0
 
 
 def check_python() -> Check:
-    """The interpreter."""
+    """Check the version of the interpreter."""
     here, (least, most) = sys.version_info[:2], _PYTHONS
     if least <= here <= most:
         return Check("python", "ok", platform.python_version())
@@ -58,7 +58,7 @@ def _version(package: str) -> str | None:
 
 
 def check_cores_and_memory() -> Check:
-    """What the CPU has left."""
+    """Check what cores and memory an engine on the CPU would find."""
     cores, memory = len(os.sched_getaffinity(0)), available_memory()
     if memory is None:
         return Check("cpu", "ok", f"{cores} cores")

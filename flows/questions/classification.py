@@ -84,7 +84,7 @@ class LabelQuestion:
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
-        """The engine's tokenizer."""
+        """Tokenizer of the engine's model."""
         assert self.model is not None
         return ModelTokenizer(self.model)
 
@@ -155,7 +155,7 @@ class LabelQuestion:
 
     @cached_property
     def asked_of_engine(self) -> AskedOfEngine:
-        """The labels after each document."""
+        """What the scorers put to the engine: each document, and the labels after it."""
         return AskedOfEngine(self.frame, two_orders=self.two_orders)
 
     def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterator[Document]:
@@ -179,7 +179,7 @@ class LabelQuestion:
         return SHARDS_IN_FLIGHT
 
     def request_texts(self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None) -> dict[str, str]:
-        """The documents themselves."""
+        """Texts of the documents that are sent to Claude, by item id."""
         return plan_texts(store, shard, item_ids)
 
     def answer_readers(self, store: Store, draft: ChunkDraft) -> Callable[[str], ReadAnswer]:

@@ -91,7 +91,7 @@ class ReviewQuestion:
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
-        """The engine's tokenizer."""
+        """Tokenizer of the engine's model."""
         assert self.model is not None
         return ModelTokenizer(self.model)
 

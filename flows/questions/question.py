@@ -47,7 +47,7 @@ class Question(Protocol):
 
     @property
     def job(self) -> Job:
-        """What is asked."""
+        """Job whose question this is."""
 
     @property
     def model(self) -> ResolvedModel | None:
@@ -75,11 +75,11 @@ class Question(Protocol):
 
     @property
     def asked_of_engine(self) -> AskedOfEngine:
-        """For the scorers."""
+        """What the scorers put to the engine."""
 
     @property
     def predictions_schema(self) -> pa.Schema:
-        """Of what a scorer commits."""
+        """Schema of the predictions that a scorer commits."""
 
     @property
     def claude_system_prompt(self) -> str:

@@ -36,7 +36,7 @@ class Deployed:
         return f"{word}prefect worker start --pool {shlex.quote(self.work_pool)}"
 
     def as_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Values that ``--json`` prints."""
         return {
             "job": self.job,
             "work_pool": self.work_pool,

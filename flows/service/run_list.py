@@ -40,7 +40,7 @@ class RunLine:
     begun_at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Values that ``--json`` prints."""
         return asdict(self) | {"begun_at": self.begun_at.isoformat() if self.begun_at else None}
 
 

@@ -57,7 +57,7 @@ def watchdog() -> None:
 
 
 def look_after(client: SyncPrefectClient, now: datetime) -> None:
-    """One round."""
+    """Look once at all flow runs, and give each that died a successor."""
     for flow_run in _find(client, FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))):
         assert flow_run.state
         if now - flow_run.state.timestamp > _LONGEST_PENDING:

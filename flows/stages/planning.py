@@ -29,7 +29,7 @@ _PARTS_AT_ONCE = 8
 
 
 class PlanSummary(BaseModel):
-    """plan/complete.json: the plan is whole."""
+    """Counts of a whole plan, as plan/complete.json holds them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class PlanSummary(BaseModel):
 
     @property
     def scorable_items(self) -> int:
-        """How many have a text."""
+        """Number of items that have a text."""
         return self.items - self.failed_items
 
 

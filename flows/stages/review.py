@@ -76,7 +76,7 @@ class ReviewRecord(BaseModel):
 
     @property
     def coverage(self) -> Coverage:
-        """Whether everything was reviewed."""
+        """How much of the input was reviewed, and what was not."""
         return Coverage(
             self.planned_items,
             self.reviewed_items,
@@ -87,7 +87,7 @@ class ReviewRecord(BaseModel):
         )
 
     def as_lines(self) -> list[str]:
-        """For the console."""
+        """Figures of the review as lines for the console."""
         lines = [
             f"findings  {self.reported:,} reported of {self.findings:,}; {self.dropped:,} more named no shown line"
         ]
@@ -165,11 +165,11 @@ class _Review:
         self._store, self._run_id, self._job, self._record = store, run_id, job, record
 
     def select(self) -> Selection:
-        """What is reported."""
+        """Choose the findings that are reported."""
         return select(self._findings(self._store), self._job.reviews.threshold)
 
     def sarif(self, baseline: str | None) -> tuple[bytes, list[str]]:
-        """The log's bytes, and warnings."""
+        """Make the SARIF log: its bytes, and warnings about what it leaves out."""
         coverage = self._record.coverage
         if refusal := coverage.refusal():
             raise CoverageError(refusal)
@@ -192,7 +192,7 @@ class _Review:
         return encoded, [*([gap] if gap else []), *upload_warnings(log, encoded)]
 
     def markdown(self, selection: Selection, comparison: Comparison | None = None) -> str:
-        """The summary for people."""
+        """Write the summary for people as Markdown."""
         return findings_markdown(
             self._job.name,
             selection,

@@ -42,7 +42,7 @@ class Calibration(BaseModel):
 
 @dataclass(frozen=True)
 class Scores:
-    """Arrays of shape [items]."""
+    """What the engine says of each item, as arrays of shape [items]."""
 
     answer: NDArray[np.int64]
     raw_prob: FloatArray

@@ -48,5 +48,5 @@ class Decisions:
 
 
 def decide(rule: Rule, scores: Scores) -> Decisions:
-    """Each item by itself."""
+    """Decide each item by itself, by a threshold on its confidence."""
     return Decisions(rule.accepts(scores))

@@ -50,7 +50,7 @@ class Term(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """``true`` or ``false``."""
+    """A term that is always ``true`` or always ``false``."""
 
     value: bool
 
@@ -61,7 +61,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The opposite of its part."""
+    """A term that holds where its part does not."""
 
     part: Term
 

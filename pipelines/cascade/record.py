@@ -51,7 +51,7 @@ class Fingerprints(BaseModel):
 
 
 class RuleRecord(BaseModel):
-    """Committed once, after the decisions."""
+    """On what grounds a run decided; committed once, after the decisions."""
 
     model_config = ConfigDict(frozen=True)
 

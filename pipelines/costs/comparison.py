@@ -38,7 +38,7 @@ class Tokens:
     output: int | Decimal = 0
 
     def plus(self, other: Tokens) -> Tokens:
-        """Both together."""
+        """Sum of two counts of tokens and documents."""
         return Tokens(
             self.documents + other.documents,
             self.prompt + other.prompt,
@@ -72,7 +72,7 @@ class RunFigures:
 
     @property
     def answerable(self) -> int:
-        """Documents that anybody could answer."""
+        """Documents whose text could be read, so that any model could have answered them."""
         return self.documents - self.failed
 
     @property
@@ -120,7 +120,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside its alternatives."""
+    """What a run cost, beside what its alternatives would have cost."""
 
     figures: RunFigures
     at: datetime
@@ -184,7 +184,7 @@ class _Crossings:
     capacity: Decimal | None
 
     def told(self, offer: Offer) -> Offer:
-        """The offer with its crossings."""
+        """Offer with the volumes at which its cost crosses this run's."""
         usd, asked_usd = offer.cheapest_usd, self.figures.api_cost_usd
         if usd is None or not self.figures.documents:
             return offer
@@ -262,7 +262,7 @@ def _list_row(book: PriceBook, model: str, provider: str, at: datetime, step: in
 
 
 def _fast_row(book: PriceBook, model: str, provider: str, at: datetime, _step: int) -> FastPrice | None:
-    """One row whatever the length."""
+    """Price of fast mode, which is the same for prompts of every length."""
     return book.find_fast(model, at, provider)
 
 

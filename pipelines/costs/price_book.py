@@ -55,7 +55,7 @@ class Row(BaseModel):
 
 
 class Price(Row):
-    """One row of Claude's list."""
+    """One row of the list of Claude's prices."""
 
     cache_write_5m: _Usd
     cache_write_1h: _Usd
@@ -152,7 +152,7 @@ class PriceBook(BaseModel):
         return _in_force(self.own.price, key, at, prompt_tokens) or _in_force(self.price, key, at, prompt_tokens)
 
     def find_fast(self, model: str, at: datetime, provider: str = "anthropic") -> FastPrice | None:
-        """The same of fast mode."""
+        """Price of a model's fast mode on a day; None where the book has none that is in force."""
         key = (provider, _undated(model))
         found = _in_force(self.own.fast, key, at, 0) or _in_force(self.fast, key, at, 0)
         is_over = found and found.valid_before and found.valid_before <= at.astimezone(UTC).date()

@@ -16,7 +16,7 @@ _FIELDS: dict[Kind, str] = {"claude": "price", "fast": "fast", "hosted": "hosted
 
 @dataclass(frozen=True)
 class ListedPrice:
-    """One row."""
+    """One row of `pipeline prices`."""
 
     kind: Kind
     row: Row

@@ -24,7 +24,7 @@ _SIMULATED = " (simulation)"
 
 
 class FiguresTally:
-    """Adds up result tables."""
+    """Adds up tokens, documents and costs over result tables, one at a time."""
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book

@@ -36,11 +36,11 @@ class LeftOutList:
                 self._records.append(each)
 
     def counts(self) -> dict[str, int]:
-        """How many, by reason."""
+        """Number of documents left out, by reason."""
         return dict(sorted(Counter(record.reason for record in self._records).items()))
 
     def table(self) -> pa.Table:
-        """All of them, schema `LEFT_OUT`."""
+        """Everything left out, as a table of schema `LEFT_OUT`."""
         return pa.Table.from_pylist([asdict(record) for record in self._records], schema=LEFT_OUT)
 
 

@@ -69,7 +69,7 @@ class Intent(BaseModel):
 
 
 class Submitted(BaseModel):
-    """The provider has it."""
+    """Entry of the journal: the provider has the batch, under this id."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,7 +79,7 @@ class Submitted(BaseModel):
 
 
 class Abandoned(BaseModel):
-    """This send had no effect."""
+    """Entry of the journal: this attempt to send had no effect at the provider."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -189,7 +189,7 @@ class Journal:
         self._store.create(layout.chunk_object(chunk, "collected.arrow"), to_arrow(answers))
 
     def answers(self, chunk: int) -> pa.Table | None:
-        """What `collect` recorded."""
+        """Answers of a chunk as `collect` recorded them; None before that."""
         data = self._store.read_if_exists(layout.chunk_object(chunk, "collected.arrow"))
         return None if data is None else from_arrow(data)
 

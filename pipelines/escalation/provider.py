@@ -87,7 +87,7 @@ class BatchProvider(Protocol):
         """
 
     def retrieve(self, batch_id: str) -> BatchStatus:
-        """State of one batch."""
+        """Look up the state of one batch."""
 
     def list_since(self, created_after: datetime) -> list[BatchStatus]:
         """Every batch created after the given time."""

@@ -41,7 +41,7 @@ class Draft:
 
 
 def draft_job(draft: Draft) -> str:
-    """The file's text."""
+    """Write a first job file with comments, as YAML text."""
     review = draft.task == "code_review"
     lines = [
         f"# Made by `pipeline init` from {draft.seen}. Every field: docs/job.md",

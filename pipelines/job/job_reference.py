@@ -38,7 +38,7 @@ def job_schema() -> str:
 
 
 def job_reference() -> str:
-    """All of docs/job.md."""
+    """Write docs/job.md from the job's schema."""
     schema = json.loads(job_schema())
     sections = [_section("Fields of the file", schema), *_parts(schema)]
     return _HEAD + "".join(sections)

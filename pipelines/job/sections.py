@@ -185,7 +185,7 @@ class Policy(Section):
 
 
 class Compute(Section):
-    """The machines that score."""
+    """Which machines score, how many engines they hold, and what an hour of them costs."""
 
     device_hour_usd: Decimal | None = Field(
         None,

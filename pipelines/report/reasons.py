@@ -31,7 +31,7 @@ class ReasonCount(BaseModel):
 
 @dataclass
 class Reasons:
-    """Counts as parts come in."""
+    """Counter of why items failed, were withheld or were left to people; parts are added one by one."""
 
     _counts: dict[tuple[str, str], int] = field(default_factory=dict)
     _first: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Reasons:
             self._counts[key] = self._counts.get(key, 0) + 1
 
     def counts(self) -> list[ReasonCount]:
-        """By route, the commonest first."""
+        """Reasons with how often each was given: by route, the commonest first."""
         kinds = sorted(self._counts.items(), key=lambda kind: (COUNTED_ROUTES.index(kind[0][0]), -kind[1]))
         return [
             ReasonCount(route=key[0], items=items, reason=self._first[key][0], example=self._first[key][1])

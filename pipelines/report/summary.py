@@ -74,7 +74,7 @@ class Accuracy(BaseModel):
 
 
 class Summary(BaseModel):
-    """summary.json."""
+    """What a run came to, as summary.json holds it: counts, costs, quality, versions."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -370,7 +370,7 @@ def _problem(items: int, failed: int, reasons: list[ReasonCount]) -> str | None:
 
 
 def _commonest(counts: Mapping[str, int]) -> float:
-    """The share of the commonest."""
+    """Share of the commonest key among all counts; 0 where nothing was counted."""
     return max(counts.values()) / sum(counts.values()) if counts else 0.0
 
 

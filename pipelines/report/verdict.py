@@ -43,7 +43,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """All of it."""
+        """Verdict as one sentence: the headline, then why."""
         return f"{self.headline}: {self.rest}."
 
 

@@ -55,7 +55,7 @@ def below(output: str, name: str) -> str:
 
 
 def plan_part(shard: int) -> str:
-    """Items of one shard."""
+    """Name of the object with one shard's items, texts and tokens."""
     return f"{PLAN}/part-{shard:05d}.arrow"
 
 

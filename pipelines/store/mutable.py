@@ -55,7 +55,7 @@ class MutableStore(Store):
             obstore.put(self._objects, key, data)
 
     def remove(self, key: str) -> None:
-        """Delete an object."""
+        """Delete an object that may be replaced."""
         with self._errors("delete", key):
             obstore.delete(self._objects, key)
 

@@ -133,7 +133,7 @@ class Store:
         return data
 
     def read_if_exists(self, key: str) -> bytes | None:
-        """The whole object, or None."""
+        """Read a whole object; None where there is none."""
         try:
             with self._errors("read", key):
                 return self._read_file(key) if self._is_local else bytes(obstore.get(self._objects, key).bytes())
@@ -141,7 +141,7 @@ class Store:
             return None
 
     def exists(self, key: str) -> bool:
-        """Whether the object is there."""
+        """Tell whether there is an object of that name."""
         try:
             with self._errors("read", key):
                 return self._is_there(key)

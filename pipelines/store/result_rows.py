@@ -72,7 +72,7 @@ class ResultRows:
             yield table
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The same, row by row."""
+        """Iterate over the chosen rows as dictionaries, a part in memory at a time."""
         return (row for table in self.tables() for batch in table.to_batches(_BATCH_ROWS) for row in batch.to_pylist())
 
     def _wanted(self, table: pa.Table) -> pa.Table:

@@ -92,7 +92,7 @@ class ObjectStream(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Ask for no more pieces."""
+        """Stop asking for pieces of the object."""
         self._pieces.close()
         super().close()
 
@@ -141,5 +141,5 @@ class ObjectFile(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Offset at which the next read begins."""
         return self._position

@@ -33,7 +33,7 @@ _SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a t
 
 
 class CatalogueEntry(BaseModel):
-    """One model the catalogue knows."""
+    """One model that the catalogue knows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +53,7 @@ class DeviceDefaults(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """models.toml."""
+    """The models of models.toml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -17,17 +17,17 @@ class ShardFeed:
 
     @classmethod
     def of(cls, shards: Iterable[int]) -> ShardFeed:
-        """Shards that are all known."""
+        """Make a feed of shards that are all known."""
         return cls(shards, is_whole=True)
 
     def put(self, shard: int) -> None:
-        """One more, which is committed."""
+        """Add a shard that is committed."""
         with self._changed:
             self._new.append(shard)
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """There are no more."""
+        """Tell the engines that no further shards will come."""
         with self._changed:
             self._is_whole = True
             self._changed.notify_all()

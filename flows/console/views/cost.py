@@ -59,13 +59,13 @@ def _text(word: str) -> Text:
 
 
 def list_prices(terminal: Terminal, *, as_json: bool) -> None:
-    """`pipeline prices`."""
+    """Print the price book, as `pipeline prices` does."""
     book = price_book()
     show_prices(terminal, book, list(price_list(book, datetime.now(UTC))), as_json=as_json)
 
 
 def compare_costs(terminal: Terminal, run: str, *, as_json: bool) -> None:
-    """`pipeline cost RUN --compare`."""
+    """Print a run's cost beside its alternatives, as `pipeline cost RUN --compare` does."""
     show_comparison(terminal, compare_run(run, price_book(), datetime.now(UTC)), as_json=as_json)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_runs(runs: Sequence[RunLine], console: Console) -> None:
-    """One line a run."""
+    """Print a table with one line a run."""
     if not runs:
         console.print("no run yet: `pipeline submit JOB.yaml` starts one", markup=False)
         return

@@ -30,7 +30,7 @@ class PrefectServer:
         self._api = api
 
     def is_up(self) -> bool:
-        """Whether it answers."""
+        """Tell whether the server answers."""
         try:
             return httpx2.get(f"{self._api}/health", timeout=_ANSWER_SECONDS, trust_env=False).is_success
         except httpx2.TransportError:

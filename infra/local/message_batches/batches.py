@@ -41,12 +41,12 @@ class Batch:
 
     @property
     def expires_us(self) -> int:
-        """When unfinished requests expire."""
+        """Time at which unfinished requests expire, in microseconds."""
         return self.created_us + EXPIRES_AFTER_US
 
     @property
     def archived_us(self) -> int:
-        """When the results go away."""
+        """Time at which the results go away, in microseconds."""
         return self.created_us + ARCHIVED_AFTER_US
 
     @property

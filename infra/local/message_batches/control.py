@@ -19,7 +19,7 @@ SETTLE_SECONDS = 120.0
 
 
 def control_routes(service: Service) -> list[Route]:
-    """The routes under ``/_control``."""
+    """Routes under ``/_control``, by which a test steers the service."""
     control = Control(service)
     table: list[tuple[str, str, Callable[[Any], dict[str, Any]]]] = [
         ("POST", "faults", control.add_faults),
@@ -61,7 +61,7 @@ class Control:
         return self.show_faults(None)
 
     def show_faults(self, _body: Any) -> dict[str, Any]:
-        """The faults still waiting."""
+        """Answer with the faults that are still to come."""
         with self._store.read() as db:
             return {"faults": list_faults(db)}
 
@@ -75,7 +75,7 @@ class Control:
         return self.show_clock(None) | {"settled": settled}
 
     def show_clock(self, _body: Any) -> dict[str, Any]:
-        """The service's time."""
+        """Answer with the service's time."""
         return {"now": timestamp(self._service.clock.now_us())}
 
     def show_log(self, _body: Any) -> dict[str, Any]:

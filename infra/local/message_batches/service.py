@@ -31,7 +31,7 @@ MAX_PAGE = 1000
 
 @dataclass(frozen=True)
 class Settings:
-    """How the service was started."""
+    """Options with which the service was started."""
 
     state: Path
     answer_key: Path | None = None
@@ -83,7 +83,7 @@ class Reply:
 
 
 class Service:
-    """Everything a running service holds."""
+    """Store, clock, simulated model and settings of a running service."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -134,7 +134,7 @@ class Clock:
         return time.time_ns() // 1000 + (row["value"] if row else 0)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward."""
+        """Move the service's clock forward."""
         with self._store.write() as db:
             db.execute(
                 "INSERT INTO settings VALUES ('clock_offset_us', ?1) ON CONFLICT DO UPDATE SET value = value + ?1",

@@ -50,17 +50,17 @@ class ApiError(Exception):
         self.message = message
 
     def response(self) -> Response:
-        """The error as a response."""
+        """Make the HTTP response that tells the error."""
         return error_response(self.status, self.kind, self.message)
 
 
 def bad_request(message: str) -> ApiError:
-    """The commonest error."""
+    """Make the error of a request that is not as the API wants it."""
     return ApiError(400, "invalid_request_error", message)
 
 
 def new_request_id() -> str:
-    """An opaque request id."""
+    """Make an opaque request id."""
     return f"req_{secrets.token_hex(12)}"
 
 

@@ -149,7 +149,7 @@ class Server(ABC):
 
 
 class ObjectServer(Server):
-    """A server that speaks S3."""
+    """A local server that speaks S3."""
 
     def client_variables(self) -> dict[str, str]:
         """What a client must find in its environment to come here as the root user."""
@@ -181,7 +181,7 @@ class Emulator(ObjectServer):
         self._auth = auth
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete all buckets and queues."""
         httpx2.post(f"{self.endpoint}/_ministack/reset", timeout=30, trust_env=False).raise_for_status()
 
     def arguments(self) -> list[str]:

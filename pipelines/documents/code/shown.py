@@ -161,7 +161,7 @@ class LineMap:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files shown, in order."""
+        """Paths of the files shown, in their order."""
         return tuple(self._lines)
 
     def contains(self, path: str, line: int) -> bool:

@@ -144,7 +144,7 @@ class PendingLine:
         self._skipped_quotes = 0
 
     def add(self, piece: bytes) -> None:
-        """Goes on with the line."""
+        """Add a piece of bytes to the line that is being read."""
         self.size_bytes += len(piece)
         self._pieces.append(piece)
         if self.size_bytes > self._limit_bytes:

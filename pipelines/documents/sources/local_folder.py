@@ -86,7 +86,7 @@ class _Walk:
         self._links: list[str] = []
 
     def go(self, recursive: bool) -> None:
-        """Walk from the root."""
+        """Walk the folder from its root and collect the files."""
         info = os.stat(self._root)
         self._seen.add((info.st_dev, info.st_ino))
         self._holds_runs = self._own.get((info.st_dev, info.st_ino)) == "output"

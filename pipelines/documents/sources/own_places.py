@@ -29,11 +29,11 @@ class OwnPlaces:
 
     @property
     def local(self) -> list[str]:
-        """Those on this machine."""
+        """Paths of our own places that are on this machine."""
         return [_path_of(place) for place in (self.state, self.output) if place and not place.startswith("s3://")]
 
     def folders(self) -> dict[Identity, Literal["output", "state"]]:
-        """Those that are there."""
+        """Those of our own folders that exist, by their identity on the disk."""
         found: dict[Identity, Literal["output", "state"]] = {}
         kinds: tuple[tuple[Literal["output", "state"], str | None], ...] = (
             ("state", self.state),

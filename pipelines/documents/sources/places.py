@@ -36,7 +36,7 @@ class Place(Protocol):
 
 
 class _Folders:
-    """The local file system."""
+    """Folders of the local file system, as places to read from."""
 
     def find(self, path: str) -> SourceFile | None:
         return find_file(path)

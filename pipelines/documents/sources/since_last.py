@@ -38,7 +38,7 @@ def sources_table(sources: Sequence[SourceFile]) -> pa.Table:
 
 
 def sources_of(table: pa.Table) -> list[SourceFile]:
-    """The inverse of `sources_table`."""
+    """Source files of a table that `sources_table` made."""
     if "problem" not in table.column_names:  # written by a version before 2026-12, which listed only what it could read
         table = table.append_column(SOURCES.field("problem"), pa.nulls(len(table), pa.string()))
     columns = (table[name].to_pylist() for name in SOURCES.names)

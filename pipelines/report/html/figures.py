@@ -66,7 +66,7 @@ class TimeLine:
     counts: Counter[int] = field(default_factory=Counter)
 
     def add(self, times: pa.ChunkedArray[Any]) -> None:
-        """Count times of type timestamp[us]."""
+        """Count the times at which items were scored; ``times`` are of type timestamp[us]."""
         known = times.drop_null().cast(pa.int64()).to_numpy()
         bins, counts = np.unique(known // self.width, return_counts=True)
         self.counts.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
@@ -172,7 +172,7 @@ def histogram(values: pa.ChunkedArray[Any] | pa.Array[Any]) -> NDArray[np.int64]
 
 
 def gather(tables: Iterable[pa.Table]) -> Figures:
-    """The figures of all parts."""
+    """Add up the page's figures over all result parts, one part in memory at a time."""
     figures = Figures()
     for table in tables:
         figures.add(table)

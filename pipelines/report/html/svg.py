@@ -30,7 +30,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend."""
+    """One entry of a plot's legend."""
 
     kind: str
     text: str
@@ -50,29 +50,29 @@ class Plot:
 
 
 def text(x: float, y: float, words: str, kind: str = "label", anchor: str = "start") -> Mark:
-    """Words at a place."""
+    """Draw words at a place."""
     return Mark("text", kind, {"x": _round(x), "y": _round(y), "text-anchor": anchor}, text=words)
 
 
 def rect(x: float, y: float, width: float, height: float, kind: str, title: str | None = None) -> Mark:
-    """A filled box."""
+    """Draw a filled box."""
     sides = {"x": x, "y": y, "width": width, "height": height}
     return Mark("rect", kind, {name: _round(value) for name, value in sides.items()}, title)
 
 
 def circle(x: float, y: float, radius: float, kind: str, title: str | None = None) -> Mark:
-    """A dot."""
+    """Draw a dot."""
     return Mark("circle", kind, {"cx": _round(x), "cy": _round(y), "r": _round(radius)}, title)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str, title: str | None = None) -> Mark:
-    """A straight line."""
+    """Draw a straight line."""
     ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     return Mark("line", kind, {name: _round(value) for name, value in ends.items()}, title)
 
 
 def path(points: Sequence[tuple[float, float]], kind: str, title: str | None = None, is_closed: bool = False) -> Mark:
-    """A line through points."""
+    """Draw a line through points."""
     steps = " L".join(f"{_round(x)} {_round(y)}" for x, y in points)
     return Mark("path", kind, {"d": f"M{steps}{' Z' if is_closed else ''}"}, title)
 

@@ -25,7 +25,7 @@ SEVERITIES: tuple[Severity, ...] = tuple(SEVERITY_MEANINGS)
 
 
 class Category(BaseModel):
-    """One kind of fault."""
+    """One kind of fault that a review looks for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -173,5 +173,5 @@ def _match(rows: Sequence[FindingRow], labelled: LabelledFaults, line_tolerance:
 
 
 def _lines_apart(finding: Finding, fault: Fault) -> int:
-    """0 where their lines overlap."""
+    """Lines between a finding and a fault; 0 where they overlap."""
     return max(0, finding.line - fault.end_line, fault.line - finding.end_line)

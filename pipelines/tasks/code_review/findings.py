@@ -14,7 +14,7 @@ class ReviewedLines(Protocol):
 
     @property
     def paths(self) -> Collection[str]:
-        """The files shown."""
+        """Paths of the files that the reviewer was shown."""
         ...
 
     def contains(self, path: str, line: int) -> bool:
@@ -76,7 +76,7 @@ def merge_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def by_place(finding: Finding) -> tuple[str, int, int, str, str]:
-    """Sorting key: path, then lines."""
+    """Key that sorts findings by path, then by lines."""
     return finding.path, finding.line, finding.end_line, finding.category, finding.message
 
 

@@ -34,7 +34,7 @@ _OF_ROW = [field.name for field in fields(FindingRow) if field.name != "finding"
 
 
 def findings_table(rows: Iterable[FindingRow]) -> pa.Table:
-    """A table of schema `FINDINGS`."""
+    """Make a table of schema `FINDINGS`."""
     return pa.Table.from_pylist([_flat(row) for row in rows], schema=FINDINGS)
 
 

@@ -40,7 +40,7 @@ ANSWER_FAULTS = ("refusal", "max_tokens_empty", "thinking_first", "label_other_c
 
 @dataclass(frozen=True)
 class Simulator:
-    """Answers requests from a key."""
+    """Answers requests from a key of known answers."""
 
     key: AnswerKey
 

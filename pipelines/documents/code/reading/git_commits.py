@@ -79,7 +79,7 @@ def read_commits(location: str, revisions: str, unit: Unit, max_document_bytes: 
 
 
 class _Commits:
-    """Commits to documents."""
+    """Reader of a repository's commits: each becomes a document."""
 
     def __init__(self, repository: pygit2.Repository, root: str, max_document_bytes: int) -> None:
         self._repository = repository

@@ -87,7 +87,7 @@ class _Names:
         return all(name.startswith(prefix) or name == DEV_NULL for name, prefix in pairs)
 
     def without(self, prefixes: Prefixes) -> tuple[str, str]:
-        """Both names less the prefixes."""
+        """Old and new name of a file, each less its prefix."""
         return self.old.removeprefix(prefixes[0]), self.new.removeprefix(prefixes[1])
 
 

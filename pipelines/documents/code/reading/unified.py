@@ -73,7 +73,7 @@ class DiffFile:
 
     @property
     def modes(self) -> tuple[str | None, str | None]:
-        """Modes before and after."""
+        """Modes of a file before and after the change."""
         same = self.info.get("mode")
         old = self.info.get("old_mode") or self.info.get("deleted_mode") or same
         new = self.info.get("new_mode") or self.info.get("added_mode") or same

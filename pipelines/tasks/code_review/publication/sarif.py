@@ -142,7 +142,7 @@ def uri_of_path(path: str) -> str:
 
 
 def path_of_uri(uri: str) -> str:
-    """The inverse of `uri_of_path`."""
+    """Path of a URI that `uri_of_path` made."""
     return unquote(uri)
 
 

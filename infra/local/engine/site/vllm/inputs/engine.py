@@ -2,5 +2,5 @@
 
 
 def tokens_input(tokens: list[int]) -> list[int]:
-    """A prompt is its tokens."""
+    """Make a prompt of token ids."""
     return tokens

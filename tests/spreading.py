@@ -15,7 +15,7 @@ _TOGETHER: Mapping[str, str] = {
         r"tests/flows/(service/test_deployments|drop_folder/test_drop_folder_starters)|tests/scenarios/test_resume\.py"
     ),
     "vllm": r"tests/workers/engines/test_(engine|engine_time|review_engine)\.py",
-    "escalation": r"tests/faults/test_(escalation|what_is_kept_where)\.py",
+    "escalation": r"tests/faults/test_(escalation|what_is_kept_where)",
     "quality": r"tests/faults/test_quality",
 }
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -183,6 +183,32 @@ class Case:
 
 
 Prepare = Callable[..., Case]
+
+
+def overtake(run: Case, work: Callable[[Path, str, str], T], by: Callable[[], bool]) -> T:
+    """Call ``work(folder, root, url)`` in a process, and ``by`` here while that process is in `meanwhile`."""
+    with ThreadPoolExecutor(1) as thread:
+        working = thread.submit(in_process, work, run.folder, run.root, run.server.url)
+        try:
+            wait_for(run.folder / "is-waiting")
+            assert by()
+        finally:
+            (run.folder / "goes-on").touch()
+        return working.result()
+
+
+def meanwhile(folder: Path) -> None:
+    """Wait, the first time that a process comes here, until `overtake` has done something else."""
+    if not (folder / "goes-on").exists():
+        (folder / "is-waiting").touch()
+        wait_for(folder / "goes-on")
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, f"there is no {path.name}"
+        time.sleep(0.01)
 
 
 def of_route(rows: list[Row], route: str) -> list[Row]:

@@ -83,6 +83,7 @@ def scored_shards(job: Path) -> list[Path]:
     return list((job.parent / "out").glob("*/predictions/part-*"))
 
 
+@pytest.mark.prove
 def test_ctrl_z_and_fg_then_ctrl_c_twice_then_the_same_command(
     pipeline: PipelineCommand, servers: Variables, job: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_ctrl_z_and_fg_then_ctrl_c_twice_then_the_same_command(
 def test_every_end_while_claude_is_waited_for(
     pipeline: PipelineCommand, servers: Variables, job: Path, tmp_path: Path
 ) -> None:
+    pipeline.extra_environment.update(servers)
     with Server(tmp_path / "claude", "--processing-seconds", "600", "--cancel-seconds", "600") as claude:
         environment = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": claude.url, "SLUICE_POLL_SECONDS": "0.5"}
         pipeline.extra_environment.update(environment)
@@ -140,7 +142,6 @@ def test_every_end_while_claude_is_waited_for(
                 else:
                     terminal.send_signal(signal.SIGTERM)
                 assert_interrupted(terminal, code)
-            pipeline.extra_environment.update(servers)  # the first was interrupted with all it had started
         assert claude.process.poll() is None
     assert_nothing_left(pipeline.home)
 

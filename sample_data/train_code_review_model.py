@@ -7,9 +7,7 @@ example is made afresh by the grammar of `code_source`; held-out words, pieces a
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
-import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import GenerationConfig, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
@@ -36,8 +34,9 @@ from sample_data.code_training.network import (
 )
 from sample_data.code_training.tokens import PromptIds, product_prompts, prompt_ids, train_tokenizer
 from sample_data.generate_code import training_diffs
+from sample_data.small_model import save_calibration, save_network
 from sample_data.starter_training.measures import fit_temperature
-from sample_data.starter_training.tokens import PAD_ID, TURN_END_ID, frame_fingerprint, save_tokenizer
+from sample_data.starter_training.tokens import save_tokenizer
 
 TOKENIZER_EXAMPLES = 1500
 # Rows are packed out of this many examples at a time.
@@ -70,7 +69,7 @@ def main() -> None:
     print(f"{sum(weight.numel() for weight in network.parameters()):,} parameters", flush=True)
     steps = train(network, tokenizer, prompts, options.minutes * 60, options.seed)
     save_network(network, options.out, {"seed": options.seed, "steps": steps, "rows": ROWS})
-    save_calibration(network, tokenizer, prompts, options.out, options.seed)
+    calibrate(network, tokenizer, prompts, options.out, options.seed)
 
 
 def _examples(seed: int, dense_share: Callable[[], float] = lambda: 0.0) -> Iterator[Example]:
@@ -149,15 +148,7 @@ def _batches(
         yield from (rows[start : start + ROWS] for start in range(0, len(rows) - ROWS + 1, ROWS))
 
 
-def save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, int]) -> None:
-    """Write weights and config; ``origin`` says in the config how they were made."""
-    network.to(torch.bfloat16)
-    network.config.training = origin
-    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)
-    network.save_pretrained(out)
-
-
-def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, out: Path, seed: int) -> None:
+def calibrate(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: PromptIds, out: Path, seed: int) -> None:
     """Fit the temperature of the verification on other diffs of the training grammar, with the weights as written."""
     network.to(torch.float32)
     examples = _examples(seed + CALIBRATION_SEED_STEP)
@@ -165,17 +156,10 @@ def save_calibration(network: Qwen3ForCausalLM, tokenizer: Tokenizer, prompts: P
     pairs = [verdict_log_probs(network, make_batch(prompts.before, rows), prompts.codes) for rows in batches]
     log_probs = torch.cat([pair[0] for pair in pairs]).double().numpy()
     gold = torch.cat([pair[1] for pair in pairs]).numpy()
-    calibration = {
-        "method": "temperature",
-        "temperature": round(fit_temperature(log_probs, gold), 4),
-        "fitted_on": len(gold),
-        "prompt_fingerprint": frame_fingerprint(out, product_prompts()[1]),
-        "labels": list(CLAIM_LABELS),
-        "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
-    }
+    temperature = fit_temperature(log_probs, gold)
     accuracy = (log_probs.argmax(1) == gold).mean()
-    print(f"{len(gold)} claims: {accuracy:.3f} right, temperature {calibration['temperature']}")
-    (out / "calibration.json").write_text(json.dumps(calibration, indent=2) + "\n", encoding="utf-8")
+    print(f"{len(gold)} claims: {accuracy:.3f} right, temperature {temperature:.4f}")
+    save_calibration(out, product_prompts()[1], list(CLAIM_LABELS), temperature, len(gold))
 
 
 if __name__ == "__main__":

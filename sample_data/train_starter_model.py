@@ -7,26 +7,21 @@ and thread counts round differently. Reads the train split only, never the held-
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from transformers import GenerationConfig, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
-from pipelines.tasks.classification import PromptFrame
+from sample_data.small_model import save_calibration, save_network
 from sample_data.starter_training import measures, tickets
 from sample_data.starter_training.fitting import FIRST_PLAN, SECOND_PLAN, Example, train
 from sample_data.starter_training.holdback import split_for_calibration
 from sample_data.starter_training.network import build_network, deepen, predict
 from sample_data.starter_training.tokens import (
-    PAD_ID,
-    TURN_END_ID,
     FrameIds,
     document_ids,
-    frame_fingerprint,
     frame_ids,
     production_frame,
     save_tokenizer,
@@ -62,22 +57,14 @@ def make_model(out: Path, seed: int) -> None:
     train(network, tokenizer, labels, examples, SECOND_PLAN, seed)
     save_tokenizer(tokenizer, out)
     epochs = FIRST_PLAN.epochs + SECOND_PLAN.epochs
-    _save_network(network, out, {"train_split_sha256": tickets.train_split_hash(), "seed": seed, "epochs": epochs})
+    save_network(network, out, {"train_split_sha256": tickets.train_split_hash(), "seed": seed, "epochs": epochs})
     temperature = _fit_temperature(network, tokenizer, ids, _examples(calibration_part, labels))
-    _save_calibration(out, frame, temperature, list(labels), len(calibration_part))
+    save_calibration(out, frame, list(labels), temperature, len(calibration_part))
 
 
 def _examples(part: list[tickets.Ticket], labels: dict[str, str]) -> list[Example]:
     places = {name: place for place, name in enumerate(labels)}
     return [Example(ticket.text, places[ticket.label]) for ticket in part]
-
-
-def _save_network(network: Qwen3ForCausalLM, out: Path, origin: dict[str, str | int]) -> None:
-    """Write weights and config; ``origin`` says in the config what the weights were trained on."""
-    network.to(torch.bfloat16)
-    network.config.training = origin
-    network.generation_config = GenerationConfig(eos_token_id=TURN_END_ID, pad_token_id=PAD_ID)
-    network.save_pretrained(out)
 
 
 def _fit_temperature(
@@ -92,18 +79,6 @@ def _fit_temperature(
     accuracy = (log_probs.argmax(axis=1) == gold).mean()
     print(f"calibration part: accuracy {accuracy:.3f}, temperature {temperature:.3f}")
     return temperature
-
-
-def _save_calibration(out: Path, frame: PromptFrame, temperature: float, labels: list[str], fitted_on: int) -> None:
-    calibration = {
-        "method": "temperature",
-        "temperature": round(temperature, 4),
-        "fitted_on": fitted_on,
-        "prompt_fingerprint": frame_fingerprint(out, frame),
-        "labels": labels,
-        "model_sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
-    }
-    (out / "calibration.json").write_text(json.dumps(calibration, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from sample_data.code_training.examples import LINE_KINDS, NO_FAULT, WITHIN_FAULT, LineEnd, Tokens
 from sample_data.code_training.tokens import VOCABULARY_SIZE
-from sample_data.starter_training.tokens import CONTEXT_TOKENS, PAD_ID, TURN_END_ID
+from sample_data.small_model import small_qwen
+from sample_data.starter_training.tokens import PAD_ID
 
 WIDTH = 192
 # Every batch has this shape, so that the network is compiled once.
@@ -73,7 +74,7 @@ class Losses:
 
 def build_network() -> Qwen3ForCausalLM:
     """Two million parameters beside the embeddings: a fault is found, placed, named and looked up in five layers."""
-    config = Qwen3Config(
+    config = small_qwen(
         vocab_size=VOCABULARY_SIZE,
         hidden_size=WIDTH,
         intermediate_size=512,
@@ -83,12 +84,7 @@ def build_network() -> Qwen3ForCausalLM:
         head_dim=32,
         # One over the root of the width, as for the starter model.
         initializer_range=0.07,
-        max_position_embeddings=CONTEXT_TOKENS,
-        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=TURN_END_ID,
-        pad_token_id=PAD_ID,
+        rope_theta=100_000.0,
     )
     network = Qwen3ForCausalLM(config)
     _lean_to_copying(network)

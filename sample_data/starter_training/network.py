@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 from transformers.cache_utils import DynamicCache
 
-from sample_data.starter_training.tokens import CONTEXT_TOKENS, PAD_ID, TURN_END_ID, VOCABULARY_SIZE, FrameIds
+from sample_data.small_model import small_qwen
+from sample_data.starter_training.tokens import PAD_ID, VOCABULARY_SIZE, FrameIds
 
 # Next-token loss on part of the document's tokens: few labels alone teach word meanings slowly.
 LANGUAGE_WEIGHT = 0.2
@@ -49,7 +50,7 @@ class Batch:
 
 def build_network(layers: int = FIRST_LAYERS) -> Qwen3ForCausalLM:
     """Three million parameters in three layers: wide and shallow, because an engine step on CPU pays per layer."""
-    config = Qwen3Config(
+    config = small_qwen(
         vocab_size=VOCABULARY_SIZE,
         hidden_size=256,
         intermediate_size=640,
@@ -59,12 +60,7 @@ def build_network(layers: int = FIRST_LAYERS) -> Qwen3ForCausalLM:
         head_dim=64,
         # One over the root of the width: the usual 0.02 is made for wide networks, and this one barely starts with it.
         initializer_range=0.06,
-        max_position_embeddings=CONTEXT_TOKENS,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=TURN_END_ID,
-        pad_token_id=PAD_ID,
+        rope_theta=10_000.0,
     )
     network = Qwen3ForCausalLM(config)
     network.set_attn_implementation("eager")  # the only one that gives the shares of attention; not saved

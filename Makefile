@@ -8,6 +8,9 @@ INSTALLED := .venv/.installed
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 DEMO_RUN := demo_output/.run
+# How many of the sample documents `make demo` takes; all, unless `make demo TICKETS=800 DIFFS=100` says less.
+TICKETS :=
+DIFFS :=
 # What was begun goes on when it is given again, unless that is refused: by another version of code or sample data.
 OR_FORGET_IT := || { code=$$?; test $$code != 2 || { rm $(DEMO_RUN); echo "make demo, given again, starts anew"; }; exit $$code; }
 
@@ -24,8 +27,8 @@ help:  ## this list
 
 demo: $(INSTALLED)  ## the main job on 2,000 sample documents, then a code review: real vLLM, Ray, Prefect; Claude simulated
 	@mkdir -p $(dir $(DEMO_RUN)); test -s $(DEMO_RUN) || date +demo-%Y%m%d-%H%M%S > $(DEMO_RUN)
-	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml --run-id $$(cat $(DEMO_RUN)) $(OR_FORGET_IT)
-	@$(BIN)/pipeline submit sample_data/jobs/review.yaml --run-id $$(cat $(DEMO_RUN))-review $(OR_FORGET_IT)
+	@$(BIN)/pipeline submit sample_data/jobs/tickets.yaml $(TICKETS:%=--limit %) --run-id $$(cat $(DEMO_RUN)) $(OR_FORGET_IT)
+	@$(BIN)/pipeline submit sample_data/jobs/review.yaml $(DIFFS:%=--limit %) --run-id $$(cat $(DEMO_RUN))-review $(OR_FORGET_IT)
 	@rm $(DEMO_RUN)
 
 demo-s3: $(INSTALLED)  ## files dropped on a local S3 become runs in Prefect and rows on S3, all of it local; two to four minutes

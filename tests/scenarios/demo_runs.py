@@ -1,4 +1,8 @@
-"""`make demo` once for all tests: the one run of each task on a real engine, with its own Ray and Prefect server."""
+"""`make demo` once for all tests: the one run of each task on a real engine, with its own Ray and Prefect server.
+
+Over fewer documents than the sample has, for what an engine does with 800 it does with 2,000; `test_make_demo.py` has
+all of them, in `make prove`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +25,7 @@ import pytest
 
 from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand
 
+TICKETS, DIFFS = 800, 100
 _MOST_SECONDS = 900  # on a busy machine
 
 
@@ -55,10 +61,16 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """As a user runs it, but for the environment, which is the one of these tests, and where its state lies."""
-    home = tmp_path_factory.mktemp("demo")
+    with make_demo(tmp_path_factory.mktemp("demo"), f"TICKETS={TICKETS}", f"DIFFS={DIFFS}") as made:
+        yield made
+
+
+@contextmanager
+def make_demo(home: Path, *variables: str) -> Iterator[Demo]:
+    """Run `make demo` with state and servers below ``home``; its runs are removed at the end."""
     pipeline = PipelineCommand(home)
     (home / "installed").touch()
-    command = ["make", "demo", f"BIN={Path(sys.executable).parent}", f"INSTALLED={home / 'installed'}"]
+    command = ["make", "demo", f"BIN={Path(sys.executable).parent}", f"INSTALLED={home / 'installed'}", *variables]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=pipeline.environment, capture_output=True, text=True, timeout=_MOST_SECONDS
     )

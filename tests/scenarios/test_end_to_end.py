@@ -11,22 +11,20 @@ from decimal import Decimal
 import pyarrow.compute as pc
 import pytest
 
-from tests.scenarios.demo_runs import Demo
+from tests.scenarios.demo_runs import DIFFS, TICKETS, Demo
 from tests.scenarios.pipeline_command import REPOSITORY, TICKETS_JOB
-
-DOCUMENTS = 2_000
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(1_200)]  # the first to ask waits for all of `make demo`
 
 
 def test_every_document_has_one_row_and_one_route(demo: Demo) -> None:
     rows = demo.tickets.rows
-    assert rows.num_rows == DOCUMENTS == len(set(rows["item_id"].to_pylist()))
+    assert rows.num_rows == TICKETS == len(set(rows["item_id"].to_pylist()))
     with (REPOSITORY / "sample_data/tickets/gold.csv").open() as stream:
-        assert set(rows["document_id"].to_pylist()) == {row["id"] for row in csv.DictReader(stream)}
+        assert set(rows["document_id"].to_pylist()) <= {row["id"] for row in csv.DictReader(stream)}
     counts = Counter(rows["route"].to_pylist())
     assert {name: route["items"] for name, route in demo.tickets.summary["routes"].items() if route["items"]} == counts
-    assert counts["accepted"] > counts["escalated"] > 0
+    assert min(counts["accepted"], counts["escalated"]) > TICKETS / 10
     assert counts["failed"] == 0
 
 
@@ -55,16 +53,16 @@ def test_claude_was_asked_about_the_doubtful_and_helped(demo: Demo) -> None:
 def test_the_promise_is_stated_and_kept(demo: Demo) -> None:
     quality = demo.tickets.summary["quality"]
     assert (quality["target"], quality["agreement_lower"], quality["stopped_by"]) == (0.9, 0.9, None)
-    assert quality["statement"].startswith("Promised: agreement with Claude on at least 90 % of 2,000 items")
+    assert quality["statement"].startswith(f"Promised: agreement with Claude on at least 90 % of {TICKETS} items")
     # The simulated Claude differs from the gold labels on 3 % of the documents.
     answers = demo.tickets.rows.select(["answer", "gold_label"]).to_pylist()
-    assert sum(row["answer"] != row["gold_label"] for row in answers) <= (0.1 + 0.05) * DOCUMENTS
+    assert sum(row["answer"] != row["gold_label"] for row in answers) <= (0.1 + 0.05) * TICKETS
 
 
 def test_the_same_submit_again_changes_nothing(demo: Demo) -> None:
     root = demo.tickets.root
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
-    again = demo.pipeline.run("submit", TICKETS_JOB, "--run-id", demo.tickets.run_id)
+    again = demo.pipeline.run("submit", TICKETS_JOB, "--limit", str(TICKETS), "--run-id", demo.tickets.run_id)
     assert again.returncode == 0
     assert f"run {demo.tickets.run_id} is complete already; --run-id NAME runs the job anew" in again.stdout
     assert "simulation: Claude's answers were made from the gold labels; nothing was billed" in again.stdout
@@ -82,21 +80,25 @@ def test_another_job_under_the_same_run_id_is_refused(demo: Demo) -> None:
 def test_status_results_and_cost_read_the_store(demo: Demo) -> None:
     status = demo.pipeline.run_json("status", demo.tickets.run_id)
     assert status["state"] == "complete"
-    assert status["planned_items"] == DOCUMENTS
+    assert status["planned_items"] == TICKETS
     assert status["scored_shards"] == status["shards"]
     assert demo.pipeline.run_json("cost", demo.tickets.root) == demo.tickets.summary
     printed = demo.pipeline.run("results", demo.tickets.run_id, "--json")
-    assert len([json.loads(line) for line in printed.stdout.splitlines()]) == DOCUMENTS
+    assert len([json.loads(line) for line in printed.stdout.splitlines()]) == TICKETS
     shown = demo.pipeline.run("results", demo.tickets.run_id)
-    assert f"{DOCUMENTS:,} rows in {demo.tickets.summary['results']}" in shown.stdout
+    assert f"{TICKETS:,} rows in {demo.tickets.summary['results']}" in shown.stdout
 
 
 def test_the_screen_shows_both_runs(demo: Demo) -> None:
     assert "simulation" in demo.shown
-    assert re.search(r"^promise   kept: at least 90% of 2,000 items agree with Claude", demo.shown, flags=re.MULTILINE)
-    assert re.search(r"^accuracy  [\d.]+% of 2,000 answers equal their gold label", demo.shown, flags=re.MULTILINE)
+    assert re.search(
+        rf"^promise   kept: at least 90% of {TICKETS} items agree with Claude", demo.shown, flags=re.MULTILINE
+    )
+    assert re.search(rf"^accuracy  [\d.]+% of {TICKETS} answers equal their gold label", demo.shown, flags=re.MULTILINE)
     assert re.search(r"next      \S*pipeline results demo-", demo.shown)
-    assert re.search(r"^promise   kept: at least 90% of 200 items agree with Claude", demo.shown, flags=re.MULTILINE)
+    assert re.search(
+        rf"^promise   kept: at least 90% of {DIFFS} items agree with Claude", demo.shown, flags=re.MULTILINE
+    )
     for run in (demo.tickets, demo.review):
         assert f"report    {run.root}/report.html" in demo.shown
         assert (run.root / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")

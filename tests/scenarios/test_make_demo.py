@@ -1,4 +1,4 @@
-"""`make demo` given again goes on with what it began; the command that it calls is a stand-in here."""
+"""`make demo` given again goes on with what it began, its command being a stand-in here; and all of it, in earnest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.scenarios.demo_runs import make_demo
 
 pytestmark = pytest.mark.processes
 
@@ -30,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make_demo(folder: Path, exit_code: int) -> list[str]:
+def submitted(folder: Path, exit_code: int) -> list[str]:
     """The run ids that are submitted, where the command ends so."""
     (folder / "exit-code").write_text(str(exit_code))
     environment = {"PATH": f"{folder / 'bin'}:/usr/local/bin:/usr/bin:/bin"}
@@ -42,12 +44,22 @@ def make_demo(folder: Path, exit_code: int) -> list[str]:
 
 
 def test_an_interrupted_demo_goes_on_with_the_run_that_it_began(folder: Path) -> None:
-    assert make_demo(folder, 130) == ["demo-1"]
-    assert make_demo(folder, 0) == ["demo-1", "demo-1-review"]
-    assert make_demo(folder, 0) == ["demo-2", "demo-2-review"], "what is complete is shown anew"
+    assert submitted(folder, 130) == ["demo-1"]
+    assert submitted(folder, 0) == ["demo-1", "demo-1-review"]
+    assert submitted(folder, 0) == ["demo-2", "demo-2-review"], "what is complete is shown anew"
 
 
 def test_a_demo_that_may_not_go_on_starts_anew_the_next_time(folder: Path) -> None:
-    assert make_demo(folder, 1) == ["demo-1"]
-    assert make_demo(folder, 2) == ["demo-1"], "refused, for instance because the code is another by now"
-    assert make_demo(folder, 0) == ["demo-2", "demo-2-review"]
+    assert submitted(folder, 1) == ["demo-1"]
+    assert submitted(folder, 2) == ["demo-1"], "refused, for instance because the code is another by now"
+    assert submitted(folder, 0) == ["demo-2", "demo-2-review"]
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1_200)
+def test_every_sample_document_goes_through_it(tmp_path: Path) -> None:
+    with make_demo(tmp_path) as demo:
+        for run, items in ((demo.tickets, 2_000), (demo.review, 200)):
+            assert run.rows.num_rows == items == len(set(run.rows["item_id"].to_pylist()))
+            assert run.summary["quality"]["agreement_lower"] >= 0.9
+            assert run.summary["accuracy"]["final"] > run.summary["accuracy"]["engine_alone"]

@@ -19,6 +19,7 @@ import yaml
 from pipelines.job.job_file import parse_job
 from pipelines.job.job_reference import job_reference
 from tests.made_up_run import accepted, escalated, failed, write_run
+from tests.scenarios.prefect_server import prepare_database
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 from tests.shared_servers import Variables
 
@@ -97,6 +98,7 @@ def home(tmp_path: Path) -> Path:
     """A folder with the README's own files in it."""
     for name in ("my_documents.jsonl", "my_job.yaml"):
         (tmp_path / name).write_text(named_file(name), encoding="utf-8")
+    prepare_database(tmp_path / "prefect")
     return tmp_path
 
 

@@ -57,6 +57,7 @@ def test_the_same_seed_gives_the_same_documents_and_another_seed_others() -> Non
     assert list(write_split("heldout", 20, 1)) != list(write_split("heldout", 20, 2))
 
 
+@pytest.mark.prove
 def test_the_committed_files_are_what_the_generator_makes(made: Made) -> None:
     out = made[0]
     files = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
@@ -66,6 +67,7 @@ def test_the_committed_files_are_what_the_generator_makes(made: Made) -> None:
     assert differing == []
 
 
+@pytest.mark.prove
 def test_the_committed_broken_files_are_what_the_generator_makes(made: Made) -> None:
     folder = made[0].parent / "broken"
     names = {path.name for path in folder.iterdir()}

@@ -110,6 +110,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     settings.cache_clear()
 
 
+@pytest.mark.prove
 def test_when_a_node_is_lost_for_good_the_others_do_its_work(cluster: Cluster, run: Run) -> None:
     pool = scoring.start_engines(run)
     progress = ProgressReporter(Console(file=io.StringIO()))
@@ -134,6 +135,7 @@ def slow_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_STAND_IN_SECONDS_PER_TOKEN", "0.05")
 
 
+@pytest.mark.prove
 @pytest.mark.usefixtures("slow_engines", "cluster")
 def test_a_node_that_joins_while_there_is_work_is_used(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ import pytest
 from infra.local.engine import STAND_IN
 from tests.infra.message_batches_server import Server
 from tests.scenarios.pipeline_command import PipelineCommand, write_job
+from tests.scenarios.prefect_server import prepare_database
 from tests.scenarios.terminal_session import REPOSITORY, TerminalSession, assert_nothing_left
 from tests.shared_servers import Variables
 
@@ -47,6 +48,7 @@ def pipeline(tmp_path: Path) -> PipelineCommand:
         "try:\n    raise ValueError('NOISE')\nexcept ValueError:\n    traceback.print_exc()\n"
         "exec(open(stand_in + '/__init__.py').read())\n"
     )
+    prepare_database(tmp_path / "prefect")
     slow = {"ENGINE_STAND_IN_SECONDS_PER_TOKEN": "0.02"}  # so that there is something to interrupt
     return PipelineCommand(tmp_path, slow | {"PYTHONPATH": str(engine.parent)})
 

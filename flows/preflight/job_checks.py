@@ -14,7 +14,7 @@ from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store.objects import Store
-from workers.engines.catalogue import find_entry, weights_on_disk
+from workers.engines.catalogue import find_entry, missing_folder, weights_on_disk
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
 _ANSWER_SECONDS = 3.0
@@ -113,6 +113,9 @@ def check_weights(job: Job) -> list[Check]:
     except JobError:
         return []  # told with what the job names
     weights = weights_on_disk(entry)
+    if weights is None and (missing := missing_folder(name, entry)):
+        what, _, mend = missing.partition("; ")
+        return [Check("model", "wrong", what, mend)]
     if weights is None:
         mend = f"hf download {entry.source}" + (f" --revision {entry.revision}" if entry.revision else "")
         return [Check("model", "warning", f"{name}: weights are not here yet; the first run downloads them", mend)]

@@ -27,6 +27,8 @@ from workers.engines.file_hashes import content_hash, file_hash
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
 # Of a local folder: in which files engines and tokenizers find what they load.
+# Where the entries of the sample models say that they are.
+_SAMPLES = "sample_data/"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
 _DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
 _SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a tenth of it
@@ -127,12 +129,22 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
     if folder is not None:
         _check_files(folder)
         weights, revision = str(folder.resolve()), _folder_revision(folder)
-    elif entry.source.startswith(("/", ".", "sample_data/")):
-        raise JobError([f"model: no folder '{entry.source}'; mend model.source"])
+    elif where := missing_folder(name, entry):
+        raise JobError([f"model: {where}"])
     else:
         folder = _fetch_small_files(entry)
         weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
     return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
+
+
+def missing_folder(name: str, entry: CatalogueEntry) -> str | None:
+    """What to do about a model that can only be a folder of this machine, and is not there; None: it may be fetched."""
+    if entry.source.startswith(_SAMPLES) and name != entry.source:
+        return (
+            f"'{name}' is a sample model, which comes with Sluice's source and not with the installed package; "
+            "run this in a clone of the repository, or name another model"
+        )
+    return f"no folder '{entry.source}'; mend model.source" if entry.source.startswith(("/", ".", _SAMPLES)) else None
 
 
 def weights_on_disk(entry: CatalogueEntry) -> int | None:

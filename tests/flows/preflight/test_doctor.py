@@ -133,6 +133,9 @@ def test_a_model_that_does_not_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(job_checks, "weights_on_disk", lambda entry: None)
     (told,) = job_checks.check_weights(job.model_copy(update={"model": "qwen3.5-9b"}))
     assert (told.state, told.mend) == ("warning", "hf download Qwen/Qwen3.5-9B")
+    (told,) = job_checks.check_weights(job)
+    assert (told.state, told.mend.split(",")[0]) == ("wrong", "run this in a clone of the repository")
+    assert told.what.startswith("'starter' is a sample model")
 
 
 def test_a_check_that_hangs_or_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

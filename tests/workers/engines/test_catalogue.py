@@ -76,6 +76,16 @@ def test_a_folder_that_is_not_there(source: str) -> None:
     assert problems(ModelSource(source=source)) == [f"model: no folder '{source}'; mend model.source"]
 
 
+def test_a_sample_model_that_was_not_installed_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("workers.engines.catalogue._REPOSITORY", tmp_path)
+    (told,) = problems("starter")
+    assert told == (
+        "model: 'starter' is a sample model, which comes with Sluice's source and not with the installed package; "
+        "run this in a clone of the repository, or name another model"
+    )
+
+
 def test_the_revision_follows_what_the_engine_reads(folder: Path) -> None:
     def revision() -> str:
         return resolve_model(ModelSource(source=str(folder))).revision

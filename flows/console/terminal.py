@@ -34,6 +34,7 @@ from flows.console.views.draft import show_drafted
 from flows.console.views.errors import error_as_json
 from flows.console.views.runs import show_runs
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
+from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
@@ -289,4 +290,4 @@ class Terminal:
         self.progress.say(text)
 
     def _print_json(self, content: Any) -> None:
-        self._out.write(printable_json(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
+        self._out.write(printable_json(json.dumps(content, indent=2, default=as_text, ensure_ascii=False)) + "\n")

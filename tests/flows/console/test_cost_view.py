@@ -52,6 +52,16 @@ def test_rows_summary_cost_and_comparison_are_one_number_to_the_last_digit(root:
     assert f"as it was: {total} USD by its rows" in pipeline("cost", str(root), "--compare")
 
 
+def test_money_in_json_is_exact_text_without_exponents_or_idle_zeros(root: Path, pipeline: Pipeline) -> None:
+    odd_run(root)
+    summary = (root / "summary.json").read_text()
+    for shown in (summary, pipeline("cost", str(root), "--json"), pipeline("cost", str(root), "--compare", "--json")):
+        amounts = re.findall(r'_usd": "?([^",\n]+)', shown)
+        assert amounts
+        assert [each for each in amounts if not re.fullmatch(r"(0|[1-9]\d*)(\.\d*[1-9])?", each)] == []
+    assert json.loads(summary)["routes"]["failed"]["cost_usd"] == "0"
+
+
 def test_the_tables_fit_a_terminal_of_eighty_columns_and_cut_no_name(root: Path, pipeline: Pipeline) -> None:
     odd_run(root)
     for command in (("cost", str(root), "--compare"), ("prices",)):

@@ -230,6 +230,10 @@ class Terminal:
         for warning in warnings:
             self._complain(f"warning   {warning}")
 
+    def show_json(self, content: Any) -> None:
+        """One document for programs."""
+        self._print_json(content)
+
     def show_report(self, path: Path, is_opened: bool) -> None:
         """Where a report was written; with ``is_opened``, in the browser too."""
         self._say(f"report    {path}")

@@ -26,6 +26,7 @@ RULE = "calibration/rule.json"
 PRIOR = "calibration/prior.json"
 ESCALATIONS = "escalations"
 RESULTS = "results"
+PEOPLE = "people"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 COMPLETE = "_COMPLETE"
@@ -92,6 +93,11 @@ def engine_time(started_at_ns: int) -> str:
 def unsent_results(group: int) -> str:
     """Rows of doubtful items that were not sent, of one group of shards."""
     return f"{RESULTS}/part-{group:05d}-unsent.parquet"
+
+
+def people_part(number: int) -> str:
+    """What people have answered at one time; the only objects of a run that are made after it is complete."""
+    return f"{PEOPLE}/part-{number:05d}.arrow"
 
 
 def quality_folder(job_name: str) -> str:

@@ -169,6 +169,29 @@ RESULTS = _schema(
     pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
+# What a person answered about items in `review` or `withheld`; see `pipelines.people.answers`. A later row of an item
+# takes the place of the earlier one, and says in `replaces` which answer that was.
+ANSWERS = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("answer", pa.string(), nullable=False),
+    pa.field("person", pa.string(), nullable=False),
+    pa.field("answered_at", _UTC_TIME, nullable=False),
+    pa.field("tool", pa.string(), nullable=False),  # screen, file or label_studio
+    pa.field("comment", pa.string()),
+    pa.field("replaces", pa.string()),
+)
+
+# The rows as they are read with people's answers beside them: no part holds the last three columns.
+ANSWERED_RESULTS = pa.schema(
+    [
+        *RESULTS,
+        pa.field("answered_by", pa.string()),  # engine, claude or person; null where there is no answer
+        pa.field("person", pa.string()),
+        pa.field("answered_at", _UTC_TIME),
+    ],
+    RESULTS.metadata,
+)
+
 
 def to_arrow(table: pa.Table) -> bytes:
     """An Arrow IPC file, lz4: for tables only this project reads."""

@@ -44,7 +44,7 @@ def show_results(
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else []
     if form == "table":
         wanted = result_rows(run, names or _SHOWN_COLUMNS, routes, limit or _SHOWN_ROWS)
-        _show_table(terminal, wanted)
+        _show_table(terminal, run, wanted)
         return
     wanted = result_rows(run, names, routes, limit)
     if output:
@@ -72,7 +72,7 @@ def _print_text(terminal: Terminal, wanted: ResultRows, form: FileFormat) -> Non
             terminal.show_document(printable_json(text) if form == "jsonl" else text, [])
 
 
-def _show_table(terminal: Terminal, wanted: ResultRows) -> None:
+def _show_table(terminal: Terminal, run: str, wanted: ResultRows) -> None:
     rows = [{name: _cell(name, value) for name, value in row.items()} for row in wanted.rows()]
     widths = {name: max(len(name), *(len(row[name]) for row in rows), 0) for name in wanted.columns}
     shown, left_out = fitting(widths, terminal.console.width, _texts(wanted))
@@ -91,6 +91,8 @@ def _show_table(terminal: Terminal, wanted: ResultRows) -> None:
     if wanted.routes:
         say(f"{matching:,} of {total:,} rows took the route {' or '.join(wanted.routes)}; {len(rows):,} shown")
     say(f"{total:,} rows in {root}" + ("" if wanted.is_whole else " so far: the run is not complete"))
+    if wanted.is_whole and (waiting := wanted.waiting()):
+        say(f"review    {waiting:,} rows wait for a person: pipeline review {run}")
     code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
     say(f'read them with   python -c "{code}"')
 

@@ -1,0 +1,80 @@
+"""Single keys of a person at the terminal, whose settings are put back however the command ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import tty
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rich.console import Console
+from rich.control import Control
+
+from flows.console.interruption import interruption
+
+UP, DOWN, END = "up", "down", "end"
+# What terminals send for keys that have no letter; others are no key of ours.
+_NAMED = {"\x1b[A": UP, "\x1b[5~": UP, "\x1b[D": UP, "\x1b[B": DOWN, "\x1b[6~": DOWN, "\x1b[C": DOWN, " ": DOWN}
+_LOOK_SECONDS = 0.3  # for a window that has another size now, and after Ctrl-Z
+
+
+class Keyboard:
+    """Keys, one by one, without Enter and without an echo."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._typed: deque[str] = deque()
+
+    def key(self) -> str | None:
+        """The next key; `END` where the terminal is gone; None if none was pressed within a moment."""
+        if not self._typed:
+            tty.setcbreak(
+                self._descriptor, termios.TCSANOW
+            )  # again and again: a shell sets its own while the command is stopped
+            if not select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]:
+                return None
+            read = os.read(self._descriptor, 1024)
+            self._typed.extend(_keys(read.decode(errors="replace")) if read else [END])
+        return self._typed.popleft() if self._typed else None
+
+
+def _keys(typed: str) -> Iterator[str]:
+    """One by one; a sequence that begins with Escape is one key, and all of what was read."""
+    if typed.startswith("\x1b"):
+        if typed in _NAMED:
+            yield _NAMED[typed]
+        return
+    yield from (_NAMED.get(key, key) for key in typed)
+
+
+@contextmanager
+def whole_screen(console: Console) -> Iterator[Keyboard]:
+    """The terminal to itself, until the block or the process ends."""
+    descriptor = sys.stdin.fileno()
+    before: list[Any] = termios.tcgetattr(descriptor)
+    say_last = interruption.say_last
+
+    def put_back() -> None:
+        with suppress(OSError, termios.error):  # the terminal is gone
+            console.control(Control.clear(), Control.home())  # not every terminal has another screen
+            console.set_alt_screen(False)
+            console.file.flush()
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+    def put_back_and_say(words: str) -> None:
+        put_back()
+        say_last(words)
+
+    interruption.say_last = put_back_and_say
+    console.set_alt_screen(True)
+    try:
+        tty.setcbreak(descriptor, termios.TCSAFLUSH)  # what was typed before the first item was shown is no answer
+        yield Keyboard(descriptor)
+    finally:
+        put_back()
+        interruption.say_last = say_last

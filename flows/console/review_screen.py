@@ -24,6 +24,7 @@ LABEL_KEYS = "123456789acdefghijklmnoprtuvwxyzACDEFGHIJKLMNOPRTUVWXYZ"
 _SKIP, _BACK, _QUIT, _HELP = "s", "b", "q", "?"
 _MOST_CHARACTERS = 200_000  # of one text
 _LEAST_TEXT_LINES = 3
+_ROOMY = 18  # lines
 
 
 class ReviewScreen:
@@ -110,9 +111,10 @@ class ReviewScreen:
             last = "That was the last item. What was skipped is asked again next time."
             return [*top, Text(), *_wrapped(last, width), Text(), *self._bottom(width)]
         top += [_cut(printable_line(item.document_id), width, "bold")]
-        top += _wrapped(printable_line(f"why: {item.reason or 'nobody was sure'}"), width)[:2]
+        about = 2 if height >= _ROOMY else 0  # lines of each; a small screen has room for the text and the keys
+        top += _wrapped(printable_line(f"why: {item.reason or 'nobody was sure'}"), width)[:about]
         labels = self._label_lines(width, height)
-        said = _wrapped(printable_line(f"engine: {item.engine_says or 'has said nothing of it'}"), width)[:2]
+        said = _wrapped(printable_line(f"engine: {item.engine_says or 'has said nothing of it'}"), width)[:about]
         if answer := self._answer:
             told = f"answered: {answer.answer}, by {answer.person} on {answer.answered_at:%Y-%m-%d %H:%M} UTC"
             said += _wrapped(printable_line(told), width)[:2]

@@ -27,6 +27,7 @@ from pipelines.tasks.label_names import LabelNames
 _NEEDED = ("run", "item_id", "answer")
 _SHOWN_CHARACTERS = 60
 _MOST_PROBLEMS = 200
+_MOST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -271,5 +272,6 @@ def _choice(annotation: Mapping[str, Any]) -> str | None:
 def _person(annotation: Mapping[str, Any]) -> str | None:
     by = annotation.get("completed_by")
     if isinstance(by, dict):
-        return str(by.get("email") or by.get("id") or "") or None
+        named = str(by.get("email") or by.get("id") or "")
+        return "".join(char if char.isprintable() else "?" for char in named)[:_MOST_NAME] or None
     return f"Label Studio user {by}" if isinstance(by, int) else None

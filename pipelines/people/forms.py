@@ -37,8 +37,10 @@ COLUMNS = (
 )
 _SCHEMA = pa.schema([pa.field(name, pa.string()) for name in COLUMNS])
 _CELL_CHARACTERS = 32_000  # a spreadsheet keeps 32,767
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t")
 _PARQUET_ROWS = 1_000
+# What a terminal would obey, if the file is looked at in one.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 Rows = Iterator[dict[str, str | None]]
 
@@ -109,6 +111,7 @@ def _write_csv(rows: Rows, path: Path) -> int:
 
 
 def _cell(text: str) -> str:
+    text = text.replace("\r\n", "\n").translate(_CONTROL)
     text = f"'{text}" if text.startswith(_FORMULA) else text
     rest = len(text) - _CELL_CHARACTERS
     return text if rest <= 0 else f"{text[:_CELL_CHARACTERS]} … [{rest:,} more characters]"

@@ -65,6 +65,7 @@ def test_a_csv_holds_what_waits_and_is_no_formula_and_fits_a_spreadsheet(asked: 
     assert list(rows[0]) == list(COLUMNS)
     assert [row["item_id"] for row in rows] == [item(2), item(4), item(5)]
     assert rows[0]["text"] == "'=1+1"
+    assert rows[1]["text"] == r"a\x1b[2Jb"
     assert rows[0]["engine_says"] == "billing 0.75, refund 0.25"
     assert rows[0]["reason"] == "Claude declined"
     assert rows[2]["text"].endswith("x … [8,000 more characters]")

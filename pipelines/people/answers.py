@@ -126,7 +126,7 @@ def with_people(table: pa.Table, answers: Mapping[str, Answer]) -> pa.Table:
     ids = table["item_id"] if given else pa.nulls(len(table), pa.string())
     places = pc.index_in(ids, value_set=pa.array([each.item_id for each in given], pa.string()))
 
-    def of_people(name: str) -> pa.ChunkedArray[Any]:
+    def of_people(name: str) -> Any:
         kind = ANSWERED_RESULTS.field(name).type
         return pa.array([getattr(each, name) for each in given], kind).take(places)
 

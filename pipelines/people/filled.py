@@ -240,9 +240,10 @@ def _of_json(path: Path, before: str = "") -> Iterator[Filled]:
         raise JobError([f"{before}no JSON of Label Studio ({error})"], source=str(path)) from None
     for number, entry in enumerate(content if isinstance(content, list) else [content], start=1):
         place = f"{before}task {number}"
-        task = entry.get("task") if isinstance(entry, dict) else None
+        entry = entry if isinstance(entry, dict) else {}
+        task = entry.get("task")
         is_synced = isinstance(task, dict)
-        data = (task if is_synced else entry).get("data") if isinstance(entry, dict) else None
+        data = task.get("data") if isinstance(task, dict) else entry.get("data")
         if not isinstance(data, dict) or not isinstance(data.get("item_id"), str):
             raise JobError([f"{place}: no task that --export wrote: its data has no item_id"], source=str(path))
         annotations = [entry] if is_synced else entry.get("annotations") or []

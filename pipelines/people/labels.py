@@ -21,30 +21,33 @@ from pipelines.people.answers import Answer
 from pipelines.routes import Route
 from pipelines.store.objects import Store
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import RESULTS, read_parquet
+from pipelines.store.schemas import RESULTS, read_part
 
 _COLUMNS = ["item_id", "route", "engine_answer", "raw_prob", "label_mass", "api_input_tokens"]
+_REVIEW, _WITHHELD = pa.array([str(Route.REVIEW)]), pa.array([str(Route.WITHHELD)])
 
 
 def labels_of_people(store: Store, answers: Mapping[str, Answer], labels: Sequence[str]) -> Seen:
     """Counted along the run's ranking, as its own labels are."""
-    parts = [_decided_over(read_parquet(store.read(key), _COLUMNS)) for key in result_parts(store)]
+    parts = [_decided_over(read_part(store.read(key), _COLUMNS)) for key in result_parts(store)]
     rows = pa.concat_tables([pa.schema([RESULTS.field(name) for name in _COLUMNS]).empty_table(), *parts])
-    codes = pc.fill_null(pc.index_in(rows["engine_answer"], value_set=pa.array(labels, pa.string())), 0)
-    sureness = pc.multiply(rows["raw_prob"], rows["label_mass"]).to_numpy()
-    scored = Scored(confidence=sureness, answer=codes.to_numpy().astype(np.int64), seed=0)
-    is_unasked = pc.and_(pc.equal(rows["route"], str(Route.REVIEW)), pc.is_null(rows["api_input_tokens"]))
-    is_taught = pc.and_(is_unasked, pc.is_valid(rows["engine_answer"]))
-    is_taught = pc.and_(is_taught, pc.is_in(rows["item_id"], value_set=pa.array(answers, pa.string())))
-    items = np.flatnonzero(is_taught.to_numpy())
-    taught = rows.take(pa.array(items))
-    pairs = zip(taught["item_id"].to_pylist(), taught["engine_answer"].to_pylist(), strict=True)
+    numbers = {label: number for number, label in enumerate(labels)}
+    engine = rows["engine_answer"].to_numpy().tolist()
+    scored = Scored(
+        confidence=rows["raw_prob"].to_numpy() * rows["label_mass"].to_numpy(),
+        answer=np.array([numbers.get(label, 0) for label in engine], np.int64),
+        seed=0,
+    )
     given = np.full(len(rows), UNASKED, np.int8)
-    given[items] = [AGREES if answers[item_id].answer == engine else DIFFERS for item_id, engine in pairs]
-    return count_labels(scored, given, items)
+    is_unasked = pc.and_(pc.is_in(rows["route"], value_set=_REVIEW), pc.is_null(rows["api_input_tokens"]))
+    is_taught = pc.and_(is_unasked, pc.is_in(rows["item_id"], value_set=pa.array(answers, pa.string()))).to_numpy()
+    for place, item_id in zip(np.flatnonzero(is_taught), rows["item_id"].to_numpy()[is_taught].tolist(), strict=True):
+        if engine[place] is not None:
+            given[place] = AGREES if answers[item_id].answer == engine[place] else DIFFERS
+    return count_labels(scored, given, np.flatnonzero(given != UNASKED))
 
 
 def _decided_over(part: pa.Table) -> pa.Table:
     """Rows of items that were scored and may be sent."""
-    may_be_sent = pc.not_equal(part["route"], str(Route.WITHHELD))
-    return part.filter(pc.and_(pc.is_valid(part["raw_prob"]), may_be_sent))
+    is_withheld = pc.is_in(part["route"], value_set=_WITHHELD)
+    return part.filter(pc.and_not(pc.is_valid(part["raw_prob"]), is_withheld))

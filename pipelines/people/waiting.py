@@ -26,7 +26,7 @@ from pipelines.scored_parts import predictions_of
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import from_arrow, read_parquet
+from pipelines.store.schemas import from_arrow, read_part
 from pipelines.store.side_by_side import in_order
 
 _COLUMNS = ["item_id", "document_id", "document_uri", "route", "reason", "engine_answer", "raw_prob", "findings"]
@@ -70,7 +70,7 @@ class AskedRun:
         found: dict[str, dict[str, Any]] = {}
         routes = pa.array(map(str, ROUTES_OF_PEOPLE), pa.string())
         for key in result_parts(self.store):
-            part = read_parquet(self.store.read(key), _COLUMNS)
+            part = read_part(self.store.read(key), _COLUMNS)
             part = part.filter(pc.is_in(part["route"], value_set=routes))
             found |= {row["item_id"]: row for row in part.to_pylist()}
         return found
@@ -91,7 +91,7 @@ class AskedRun:
         shards = sorted(map(layout.shard_of, parts))
         found = []
         for shard, ids in zip(shards, in_order(self._ids, shards), strict=True):
-            own: list[str] = ids.filter(pc.is_in(ids, value_set=wanted)).to_pylist()
+            own: list[str] = ids.filter(pc.is_in(ids, value_set=wanted)).to_numpy().tolist()
             if own:
                 found.append((shard, own))
         return found
@@ -147,7 +147,7 @@ class AskedRun:
         return {
             item_id: "" if failure else ", ".join(f"{self.labels[place]} {row[place]:.2f}" for place in places)
             for item_id, row, places, failure in zip(
-                own["item_id"].to_pylist(), shares, ranked, predicted.failures, strict=True
+                own["item_id"].to_numpy().tolist(), shares, ranked, predicted.failures, strict=True
             )
         }
 

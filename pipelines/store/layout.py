@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pipelines.errors import JobError
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+ResultFormat = Literal["parquet", "arrow"]
 
 JOB = "job.yaml"
 RUN = "run.json"
@@ -75,14 +78,14 @@ def chunk_object(chunk: int, name: str) -> str:
     return f"{ESCALATIONS}/chunk-{chunk:05d}/{name}"
 
 
-def accepted_results(group: int) -> str:
+def accepted_results(group: int, form: ResultFormat = "parquet") -> str:
     """Rows decided without Claude, of one group of shards."""
-    return f"{RESULTS}/part-{group:05d}-scored.parquet"
+    return f"{RESULTS}/part-{group:05d}-scored.{form}"
 
 
-def escalated_results(chunk: int) -> str:
+def escalated_results(chunk: int, form: ResultFormat = "parquet") -> str:
     """Rows of the items of one message batch."""
-    return f"{RESULTS}/part-{chunk:05d}-escalated.parquet"
+    return f"{RESULTS}/part-{chunk:05d}-escalated.{form}"
 
 
 def engine_time(started_at_ns: int) -> str:
@@ -90,9 +93,9 @@ def engine_time(started_at_ns: int) -> str:
     return f"{SCORING}/session-{started_at_ns}.json"
 
 
-def unsent_results(group: int) -> str:
+def unsent_results(group: int, form: ResultFormat = "parquet") -> str:
     """Rows of doubtful items that were not sent, of one group of shards."""
-    return f"{RESULTS}/part-{group:05d}-unsent.parquet"
+    return f"{RESULTS}/part-{group:05d}-unsent.{form}"
 
 
 def people_part(number: int) -> str:

@@ -30,7 +30,7 @@ from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import ANSWERED_RESULTS, RESULTS
+from pipelines.store.schemas import ANSWERED_RESULTS, RESULTS, read_part
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -57,6 +57,11 @@ class ResultRows:
     def is_whole(self) -> bool:
         """Whether the run is complete, so that there are no more rows to come."""
         return self.store.exists(layout.COMPLETE)
+
+    @property
+    def is_arrow(self) -> bool:
+        """Whether the parts are Arrow files."""
+        return any(key.endswith(".arrow") for key in self._parts())
 
     def counts(self) -> tuple[int, int]:
         """Rows that are there, and those of the wanted routes."""
@@ -90,20 +95,12 @@ class ResultRows:
         return result_parts(self.store)
 
     def _read(self, key: str, columns: list[str]) -> pa.Table:
-        """Some columns of a part, with people's answers; a version that did not have one yet left it empty."""
+        """Some columns of a part, with people's answers."""
         if {"answer", *PEOPLE_COLUMNS}.intersection(columns):
             own = [name for name in columns if name not in PEOPLE_COLUMNS]
             needed = list(dict.fromkeys([*own, "route", "answer", *(["item_id"] if self.answers else [])]))
-            return with_people(self._read_part(key, needed), self.answers).select(columns)
-        return self._read_part(key, columns)
-
-    def _read_part(self, key: str, columns: list[str]) -> pa.Table:
-        file = pq.ParquetFile(pa.BufferReader(self.store.read(key)))
-        there = set(file.schema_arrow.names)
-        table = file.read([name for name in columns if name in there])
-        fields = [RESULTS.field(name) for name in columns]
-        values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
-        return pa.table(values, schema=pa.schema(fields))
+            return with_people(read_part(self.store.read(key), needed), self.answers).select(columns)
+        return read_part(self.store.read(key), columns)
 
 
 def result_rows(

@@ -93,7 +93,8 @@ def _show_table(terminal: Terminal, run: str, wanted: ResultRows) -> None:
     say(f"{total:,} rows in {root}" + ("" if wanted.is_whole else " so far: the run is not complete"))
     if wanted.is_whole and (waiting := wanted.waiting()):
         say(f"review    {waiting:,} rows wait for a person: pipeline review {run}")
-    code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
+    form = ", format='ipc'" if wanted.is_arrow else ""
+    code = f"import pyarrow.dataset as d; print(d.dataset('{root}'{form}).to_table().num_rows)"
     say(f'read them with   python -c "{code}"')
 
 

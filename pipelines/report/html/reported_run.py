@@ -24,7 +24,7 @@ from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import from_arrow, read_parquet
+from pipelines.store.schemas import from_arrow, read_part
 from pipelines.tasks.code_review.findings import FindingRow
 from pipelines.tasks.code_review.publication.selection import select
 from pipelines.tasks.code_review.tables import findings_of
@@ -101,7 +101,7 @@ def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
 
 def _result_parts(store: Store) -> Iterator[pa.Table]:
     for key in result_parts(store):
-        yield read_parquet(store.read(key), COLUMNS)
+        yield read_part(store.read(key), COLUMNS)
 
 
 def _batches(store: Store) -> Batches:

@@ -15,11 +15,13 @@ from flows.console.views.cost import rounded
 from pipelines.costs.price_book import price_book
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
+from pipelines.store.layout import ResultFormat
 from tests.command_here import Pipeline, pipeline
 from tests.made_up_run import accepted, escalated, failed, write_run
 
 __all__ = ["pipeline"]
 
+FORMS: tuple[ResultFormat, ...] = ("parquet", "arrow")
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -50,6 +52,30 @@ def test_rows_summary_cost_and_comparison_are_one_number_to_the_last_digit(root:
     was = json.loads(pipeline("cost", str(root), "--compare", "--json"))["as_it_was"]
     assert [Decimal(was[name]) for name in ("engine_busy_usd", "claude_usd", "total_usd")] == [engine, claude, total]
     assert f"as it was: {total} USD by its rows" in pipeline("cost", str(root), "--compare")
+
+
+def test_a_run_whose_parts_are_arrow_is_read_by_every_command_alike(tmp_path: Path, pipeline: Pipeline) -> None:
+    rows = [
+        [*map(accepted, range(5)), failed(9)],
+        [*map(escalated, range(10, 13)), accepted(14, route="review", answer=None)],
+    ]
+    shown = []
+    for form in FORMS:
+        root = tmp_path / form / "made-up"
+        write_run(root, rows, form=form)
+        assert {path.suffix for path in (root / "results").iterdir()} == {f".{form}"}
+        said = [
+            pipeline("results", str(root), "--json"),
+            pipeline("cost", str(root), "--compare", "--json"),
+            pipeline("results", str(root), "--route", "failed"),
+            pipeline("review", str(root), "--json"),
+        ]
+        (code,) = re.findall(r'python -c "(.*?)"', said[2].replace("\n", " "))
+        shown.append([each.replace(str(root), "RUN") for each in (said[0], said[1], said[3])])
+        assert ("format='ipc'" in code) == (form == "arrow")
+        counted = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert counted.stdout.strip() == "10"
+    assert shown[0] == shown[1]
 
 
 def test_money_in_json_is_exact_text_without_exponents_or_idle_zeros(root: Path, pipeline: Pipeline) -> None:

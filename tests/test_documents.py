@@ -185,7 +185,7 @@ def test_what_people_answer(tmp_path: Path) -> None:
     review_run(tmp_path / "RUN")
     env = environment(tmp_path)
     waits, export, take = REVIEW_BY_PEOPLE
-    assert "3 items of made-up wait for a person" in shell(waits.replace("RUN", "./RUN"), tmp_path, env)
+    assert "3 items wait for a person in made-up" in shell(waits.replace("RUN", "./RUN"), tmp_path, env)
     assert "3 items to to_answer.csv" in shell(export.replace("RUN", "./RUN"), tmp_path, env)
     filled = (tmp_path / "to_answer.csv").read_text(encoding="utf-8").replace(",Claude declined,,,", ",,,refund,")
     (tmp_path / "answered.csv").write_text(filled, encoding="utf-8")

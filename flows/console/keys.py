@@ -62,6 +62,8 @@ def whole_screen(console: Console) -> Iterator[Keyboard]:
     def put_back() -> None:
         with suppress(OSError, termios.error):  # the terminal is gone
             console.control(Control.clear(), Control.home())  # not every terminal has another screen
+            if console.is_dumb_terminal:
+                console.print()
             console.set_alt_screen(False)
             console.file.flush()
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -38,6 +38,7 @@ from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
+from pipelines.routes import Route
 from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
@@ -150,6 +151,8 @@ class Terminal:
             self._say(note)
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
+        if held := outcome.summary.routes[Route.REVIEW].items:
+            self._say(f"          {_COMMAND} review {outcome.run_id}   asks people about {held:,} left in review")
 
     def show_drafted(self, drafted: Drafted) -> None:
         """A first job file."""

@@ -19,6 +19,7 @@ from pipelines.errors import JobError
 from pipelines.people.filled import import_answers
 from pipelines.people.forms import export_items
 from pipelines.people.waiting import AskedRun, open_asked
+from pipelines.report.numbers import count
 from pipelines.routes import Route
 
 _MOST_NAME = 100
@@ -92,33 +93,43 @@ def _standing(asked: AskedRun) -> dict[str, int]:
 
 
 def _told(asked: AskedRun, counts: dict[str, int], export: str | None, person: str, run: str) -> list[str]:
-    standing, lines = _standing(asked), []
+    standing = _standing(asked)
+    return [*_done(counts, export, person), _left(asked.run_id, standing), *_next(counts, standing, run)]
+
+
+def _done(counts: dict[str, int], export: str | None, person: str) -> list[str]:
     if "unanswered" in counts:
-        more = [f"{counts['known']:,} were known" if counts["known"] else ""]
-        more += [f"{counts['unanswered']:,} rows have none" if counts["unanswered"] else ""]
-        told = "".join(f"; {each}" for each in more if each)
-        lines.append(f"kept      {counts['kept']:,} answers{told}")
-    elif "kept" in counts:
-        lines.append(f"kept      {counts['kept']:,} answers by {printable_line(person)}")
-    elif "exported" in counts:
-        name = f"to {export}" if counts["exported"] else "to export: no file is written"
-        lines.append(f"written   {counts['exported']:,} items {name}")
+        known = f"; {counts['known']:,} known already" if counts["known"] else ""
+        empty = f"; {count(counts['unanswered'], 'row')} without one" if counts["unanswered"] else ""
+        return [f"kept      {count(counts['kept'], 'answer')}{known}{empty}"]
+    if "kept" in counts:
+        return [f"kept      {count(counts['kept'], 'answer')} by {printable_line(person)}"]
+    if "exported" in counts:
+        return [
+            f"written   {count(counts['exported'], 'item')} to {export}" if counts["exported"] else "written   no file"
+        ]
+    return []
+
+
+def _left(run_id: str, standing: dict[str, int]) -> str:
     waiting = standing["waiting"]
-    left = (
-        f"{f'{waiting:,} items' if waiting else 'no item'} of {asked.run_id} wait{'' if waiting else 's'} for a person"
-    )
+    wait = f"{waiting:,} items wait" if waiting > 1 else f"{'1' if waiting else 'no'} item waits"
+    answered = f"; answered: {standing['answered']:,}" if standing["answered"] else ""
     withheld = (
-        f"; {standing['withheld']:,} more a policy withheld from Claude: --withheld" if standing["withheld"] else ""
+        f"; withheld from Claude by a policy: {standing['withheld']:,} (--withheld)" if standing["withheld"] else ""
     )
-    answered = f"; {standing['answered']:,} are answered" if standing["answered"] else ""
-    lines.append(f"review    {left}{answered}{withheld}")
+    return f"review    {wait} for a person in {run_id}{answered}{withheld}"
+
+
+def _next(counts: dict[str, int], standing: dict[str, int], run: str) -> list[str]:
     if counts.get("exported"):
-        lines.append(f"next      fill in `answer`, then pipeline review {run} --import FILE")
-    elif "kept" in counts or (standing["answered"] and not standing["waiting"]):
-        lines.append(f"next      pipeline results {run} --route review --columns document_id,answer,person")
-    elif standing["waiting"] and "exported" not in counts:
-        lines.append(f"next      pipeline review {run} in a terminal asks one by one; --export FILE.csv")
-    return lines
+        return [f"next      fill in `answer`, then pipeline review {run} --import FILE"]
+    lines = []
+    if standing["waiting"]:
+        lines.append(f"pipeline review {run}   asks in a terminal; --export FILE.csv writes a file")
+    if standing["answered"]:
+        lines.append(f"pipeline results {run} --route review --columns document_id,answer,person")
+    return [f"{'next' if not number else '':<9} {line}" for number, line in enumerate(lines)]
 
 
 def _person(given: str | None) -> str:

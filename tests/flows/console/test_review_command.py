@@ -44,13 +44,13 @@ def test_out_and_back_in_and_the_rows_say_who(root: Path, tmp_path: Path, pipeli
         writer.writerows(rows)
     said = pipeline("review", run, "--import", str(path), "--as", "ann")
     assert "kept      3 answers\n" in said
-    assert "no item of made-up waits for a person; 3 are answered; 1 more" in said
+    assert "no item waits for a person in made-up; answered: 3; withheld from Claude by a policy: 1" in said
     table = pipeline("results", run, "--route", "review", "--columns", "document_id,answer,answered_by,person")
     assert table.count("refund") == table.count("ann") == 3
     assert "wait for a person" not in table
     imported = json.loads(pipeline("review", run, "--import", str(path), "--as", "ann", "--json"))
     assert (imported["kept"], imported["known"], imported["answered"]) == (0, 3, 3)
-    assert "0 items to export: no file is written" in pipeline("review", run, "--export", str(tmp_path / "b.csv"))
+    assert "written   no file" in pipeline("review", run, "--export", str(tmp_path / "b.csv"))
 
 
 @pytest.mark.parametrize(

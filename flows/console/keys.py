@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import termios
@@ -20,6 +21,7 @@ from flows.console.interruption import interruption
 UP, DOWN, END = "up", "down", "end"
 # What terminals send for keys that have no letter; others are no key of ours.
 _NAMED = {"\x1b[A": UP, "\x1b[5~": UP, "\x1b[D": UP, "\x1b[B": DOWN, "\x1b[6~": DOWN, "\x1b[C": DOWN, " ": DOWN}
+_KEY = re.compile(r"\x1b\[[\d;?]*.|\x1bO.|.", re.DOTALL)
 _LOOK_SECONDS = 0.3  # for a window that has another size now, and after Ctrl-Z
 
 
@@ -33,23 +35,26 @@ class Keyboard:
     def key(self) -> str | None:
         """The next key; `END` where the terminal is gone; None if none was pressed within a moment."""
         if not self._typed:
-            tty.setcbreak(
-                self._descriptor, termios.TCSANOW
-            )  # again and again: a shell sets its own while the command is stopped
-            if not select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]:
-                return None
-            read = os.read(self._descriptor, 1024)
-            self._typed.extend(_keys(read.decode(errors="replace")) if read else [END])
+            try:
+                read = self._read()
+            except (OSError, termios.error):  # how Linux tells that the other end is closed
+                read = ""
+            self._typed.extend(_keys(read or "") if read != "" else [END])
         return self._typed.popleft() if self._typed else None
+
+    def _read(self) -> str | None:
+        """What was typed; empty at the terminal's end, None where nothing is for a moment."""
+        tty.setcbreak(self._descriptor, termios.TCSANOW)  # again and again: a shell sets its own during a Ctrl-Z
+        if not select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]:
+            return None
+        return os.read(self._descriptor, 1024).decode(errors="replace")
 
 
 def _keys(typed: str) -> Iterator[str]:
-    """One by one; a sequence that begins with Escape is one key, and all of what was read."""
-    if typed.startswith("\x1b"):
-        if typed in _NAMED:
-            yield _NAMED[typed]
-        return
-    yield from (_NAMED.get(key, key) for key in typed)
+    """One by one; a sequence that begins with Escape is one key."""
+    for key in _KEY.findall(typed):
+        if key in _NAMED or not key.startswith("\x1b"):
+            yield _NAMED.get(key, key)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ the place of, as its giver saw it. Where that is no longer so it is refused, so 
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from pipelines.store.side_by_side import in_order
 # Of these a person decides. What a policy withholds from Claude is shown to people only where they ask for it.
 ROUTES_OF_PEOPLE = (Route.REVIEW, Route.WITHHELD)
 PEOPLE_COLUMNS = ("answered_by", "person", "answered_at")
+_PART = re.compile(rf"{layout.PEOPLE}/part-\d+\.arrow")
 _BY_PERSON = "person"
 _BY_ROUTE = {Route.ACCEPTED: "engine", Route.ESCALATED: "claude"}
 
@@ -73,7 +75,7 @@ class Answers:
 
     def read(self) -> None:
         """Take in what others have given since."""
-        numbers = sorted(layout.shard_of(key) for key in self._store.list(layout.PEOPLE) if key.endswith(".arrow"))
+        numbers = sorted(layout.shard_of(key) for key in self._store.list(layout.PEOPLE) if _PART.fullmatch(key))
         new = [number for number in numbers if number >= self._parts]
         for data in in_order(lambda number: self._store.read(layout.people_part(number)), new):
             for row in from_arrow(data).to_pylist():

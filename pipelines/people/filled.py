@@ -149,8 +149,7 @@ def _stale(taken: Taken, places: Mapping[str, str]) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-    return f"'{cut}'"
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")  # on one line
 
 
 def read_filled(path: Path) -> Iterator[Filled]:
@@ -163,7 +162,7 @@ def read_filled(path: Path) -> Iterator[Filled]:
         files = sorted(each for each in path.rglob("*") if each.is_file() and each.suffix in ("", ".json"))
         if not files:
             raise JobError([f"there is no JSON file of Label Studio in '{path}'"], source=str(path))
-        return (row for file in files for row in _of_json(file, f"{file.name}, "))
+        return (row for file in files for row in _of_json(file, f"{file.name!r}, "))
     readers: dict[str, Callable[[Path], Iterator[Filled]]] = {
         ".csv": _of_csv,
         ".parquet": _of_parquet,

@@ -106,3 +106,10 @@ def test_of_two_who_answer_one_item_otherwise_at_the_same_time_one_is_told(store
     taken = second.give([answer(2, "billing", "bob")])  # had read the log before
     assert [there.answer for _, there in taken.refused if there] == ["refund"]
     assert Answers(store).by_item[item(2)].person == "ann"
+
+
+def test_what_strangers_lay_beside_the_answers_is_no_answer(store: Store) -> None:
+    Answers(store).give([answer(2, "refund")])
+    for name in ("notes.txt", "part-7.arrow.bak", "sub/part-00009.arrow"):
+        store.create(f"{layout.PEOPLE}/{name}", b"x")
+    assert [each.answer for each in Answers(store).by_item.values()] == ["refund"]

@@ -42,7 +42,7 @@ from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.routes import Stop
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import read_parquet
+from pipelines.store.schemas import read_part
 from workers.engines.pool import EnginePool, leave_ray
 
 AWAITING_CLAUDE = "AwaitingClaude"
@@ -161,7 +161,7 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
 def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: ProgressReporter) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
     parts = result_parts(run.store)
-    tally = summarize((read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
+    tally = summarize((read_part(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
     rule = read_record(run)
     summary = tally.summary(
         run_id=run.run_id,

@@ -14,8 +14,9 @@ import yaml
 
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
+from pipelines.store.layout import ResultFormat
 from pipelines.store.objects import Store
-from pipelines.store.schemas import RESULTS, read_parquet, to_parquet
+from pipelines.store.schemas import RESULTS, read_part, to_part
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FREE = Decimal(0)
@@ -75,15 +76,23 @@ def failed(number: int, reason: str = "not UTF-8") -> dict[str, Any]:
 
 
 def write_run(
-    root: Path, parts: list[list[dict[str, Any]]], job: Mapping[str, Any] | None = None, held_seconds: float = 100.0
+    root: Path,
+    parts: list[list[dict[str, Any]]],
+    job: Mapping[str, Any] | None = None,
+    held_seconds: float = 100.0,
+    form: ResultFormat = "parquet",
 ) -> Summary:
     """Publish the parts, close the books."""
     tables = [pa.Table.from_pylist(rows, RESULTS) for rows in parts]
-    return write_tables(root, tables, job, held_seconds)
+    return write_tables(root, tables, job, held_seconds, form)
 
 
 def write_tables(
-    root: Path, tables: list[pa.Table], job: Mapping[str, Any] | None = None, held_seconds: float = 100.0
+    root: Path,
+    tables: list[pa.Table],
+    job: Mapping[str, Any] | None = None,
+    held_seconds: float = 100.0,
+    form: ResultFormat = "parquet",
 ) -> Summary:
     """The same of tables."""
     store = Store(str(root))
@@ -102,8 +111,8 @@ def write_tables(
     store.create(layout.JOB, yaml.safe_dump({**content, **(job or {})}).encode())
     store.create(layout.RUN, json.dumps({"run_id": "made-up"}).encode())
     for number, table in enumerate(tables):
-        store.create(layout.accepted_results(number), to_parquet(table))
-    read = (read_parquet(to_parquet(table), NEEDED_COLUMNS) for table in tables)
+        store.create(layout.accepted_results(number, form), to_part(table, form))
+    read = (read_part(to_part(table, form), NEEDED_COLUMNS) for table in tables)
     summary = summarize(read).summary(
         run_id="made-up",
         results=store.uri(layout.RESULTS),

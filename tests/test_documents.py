@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pyarrow.dataset
 import pytest
 import yaml
 
 from pipelines.job.job_file import parse_job
 from pipelines.job.job_reference import job_reference
 from tests.made_up_run import accepted, escalated, failed, write_run
+from tests.people.review_case import review_run
 from tests.scenarios.prefect_server import prepare_database
 from tests.scenarios.test_demo_s3 import README_COMMANDS as SERVICE_COMMANDS
 from tests.shared_servers import Variables
@@ -38,6 +40,11 @@ REVIEW = [
 SOME_RESULTS = [
     "pipeline results RUN --route failed --limit 20 --columns document_id,reason",
     "pipeline results RUN --route review --route withheld -o to_answer.csv",
+]
+REVIEW_BY_PEOPLE = [
+    "pipeline review RUN",
+    "pipeline review RUN --export to_answer.csv",
+    "pipeline review RUN --import answered.csv --as ann",
 ]
 EVALUATE_REVIEW_MODEL = "python -m sample_data.evaluate_code_review_model"
 FIRST_HOUR = [
@@ -59,6 +66,7 @@ EXECUTED = {
     "pipeline cost RUN": "test_your_own_documents",
     **dict.fromkeys(["pipeline cost RUN --compare", "pipeline prices"], "test_what_it_costs_elsewhere"),
     **dict.fromkeys(SOME_RESULTS, "test_some_results"),
+    **dict.fromkeys(REVIEW_BY_PEOPLE, "test_what_people_answer"),
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
     **dict.fromkeys(FIRST_HOUR, "test_the_first_hour"),
     ESTIMATE: "test_estimate",
@@ -172,6 +180,37 @@ def test_some_results(tmp_path: Path) -> None:
     assert "25 of 27 rows took the route failed; 20 shown" in shown
     assert "2 rows written to to_answer.csv" in shell(take, tmp_path, env)
     assert len((tmp_path / "to_answer.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.processes
+def test_what_people_answer(tmp_path: Path) -> None:
+    review_run(tmp_path / "RUN")
+    env = environment(tmp_path)
+    waits, export, take = REVIEW_BY_PEOPLE
+    assert "3 items wait for a person in made-up" in shell(waits.replace("RUN", "./RUN"), tmp_path, env)
+    assert "3 items to to_answer.csv" in shell(export.replace("RUN", "./RUN"), tmp_path, env)
+    filled = (tmp_path / "to_answer.csv").read_text(encoding="utf-8").replace(",Claude declined,,,", ",,,refund,")
+    (tmp_path / "answered.csv").write_text(filled, encoding="utf-8")
+    assert "kept      3 answers" in shell(take.replace("RUN", "./RUN"), tmp_path, env)
+
+
+READ_BY_TOOLS = re.findall(r"^\| [^|]+ \| `((\w+)\.[^`]*RUN[^`]*)` \|$", TEXT, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(("code", "tool"), READ_BY_TOOLS)
+def test_the_parts_are_read_by_other_tools(
+    code: str, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {tool: pytest.importorskip(tool), "pyarrow": pyarrow}
+    rows = [*map(accepted, range(3)), *map(escalated, range(3, 5))]
+    write_run(tmp_path / "RUN", [rows[:2], rows[2:]])
+    write_run(tmp_path / "RUN-of-arrow", [rows[:2], rows[2:]], form="arrow")
+    monkeypatch.chdir(tmp_path)
+    assert len(eval(code, names)) == 5  # as it stands on the page
+
+
+def test_five_ways_to_read_the_parts_are_tried() -> None:
+    assert len(READ_BY_TOOLS) == 5
 
 
 @pytest.mark.processes

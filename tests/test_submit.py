@@ -40,6 +40,17 @@ def test_a_budget_over_models_without_a_price_is_refused_for_each(tmp_path: Path
     ]
 
 
+def test_a_claude_model_that_may_be_mistyped_is_told_before_anything_is_spent(tmp_path: Path) -> None:
+    told: list[str] = []
+    check_surroundings(job_of(tmp_path, escalation=tiers("claude-haiku-55"), budget_usd=None), say=told.append)
+    assert told == [
+        "warning   escalation: anthropic's price of 'claude-haiku-55' is unknown, and so will be what it costs; "
+        "did you mean 'claude-haiku-5-5'"
+    ]
+    with pytest.raises(JobError, match="so no budget can be kept; did you mean 'claude-haiku-5-5'"):
+        check_surroundings(job_of(tmp_path, escalation=tiers("claude-haiku-55")))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -34,9 +34,11 @@ from flows.console.views.draft import show_drafted
 from flows.console.views.errors import error_as_json
 from flows.console.views.runs import show_runs
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
+from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
+from pipelines.routes import Route
 from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
@@ -149,6 +151,8 @@ class Terminal:
             self._say(note)
         self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
         self._say(f"          {_COMMAND} cost {outcome.run_id}")
+        if held := outcome.summary.routes[Route.REVIEW].items:
+            self._say(f"          {_COMMAND} review {outcome.run_id}   asks people about {held:,} left in review")
 
     def show_drafted(self, drafted: Drafted) -> None:
         """Show where a first job file was written, and what to look at in it."""
@@ -229,6 +233,10 @@ class Terminal:
         for warning in warnings:
             self._complain(f"warning   {warning}")
 
+    def show_json(self, content: Any) -> None:
+        """One document for programs."""
+        self._print_json(content)
+
     def show_report(self, path: Path, is_opened: bool) -> None:
         """Where a report was written; with ``is_opened``, in the browser too."""
         self._say(f"report    {path}")
@@ -289,4 +297,4 @@ class Terminal:
         self.progress.say(text)
 
     def _print_json(self, content: Any) -> None:
-        self._out.write(printable_json(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
+        self._out.write(printable_json(json.dumps(content, indent=2, default=as_text, ensure_ascii=False)) + "\n")

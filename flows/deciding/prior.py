@@ -3,19 +3,23 @@
     <run>/calibration/prior.json
 
 So a resumed run plans from the very same labels, whichever other runs have ended meanwhile. It steers what the run
-asks; what is certified rests on the run's own labels alone.
+asks; what is certified rests on the run's own labels alone. What people have answered about the earlier run by then
+counts among its labels.
 """
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.deciding.profiles import Places, Profile, earlier_profiles, fingerprints_of, seen_of
+from flows.deciding.profiles import Places, Profile, earlier_profiles, fingerprints_of, places_of, seen_of
 from flows.run import Run
 from pipelines.cascade.record import Fingerprints
 from pipelines.cascade.rule.doubt import Seen
 from pipelines.cascade.rule.earlier import LEAST_LABELS
+from pipelines.people.answers import Answers
+from pipelines.people.labels import labels_of_people
 from pipelines.store import layout
+from pipelines.store.objects import Store
 
 
 class Prior(BaseModel):
@@ -56,12 +60,21 @@ def read_prior(run: Run) -> Prior:
 
 def _choose(run: Run) -> Prior:
     now, reason = fingerprints_of(run), None
-    for profile in earlier_profiles(run):
+    for profile in (_with_people(run, each) for each in earlier_profiles(run)):
         refusal = _refusal(profile, now)
         if refusal is None:
             return Prior(run_id=profile.run_id, places=profile.places)
         reason = reason or refusal
     return Prior(reason=reason)
+
+
+def _with_people(run: Run, profile: Profile) -> Profile:
+    """With what people have answered about that run, if its folder is still there."""
+    if not any(Store(run.job.output).list(f"{profile.run_id}/{layout.PEOPLE}")):
+        return profile
+    store = Store(layout.below(run.job.output, profile.run_id))
+    learnt = labels_of_people(store, Answers(store).by_item, profile.labels)
+    return profile.model_copy(update={"places": (*profile.places, *places_of(learnt))})
 
 
 def _refusal(profile: Profile, now: Fingerprints) -> str | None:

@@ -100,6 +100,12 @@ def seen_of(places: Places) -> Seen:
     return Seen(rank, answer.astype(np.int64), labels, wrong)
 
 
+def places_of(seen: Seen) -> Places:
+    """As they are kept."""
+    columns = (each.tolist() for each in (seen.rank, seen.answer, seen.labels, seen.wrong))
+    return tuple((rank, answer, int(labels), int(wrong)) for rank, answer, labels, wrong in zip(*columns, strict=True))
+
+
 def _key(run: Run) -> str:
     folder = layout.quality_folder(run.job.name)
     return f"{folder}/{run.record.created_at:%Y%m%dT%H%M%S}-{run.run_id}.json"
@@ -117,12 +123,7 @@ def _profile(run: Run, scored: Scored, settled: Settled | None, learnt: Seen) ->
         confidence_quantiles=tuple(np.quantile(scored.confidence, levels).tolist()) if len(scored) else (),
         agreement=1 - facts.sample_wrong / facts.sample if facts and facts.sample else None,
         fingerprints=fingerprints_of(run),
-        places=tuple(
-            (rank, answer, int(labels), int(wrong))
-            for rank, answer, labels, wrong in zip(
-                *(each.tolist() for each in (learnt.rank, learnt.answer, learnt.labels, learnt.wrong)), strict=True
-            )
-        ),
+        places=places_of(learnt),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from glob import has_magic
 from pathlib import Path
@@ -20,6 +20,7 @@ from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, NoInputError
 from pipelines.job.job import Job
+from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.engines.catalogue import find_entry, refuse_code
@@ -50,6 +51,7 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False, say: Say = log.w
     _run_checks(
         lambda: sources.extend(_list_input(job, may_be_empty)),
         lambda: notes.extend(check_columns(job, sources)),
+        lambda: notes.extend(_price_notes(job)),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         lambda: _check_gold(job),
@@ -133,15 +135,25 @@ def _check_key(job: Job) -> None:
 
 def _check_budget(job: Job) -> None:
     """A budget is kept by prices: without one it could only be hoped for."""
-    if job.escalation is None or job.budget_usd is None:
+    if job.budget_usd is not None and (unpriced := list(_unpriced(job))):
+        raise JobError([f"budget_usd: {told}, so no budget can be kept{meant}" for told, meant in unpriced])
+
+
+def _price_notes(job: Job) -> Iterator[str]:
+    """A model without a price may be new, or mistyped; without a budget it is no mistake."""
+    if job.budget_usd is None:
+        yield from (f"escalation: {told}, and so will be what it costs{meant}" for told, meant in _unpriced(job))
+
+
+def _unpriced(job: Job) -> Iterator[tuple[str, str]]:
+    """Claude models that have no price, and which may be meant."""
+    if job.escalation is None:
         return
     now, seller = datetime.now(UTC), "bedrock" if job.escalation.provider == "bedrock" else "anthropic"
-    models = [tier.model for tier in job.escalation.all_tiers]
-    unpriced = [model for model in models if price_book().find(model, now, provider=seller) is None]
-    if unpriced:
-        raise JobError(
-            [f"budget_usd: {seller}'s price of '{name}' is unknown, so no budget can be kept" for name in unpriced]
-        )
+    known = {row.model for row in (*price_book().own.price, *price_book().price) if row.provider == seller}
+    for tier in job.escalation.all_tiers:
+        if price_book().find(tier.model, now, provider=seller) is None:
+            yield f"{seller}'s price of '{tier.model}' is unknown", did_you_mean(tier.model, known)
 
 
 def _check_rounds(job: Job) -> None:

@@ -20,7 +20,7 @@ from pipelines.report.summary import Summary
 from pipelines.results import REVIEWED_COLUMNS, DecidedShard, answer_rows, empty_results, shard_rows
 from pipelines.scored_parts import read_scored_part
 from pipelines.store import layout
-from pipelines.store.schemas import to_parquet
+from pipelines.store.schemas import to_part
 from pipelines.store.side_by_side import in_order
 
 _ROWS_PER_RESULT_PART = 50_000
@@ -43,13 +43,13 @@ def _rows(run: Run, shard: int) -> DecidedShard:
 
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
     """Publish every row that is final without Claude, several shards to a part."""
-    published = set(run.store.list(layout.RESULTS))
-    groups = [(layout.accepted_results(number), group) for number, group in enumerate(_groups(plan))]
+    published, form = set(run.store.list(layout.RESULTS)), run.job.results.format
+    groups = [(layout.accepted_results(number, form), group) for number, group in enumerate(_groups(plan))]
     run.decisions.of_shard(0)  # read once, before several threads ask for it
 
     def publish(key: str, group: range) -> int:
         table = pa.concat_tables([empty_results(), *(_rows(run, shard).settled for shard in group)])
-        run.store.create(key, to_parquet(table))
+        run.store.create(key, to_part(table, form))
         return len(table)
 
     with progress.stage("publish", "items") as stage:
@@ -68,10 +68,11 @@ def publish_chunk(
     run: Run, state: ChunkState, answers: pa.Table, settled: list[str], ledger: Ledger, model_suffix: str
 ) -> None:
     """Publish the rows of the items that a message batch settled; ``answers`` are all of the batch's."""
-    key = layout.escalated_results(state.chunk)
+    form = run.job.results.format
+    key = layout.escalated_results(state.chunk, form)
     if settled and not run.store.exists(key):
         rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, _verified(answers))
-        run.store.create(key, to_parquet(rows))
+        run.store.create(key, to_part(rows, form))
 
 
 def _verified(answers: pa.Table) -> dict[str, dict[str, Any]]:
@@ -96,8 +97,9 @@ def _answered(
 
 def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:
     """Publish a row for every doubtful item that no answer has settled: route `review`, with the reason."""
+    form = run.job.results.format
     for number, group in enumerate(_groups(plan)):
-        key = layout.unsent_results(number)
+        key = layout.unsent_results(number, form)
         if run.store.exists(key):
             continue
         tables = []
@@ -112,4 +114,4 @@ def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, mod
             tables.append(answer_rows(rows, standings, datetime.now(UTC), model_suffix))
         table = pa.concat_tables([empty_results(), *tables])
         if len(table):
-            run.store.create(key, to_parquet(table))
+            run.store.create(key, to_part(table, form))

@@ -27,7 +27,7 @@ from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import FINDING, from_arrow, read_parquet, to_arrow
+from pipelines.store.schemas import FINDING, from_arrow, read_part, to_arrow
 from pipelines.store.side_by_side import in_order
 from pipelines.tasks.code_review.evaluation import evaluate, evaluation_markdown
 from pipelines.tasks.code_review.findings import Finding, FindingRow
@@ -229,7 +229,7 @@ def _read_rows(store: Store) -> _ResultRows:
     missing: list[str] = []
     unfinished = 0
     for key in result_parts(store):
-        part = read_parquet(store.read(key), [*_ROW_COLUMNS, "document_id", "reason", "engine_answer"])
+        part = read_part(store.read(key), [*_ROW_COLUMNS, "document_id", "reason", "engine_answer"])
         parts.append(part.select(_ROW_COLUMNS))
         is_reviewed = pc.is_valid(part["findings"])
         # The engine gives a verdict with every review that came to its end; Claude's stand as escalated.

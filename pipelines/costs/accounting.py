@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import PlainSerializer
 
 from pipelines.store.schemas import MONEY
 
 PLACES = Decimal(1).scaleb(-MONEY.scale)
 _NANOSECONDS_PER_HOUR = Decimal(3_600 * 10**9)
+
+
+def plain_money(amount: Decimal) -> str:
+    """Every digit and no more: `0`, not `0E-12`; `0.03287435`, not `0.032874350000`."""
+    return f"{amount.normalize():f}"
+
+
+# Money in what a person may read as JSON: text, so that no reader makes a float of it.
+PlainMoney = Annotated[Decimal, PlainSerializer(plain_money, return_type=str, when_used="json")]
 
 
 def to_money(amount: Decimal) -> Decimal:

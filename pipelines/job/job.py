@@ -30,6 +30,7 @@ from pipelines.job.sections import (
     ModelSource,
     Policy,
     Quality,
+    Results,
     Review,
     Section,
 )
@@ -110,6 +111,8 @@ class Job(Section):
     compute: Compute = Compute()
     evaluation: Evaluation | None = None
     limits: Limits = Limits()
+    # Runs from before this field keep their id.
+    results: Results = Field(Results(), exclude_if=lambda results: results == Results())
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -156,6 +157,8 @@ def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
             problems.append((line, f"{where}{'.'.join(names)}: {_no_such_field(names)}"))
             continue
         plain = _quotes(node) if detail["type"] == "string_type" else None
+        if detail["type"] == "literal_error":
+            message += did_you_mean(str(detail["input"]), re.findall("'([^']*)'", detail["ctx"]["expected"]))
         if names == ["labels"] and detail["type"] == "dict_type":
             plain = "one label a line with a colon is expected: `billing:`, or `billing: what it means`"
         problems.append((line, f"{where}{'.'.join(names) or 'job'}: {plain or _plain(message, detail['type'])}"))

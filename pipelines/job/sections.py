@@ -16,6 +16,7 @@ from pydantic import (
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.job.engine_arguments import EngineArguments
 from pipelines.job.job_places import Place
+from pipelines.store.layout import ResultFormat
 
 
 class Section(BaseModel):
@@ -212,6 +213,14 @@ class Evaluation(Section):
         if [self.gold_column, self.gold_file, self.faults_file].count(None) != 2:
             raise ValueError("give exactly one of gold_column and gold_file")
         return self
+
+
+class Results(Section):
+    """How the rows are written."""
+
+    format: ResultFormat = Field(
+        "parquet", description="of the parts below results/: `parquet`, or `arrow`: IPC files, lz4 within"
+    )
 
 
 class Limits(Section):

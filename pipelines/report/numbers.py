@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from pipelines.costs.accounting import plain_money
+
 UNKNOWN = "unknown"
 _DIGITS = 3
 
@@ -41,3 +43,8 @@ def at_least(limit: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """`1 item`, `2,000 items`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def as_text(value: object) -> str:
+    """What JSON has no kind for; money in plain notation, with every digit."""
+    return plain_money(value) if isinstance(value, Decimal) else str(value)

@@ -9,7 +9,6 @@ from decimal import Decimal
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.costs.comparison import Comparison, compare
 from pipelines.costs.price_book import PriceBook
@@ -19,6 +18,7 @@ from pipelines.job.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
+from pipelines.store.schemas import read_part
 from pipelines.store.side_by_side import in_order
 
 _AT_ONCE = 4
@@ -61,5 +61,4 @@ def _parts(store: Store) -> Iterator[pa.Table]:
 
 
 def _read(store: Store, key: str) -> pa.Table:
-    """By the file itself: pyarrow's way by way of a data set takes longer than reading a small part."""
-    return pq.ParquetFile(pa.BufferReader(store.read(key))).read(NEEDED_COLUMNS)
+    return read_part(store.read(key), NEEDED_COLUMNS)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.cascade.record import RuleRecord
-from pipelines.costs.accounting import add_known, sum_money, to_money
+from pipelines.costs.accounting import PlainMoney, add_known, sum_money, to_money
 from pipelines.documents.gold import shown_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
@@ -54,9 +54,9 @@ class RouteSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     items: int
-    gpu_cost_usd: Decimal | None
-    api_cost_usd: Decimal | None
-    cost_usd: Decimal | None
+    gpu_cost_usd: PlainMoney | None
+    api_cost_usd: PlainMoney | None
+    cost_usd: PlainMoney | None
 
 
 class Accuracy(BaseModel):
@@ -83,11 +83,11 @@ class Summary(BaseModel):
     items: int
     routes: dict[str, RouteSummary]
     gpu_seconds: float
-    gpu_cost_usd: Decimal | None
-    api_cost_usd: Decimal | None
-    cost_usd: Decimal | None
+    gpu_cost_usd: PlainMoney | None
+    api_cost_usd: PlainMoney | None
+    cost_usd: PlainMoney | None
     escalated_share: float
-    all_claude_cost_usd: Decimal | None
+    all_claude_cost_usd: PlainMoney | None
     accuracy: Accuracy | None
     provider: str | None
     stopped_by: Stop | None

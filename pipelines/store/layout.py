@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pipelines.errors import JobError
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+ResultFormat = Literal["parquet", "arrow"]
 
 JOB = "job.yaml"
 RUN = "run.json"
@@ -26,6 +29,7 @@ RULE = "calibration/rule.json"
 PRIOR = "calibration/prior.json"
 ESCALATIONS = "escalations"
 RESULTS = "results"
+PEOPLE = "people"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 COMPLETE = "_COMPLETE"
@@ -74,14 +78,14 @@ def chunk_object(chunk: int, name: str) -> str:
     return f"{ESCALATIONS}/chunk-{chunk:05d}/{name}"
 
 
-def accepted_results(group: int) -> str:
+def accepted_results(group: int, form: ResultFormat = "parquet") -> str:
     """Rows decided without Claude, of one group of shards."""
-    return f"{RESULTS}/part-{group:05d}-scored.parquet"
+    return f"{RESULTS}/part-{group:05d}-scored.{form}"
 
 
-def escalated_results(chunk: int) -> str:
+def escalated_results(chunk: int, form: ResultFormat = "parquet") -> str:
     """Rows of the items of one message batch."""
-    return f"{RESULTS}/part-{chunk:05d}-escalated.parquet"
+    return f"{RESULTS}/part-{chunk:05d}-escalated.{form}"
 
 
 def engine_time(started_at_ns: int) -> str:
@@ -89,9 +93,14 @@ def engine_time(started_at_ns: int) -> str:
     return f"{SCORING}/session-{started_at_ns}.json"
 
 
-def unsent_results(group: int) -> str:
+def unsent_results(group: int, form: ResultFormat = "parquet") -> str:
     """Rows of doubtful items that were not sent, of one group of shards."""
-    return f"{RESULTS}/part-{group:05d}-unsent.parquet"
+    return f"{RESULTS}/part-{group:05d}-unsent.{form}"
+
+
+def people_part(number: int) -> str:
+    """What people have answered at one time; the only objects of a run that are made after it is complete."""
+    return f"{PEOPLE}/part-{number:05d}.arrow"
 
 
 def quality_folder(job_name: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from io import BufferedWriter
@@ -25,11 +25,12 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import JobError, RunNotFoundError, StoreError
 from pipelines.meant import closest
+from pipelines.people.answers import PEOPLE_COLUMNS, Answer, Answers, with_people
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import RESULTS
+from pipelines.store.schemas import ANSWERED_RESULTS, RESULTS, read_part
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -38,27 +39,39 @@ _BATCH_ROWS = 2_000
 
 @dataclass(frozen=True)
 class ResultRows:
-    """What is wanted of a run's rows."""
+    """What is wanted of a run's rows; people's answers stand in them."""
 
     store: Store
     columns: tuple[str, ...]
     routes: tuple[str, ...] = ()  # none: all
     limit: int | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)
 
     @property
     def schema(self) -> pa.Schema:
         """Of the wanted columns, in their order."""
-        return pa.schema([RESULTS.field(name) for name in self.columns]).with_metadata(RESULTS.metadata or {})
+        fields = [ANSWERED_RESULTS.field(name) for name in self.columns]
+        return pa.schema(fields).with_metadata(RESULTS.metadata or {})
 
     @property
     def is_whole(self) -> bool:
         """Whether the run is complete, so that there are no more rows to come."""
         return self.store.exists(layout.COMPLETE)
 
+    @property
+    def is_arrow(self) -> bool:
+        """Whether the parts are Arrow files."""
+        return any(key.endswith(".arrow") for key in self._parts())
+
     def counts(self) -> tuple[int, int]:
         """Rows that are there, and those of the wanted routes."""
         routes = [self._read(key, ["route"]) for key in self._parts()]
         return sum(map(len, routes)), sum(len(self._wanted(table)) for table in routes)
+
+    def waiting(self) -> int:
+        """Rows in `review` that no person has answered."""
+        parts = (self._read(key, ["route", "answer"]) for key in self._parts())
+        return sum(table.filter(pc.field("route") == Route.REVIEW)["answer"].null_count for table in parts)
 
     def tables(self) -> Iterator[pa.Table]:
         """The wanted rows, part by part, in the order of the parts."""
@@ -82,13 +95,12 @@ class ResultRows:
         return result_parts(self.store)
 
     def _read(self, key: str, columns: list[str]) -> pa.Table:
-        """Some columns of a part; a version that did not have one yet left it empty."""
-        file = pq.ParquetFile(pa.BufferReader(self.store.read(key)))
-        there = set(file.schema_arrow.names)
-        table = file.read([name for name in columns if name in there])
-        fields = [RESULTS.field(name) for name in columns]
-        values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
-        return pa.table(values, schema=pa.schema(fields))
+        """Some columns of a part, with people's answers."""
+        if {"answer", *PEOPLE_COLUMNS}.intersection(columns):
+            own = [name for name in columns if name not in PEOPLE_COLUMNS]
+            needed = list(dict.fromkeys([*own, "route", "answer", *(["item_id"] if self.answers else [])]))
+            return with_people(read_part(self.store.read(key), needed), self.answers).select(columns)
+        return read_part(self.store.read(key), columns)
 
 
 def result_rows(
@@ -104,7 +116,7 @@ def result_rows(
         f"{option}: there is no {what} {name!r}; {_meant(name, known)}{_listed(known)}"
         for option, what, names, known in (
             ("--route", "route", routes, [str(route) for route in Route]),
-            ("--columns", "column", columns, RESULTS.names),
+            ("--columns", "column", columns, ANSWERED_RESULTS.names),
         )
         for name in names
         if name not in known
@@ -112,7 +124,8 @@ def result_rows(
     if problems:
         raise JobError(problems, source="the command")
     store = open_store(run)
-    wanted = ResultRows(store, tuple(dict.fromkeys(columns)) or tuple(RESULTS.names), tuple(routes), limit)
+    chosen = tuple(dict.fromkeys(columns)) or tuple(ANSWERED_RESULTS.names)
+    wanted = ResultRows(store, chosen, tuple(routes), limit, Answers(store).by_item)
     if not wanted._parts():
         raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
     return wanted

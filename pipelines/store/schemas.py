@@ -5,13 +5,17 @@ Schemas are explicit from the first row, never inferred. Version 1: columns may 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.store.layout import ResultFormat
+
 SCHEMA_VERSION = 1
 MONEY = pa.decimal128(20, 12)
+_ARROW = b"ARROW1"  # how an IPC file begins
 _UTC_TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -169,6 +173,28 @@ RESULTS = _schema(
     pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
+# What a person answered about items in `review` or `withheld`; see `pipelines.people.answers`. A later row of an item
+# takes the place of the earlier one, and says in `replaces` which answer that was.
+ANSWERS = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("answer", pa.string(), nullable=False),
+    pa.field("person", pa.string(), nullable=False),
+    pa.field("answered_at", _UTC_TIME, nullable=False),
+    pa.field("tool", pa.string(), nullable=False),  # screen, file or label_studio
+    pa.field("comment", pa.string()),
+    pa.field("replaces", pa.string()),
+)
+
+# The rows as they are read with people's answers beside them: no part holds the last three columns.
+ANSWERED_RESULTS = pa.schema(
+    [
+        *RESULTS,
+        pa.field("answered_by", pa.string()),  # engine, claude or person; null where there is no answer
+        pa.field("person", pa.string()),
+        pa.field("answered_at", _UTC_TIME),
+    ]
+).with_metadata(RESULTS.metadata or {})
+
 
 def to_arrow(table: pa.Table) -> bytes:
     """An Arrow IPC file, lz4: for tables only this project reads."""
@@ -194,6 +220,21 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_parquet(data: bytes, columns: list[str]) -> pa.Table:
-    """Some columns of a Parquet file."""
-    return pq.read_table(pa.BufferReader(data), columns=columns)
+def to_part(table: pa.Table, form: ResultFormat) -> bytes:
+    """A part of the results."""
+    return to_parquet(table) if form == "parquet" else to_arrow(table)
+
+
+def read_part(data: bytes, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a part of the results, Parquet or Arrow; one that an earlier version did not have is empty."""
+    if data[:6] == _ARROW:
+        there = pa.ipc.open_file(data).schema.names
+        table = from_arrow(data, [name for name in there if name in columns])
+    else:
+        # The file itself: pyarrow's way by way of a data set takes longer than reading a small part.
+        file = pq.ParquetFile(pa.BufferReader(data))
+        there = file.schema_arrow.names
+        table = file.read([name for name in there if name in columns])
+    fields = [RESULTS.field(name) for name in columns]
+    values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
+    return pa.table(values, schema=pa.schema(fields))

@@ -47,7 +47,7 @@ from pipelines.escalation.patience import PatientProvider
 from pipelines.escalation.provider import BatchProvider
 from pipelines.job.job import Job
 from pipelines.store import layout
-from pipelines.store.schemas import read_parquet
+from pipelines.store.schemas import read_part
 from tests.bench.children import REPOSITORY
 from workers.providers.claude import ClaudeBatches, connect
 
@@ -103,7 +103,7 @@ def answers_of(run: Run) -> dict[str, tuple[str, str, Decimal]]:
     columns = ["item_id", "answer", "route", "api_cost_usd"]
     rows: dict[str, tuple[str, str, Decimal]] = {}
     for key in run.store.list(layout.RESULTS):
-        for row in read_parquet(run.store.read(key), columns).to_pylist():
+        for row in read_part(run.store.read(key), columns).to_pylist():
             rows[row["item_id"]] = (row["answer"], row["route"], row["api_cost_usd"])
     return rows
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.costs.accounting import add_known, device_cost, share_nanoseconds, sum_money, to_money
+from pipelines.costs.accounting import add_known, device_cost, plain_money, share_nanoseconds, sum_money, to_money
 from pipelines.store.schemas import MONEY
 
 MONEY_AMOUNTS = st.decimals(0, 1_000_000, places=12)
@@ -96,3 +96,22 @@ def test_rows_of_a_shard_cost_what_its_time_costs_but_for_their_rounding(parts: 
 @pytest.mark.parametrize("amount", ["0.0000000000005", "0.0000000000015", "0.0000000000025"])
 def test_rounding_is_half_to_even(amount: str) -> None:
     assert int(to_money(Decimal(amount)).scaleb(12)) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0E-12", "0"),
+        ("0.032874350000", "0.03287435"),
+        ("1E+3", "1000"),
+        ("100.000000000000", "100"),
+        ("0.000000000001", "0.000000000001"),
+    ],
+)
+def test_money_for_people_is_plain_and_keeps_every_digit(amount: str, shown: str) -> None:
+    assert plain_money(Decimal(amount)) == shown
+
+
+@given(MONEY_AMOUNTS)
+def test_plain_money_is_the_same_money(amount: Decimal) -> None:
+    assert Decimal(plain_money(amount)) == amount

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
+import pyarrow.dataset as dataset
 import pytest
 
 from flows.escalation.escalate import Escalated
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.provider import BatchProvider, Request
 from pipelines.routes import Stop
+from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.result_rows import result_rows
 from tests.faults.escalation_case import KilledAt
 from tests.faults.service_case import Prepare, client, escalation, in_process, of_route, routes
 
@@ -92,6 +96,20 @@ def test_what_is_left_of_a_budget_is_not_spent_in_ever_smaller_batches(case: Pre
     assert run.escalate() == Escalated(is_done=True, stop=Stop.BUDGET)
     assert min(run.sizes()) >= 2
     assert len(of_route(run.rows(), "escalated")) >= 5
+
+
+def test_every_kind_of_part_is_written_as_arrow_where_the_job_asks_for_it(case: Prepare) -> None:
+    limits = {"max_output_tokens": 16, "chunk_items": 40}
+    run = case(60, escalation=limits, budget_usd="0.0030", results={"format": "arrow"})
+    assert run.escalate() == Escalated(is_done=True, stop=Stop.BUDGET)
+    parts = sorted(path.name for path in Path(run.root, layout.RESULTS).iterdir())
+    assert parts[0] == "part-00000-escalated.arrow"
+    assert {"part-00000-scored.arrow", "part-00000-unsent.arrow"} < set(parts)
+    assert {Path(name).suffix for name in parts} == {".arrow"}
+    rows = dataset.dataset(Path(run.root, layout.RESULTS), format="ipc").to_table().to_pylist()
+    assert len({row["item_id"] for row in rows}) == 60
+    assert rows == list(result_rows(run.root, list(rows[0])).rows())
+    assert {row["route"] for row in rows} == {"escalated", "review"}
 
 
 def test_a_budget_of_nothing_sends_nothing(case: Prepare) -> None:

@@ -11,9 +11,13 @@ import pytest
 
 from flows.escalation.escalate import Escalated
 from pipelines.errors import JobError
+from pipelines.people.answers import Answers
 from pipelines.store import layout
+from pipelines.store.objects import Store
 from tests.faults.service_case import Case, Prepare, of_route
 from tests.faults.test_quality import ITEMS, SLOW, TARGET, record_of, settle_by_and_by, settled, wrong
+from tests.made_up_run import accepted, write_run
+from tests.people.review_case import answer
 
 pytestmark = pytest.mark.processes
 
@@ -109,3 +113,21 @@ def test_a_broken_profile_stops_the_run_before_anything_is_bought(case: Prepare)
     path = run.folder / "_quality" / "faults" / "20200101T000000-before.json"
     assert raised.value.problems == [f"output: {path} is not the profile of a run (6 mistakes); remove it"]
     assert run.creates() == 0
+
+
+def test_what_people_have_answered_about_the_last_run_counts_among_its_labels(case: Prepare) -> None:
+    first = case(60, is_informed=True, quality=TARGET)
+    assert settled(first) == Escalated(is_done=True)
+    profile = profile_of(first)
+    second = case(60, *SLOW, is_informed=True, quality=TARGET, folder="second")
+    hand_on(profile, second)
+    held = {"route": "review", "answer": None, "engine_answer": profile["labels"][1]}
+    write_run(second.folder / "before", [[accepted(number, **held) for number in range(7)]])
+    answers = [answer(number, profile["labels"][number % 2]) for number in range(7)]
+    Answers(Store(str(second.folder / "before"))).give(answers)
+    assert settled(second, wait=False) == Escalated(is_done=False)
+    chosen = json.loads(Path(second.root, layout.PRIOR).read_text())["places"]
+    assert chosen[: len(profile["places"])] == profile["places"]
+    people = chosen[len(profile["places"]) :]
+    assert {code for _, code, _, _ in people} == {1}
+    assert (sum(labels for _, _, labels, _ in people), sum(wrong for *_, wrong in people)) == (7, 4)

@@ -102,10 +102,10 @@ def test_mistakes_in_a_tier_are_told(path: Path) -> None:
     assert any("name: no such field" in problem for problem in told)
 
 
-@pytest.mark.parametrize("place", ["eu", "US"])
-def test_claude_runs_in_the_us_or_anywhere(path: Path, place: str) -> None:
+@pytest.mark.parametrize(("place", "meant"), [("eu", ""), ("US", "; did you mean 'us'")])
+def test_claude_runs_in_the_us_or_anywhere(path: Path, place: str, meant: str) -> None:
     text = GOOD.replace("escalation: off", f"escalation: {{model: a, inference_geo: {place}}}")
-    assert problems(path, text) == ["line 8: escalation.inference_geo: input should be 'us' or 'global'"]
+    assert problems(path, text) == [f"line 8: escalation.inference_geo: input should be 'us' or 'global'{meant}"]
 
 
 def test_simulation_needs_known_answers(path: Path) -> None:

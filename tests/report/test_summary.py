@@ -14,7 +14,7 @@ from pipelines.errors import InvariantError
 from pipelines.report.page import as_markdown, percent, usd
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, Tally, summarize
 from pipelines.results import ROUTES
-from pipelines.store.schemas import RESULTS, read_parquet, to_parquet
+from pipelines.store.schemas import RESULTS, read_part, to_parquet
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 GPU_UNKNOWN = "engine cost is unknown: set compute.device_hour_usd in the job"
@@ -31,7 +31,7 @@ def row(route: str, **values: Any) -> dict[str, Any]:
 def parts(*rows: dict[str, Any], size: int = 2) -> list[pa.Table]:
     """Published and read back the way a run does it."""
     tables = [pa.Table.from_pylist(list(rows[start : start + size]), RESULTS) for start in range(0, len(rows), size)]
-    return [read_parquet(to_parquet(table), NEEDED_COLUMNS) for table in tables]
+    return [read_part(to_parquet(table), NEEDED_COLUMNS) for table in tables]
 
 
 def close(

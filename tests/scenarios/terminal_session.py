@@ -80,6 +80,10 @@ class TerminalSession:
     def type(self, line: str) -> None:
         self._child.sendline(line)
 
+    def send(self, keys: str) -> None:
+        """Keys without Enter."""
+        self._child.send(keys)
+
     def send_signal(self, number: signal.Signals) -> None:
         """To the command alone."""
         os.kill(self.pid, number)

@@ -21,6 +21,7 @@ from pipelines.costs.comparison import GPU_PRICE, HOURS_A_MONTH, Comparison, Cro
 from pipelines.costs.own_prices import SETTING
 from pipelines.costs.price_book import FastPrice, HostedPrice, Price, PriceBook, Row, price_book
 from pipelines.costs.price_list import KINDS, ListedPrice, price_list
+from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
 from pipelines.report.run_costs import compare_run
 
@@ -312,5 +313,5 @@ def _ratio(share: Decimal | None) -> float | None:
 
 
 def _print_json(terminal: Terminal, content: Any) -> None:
-    text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+    text = json.dumps(content, indent=2, default=as_text, ensure_ascii=False)
     terminal.show_document(printable_json(text), [])

@@ -13,9 +13,13 @@ from flows.console.printable import printable_json, printable_line
 from flows.console.terminal import Terminal
 from flows.console.views.cost import rounded
 from pipelines.errors import JobError
+from pipelines.job.job_file import parse_job
 from pipelines.report.page import usd
 from pipelines.store import layout
 from pipelines.store.result_rows import FILE_FORMATS, FileFormat, ResultRows, as_json, result_rows, text_of, write_file
+from pipelines.store.schemas import from_arrow
+from pipelines.tasks.code_review.publication.selection import select
+from pipelines.tasks.code_review.tables import findings_of
 
 Format = Literal["table", "jsonl", "csv", "parquet", "arrow"]
 _SHOWN_ROWS = 10
@@ -44,7 +48,9 @@ def show_results(
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else []
     if form == "table":
         wanted = result_rows(run, names or _SHOWN_COLUMNS, routes, limit or _SHOWN_ROWS)
-        _show_table(terminal, wanted)
+        _show_table(terminal, run, wanted)
+        if not names:
+            _show_findings(terminal, run, wanted)
         return
     wanted = result_rows(run, names, routes, limit)
     if output:
@@ -72,7 +78,7 @@ def _print_text(terminal: Terminal, wanted: ResultRows, form: FileFormat) -> Non
             terminal.show_document(printable_json(text) if form == "jsonl" else text, [])
 
 
-def _show_table(terminal: Terminal, wanted: ResultRows) -> None:
+def _show_table(terminal: Terminal, run: str, wanted: ResultRows) -> None:
     rows = [{name: _cell(name, value) for name, value in row.items()} for row in wanted.rows()]
     widths = {name: max(len(name), *(len(row[name]) for row in rows), 0) for name in wanted.columns}
     shown, left_out = fitting(widths, terminal.console.width, _texts(wanted))
@@ -91,8 +97,29 @@ def _show_table(terminal: Terminal, wanted: ResultRows) -> None:
     if wanted.routes:
         say(f"{matching:,} of {total:,} rows took the route {' or '.join(wanted.routes)}; {len(rows):,} shown")
     say(f"{total:,} rows in {root}" + ("" if wanted.is_whole else " so far: the run is not complete"))
-    code = f"import pyarrow.dataset as d; print(d.dataset('{root}').to_table().num_rows)"
+    if wanted.is_whole and (waiting := wanted.waiting()):
+        say(f"review    {waiting:,} rows wait for a person: pipeline review {run}")
+    form = ", format='ipc'" if wanted.is_arrow else ""
+    code = f"import pyarrow.dataset as d; print(d.dataset('{root}'{form}).to_table().num_rows)"
     say(f'read them with   python -c "{code}"')
+
+
+def _show_findings(terminal: Terminal, run: str, wanted: ResultRows) -> None:
+    """Of a code review that is published: what it reports, the worst first, each with its document and place."""
+    if not wanted.store.exists(layout.FINDINGS):
+        return
+    job = parse_job(wanted.store.read(layout.JOB).decode(errors="replace"), wanted.store.uri(layout.JOB))
+    reported = select(findings_of(from_arrow(wanted.store.read(layout.FINDINGS))), job.reviews.threshold).published
+    found = [each for each in reported if not wanted.routes or each.route in wanted.routes]
+    shown = found[: wanted.limit]
+    terminal.progress.say("")
+    for each in shown:
+        finding = each.finding
+        end = f"-{finding.end_line}" if finding.end_line != finding.line else ""
+        what = f"{finding.path}:{finding.line}{end} {finding.category} in {each.document_id}: {finding.message}"
+        terminal.progress.say(f"{finding.severity:<9} {printable_line(what)}")
+    told = f"{len(shown):,} of {len(found):,} findings, the worst first"
+    terminal.progress.say(f"{told}; pipeline results {run} --sarif prints all that are reported")
 
 
 def fitting(widths: dict[str, int], room: int, texts: Collection[str]) -> tuple[dict[str, int], list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 from pipelines.errors import StoreError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
+from pipelines.people.answers import Answer, Answers
 from pipelines.report.html.figures import COLUMNS, Figures, gather
 from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import from_arrow, read_parquet
+from pipelines.store.schemas import from_arrow, read_part
 from pipelines.tasks.code_review.findings import FindingRow
 from pipelines.tasks.code_review.publication.selection import select
 from pipelines.tasks.code_review.tables import findings_of
@@ -63,6 +64,7 @@ class ReportedRun:
     batches: Batches
     review: ReviewFacts | None
     texts: dict[str, str] | None = field(repr=False)  # by item; None where they were not asked for
+    answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)  # of people, by item
 
 
 def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
@@ -93,12 +95,13 @@ def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
         batches=_batches(store),
         review=review,
         texts=_texts(store, _wanted(figures, review)) if with_texts else None,
+        answers=Answers(store).by_item,
     )
 
 
 def _result_parts(store: Store) -> Iterator[pa.Table]:
     for key in result_parts(store):
-        yield read_parquet(store.read(key), COLUMNS)
+        yield read_part(store.read(key), COLUMNS)
 
 
 def _batches(store: Store) -> Batches:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.job.job import Job
+from pipelines.people.answers import ROUTES_OF_PEOPLE
 from pipelines.report.html.reported_run import ReportedRun
 from pipelines.report.numbers import count, share
 from pipelines.report.page import percent
@@ -120,6 +122,20 @@ def provenance(run: ReportedRun) -> list[str]:
     }
     versions = [f"{name} {version}" for name, version in sorted(record["versions"].items())]
     return [*(f"{name:<13} {value}" for name, value in named.items()), f"{'versions':<13} {', '.join(versions)}"]
+
+
+def people_sentences(run: ReportedRun) -> list[str]:
+    """How many of the items that were left to people they have answered since, and who."""
+    given = list(run.answers.values())
+    if not given:
+        return []
+    left = sum(run.summary.routes[route].items for route in ROUTES_OF_PEOPLE)
+    by = ", ".join(f"{person} {number:,}" for person, number in Counter(each.person for each in given).most_common(5))
+    last = max(each.answered_at for each in given)
+    return [
+        f"People have answered {len(given):,} of {count(left, 'item')} that were left to them ({by}), the last on "
+        f"{last:%Y-%m-%d %H:%M} UTC. Counts, costs and accuracy on this page are of the run as it ended."
+    ]
 
 
 def accuracy_sentences(summary: Summary) -> Sequence[str]:

@@ -125,10 +125,19 @@ def samples(run: ReportedRun) -> list[dict[str, Any]]:
     texts = run.texts
     return [
         row
+        | _by_people(run, row)
         | {"cost": short_usd(row["cost_usd"])}
         | {"text": None if texts is None else _cut(texts.get(row["item_id"], "no text: it could not be read"))}
         for row in rows
     ]
+
+
+def _by_people(run: ReportedRun, row: dict[str, Any]) -> dict[str, Any]:
+    given = run.answers.get(row["item_id"])
+    if given is None:
+        return {}
+    reason = "; ".join(filter(None, (row["reason"], f"answered by {given.person}")))
+    return {"answer": given.answer, "reason": reason}
 
 
 def _cut(text: str) -> list[str]:

@@ -1,9 +1,11 @@
 """`pipeline cost RUN --compare` and `pipeline prices`, as a person and a program see them."""
 
+import io
 import json
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ from flows.console.views.cost import rounded
 from pipelines.costs.price_book import price_book
 from pipelines.report.summary import Summary
 from pipelines.settings import settings
+from pipelines.store.layout import ResultFormat
 from tests.command_here import Pipeline, pipeline
 from tests.made_up_run import accepted, escalated, failed, write_run
 
 __all__ = ["pipeline"]
 
+FORMS: tuple[ResultFormat, ...] = ("parquet", "arrow")
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -50,6 +54,41 @@ def test_rows_summary_cost_and_comparison_are_one_number_to_the_last_digit(root:
     was = json.loads(pipeline("cost", str(root), "--compare", "--json"))["as_it_was"]
     assert [Decimal(was[name]) for name in ("engine_busy_usd", "claude_usd", "total_usd")] == [engine, claude, total]
     assert f"as it was: {total} USD by its rows" in pipeline("cost", str(root), "--compare")
+
+
+def test_a_run_whose_parts_are_arrow_is_read_by_every_command_alike(tmp_path: Path, pipeline: Pipeline) -> None:
+    rows = [
+        [*map(accepted, range(5)), failed(9)],
+        [*map(escalated, range(10, 13)), accepted(14, route="review", answer=None)],
+    ]
+    shown = []
+    for form in FORMS:
+        root = tmp_path / form / "made-up"
+        write_run(root, rows, form=form)
+        assert {path.suffix for path in (root / "results").iterdir()} == {f".{form}"}
+        said = [
+            pipeline("results", str(root), "--json"),
+            pipeline("cost", str(root), "--compare", "--json"),
+            pipeline("results", str(root), "--route", "failed"),
+            pipeline("review", str(root), "--json"),
+        ]
+        (code,) = re.findall(r'python -c "(.*?)"', said[2].replace("\n", " "))
+        shown.append([each.replace(str(root), "RUN") for each in (said[0], said[1], said[3])])
+        assert ("format='ipc'" in code) == (form == "arrow")
+        with redirect_stdout(io.StringIO()) as counted:
+            exec(code)  # as a person would copy it
+        assert counted.getvalue() == "10\n"
+    assert shown[0] == shown[1]
+
+
+def test_money_in_json_is_exact_text_without_exponents_or_idle_zeros(root: Path, pipeline: Pipeline) -> None:
+    odd_run(root)
+    summary = (root / "summary.json").read_text()
+    for shown in (summary, pipeline("cost", str(root), "--json"), pipeline("cost", str(root), "--compare", "--json")):
+        amounts = re.findall(r'_usd": "?([^",\n]+)', shown)
+        assert amounts
+        assert [each for each in amounts if not re.fullmatch(r"(0|[1-9]\d*)(\.\d*[1-9])?", each)] == []
+    assert json.loads(summary)["routes"]["failed"]["cost_usd"] == "0"
 
 
 def test_the_tables_fit_a_terminal_of_eighty_columns_and_cut_no_name(root: Path, pipeline: Pipeline) -> None:

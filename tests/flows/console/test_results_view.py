@@ -14,6 +14,7 @@ import pytest
 from flows.console.views.results import fitting
 from tests.command_here import Pipeline, pipeline
 from tests.made_up_run import accepted, escalated, failed, write_run
+from tests.report.html.made_run import finding_row, job_of, make_run, row
 
 __all__ = ["pipeline"]
 FINDING = {"path": "a.py", "line": 7, "severity": "high", "category": "logic", "message": 'says "no", \n twice'}
@@ -158,3 +159,19 @@ def test_a_column_that_an_earlier_version_lacked_is_empty(root: Path, pipeline: 
     pq.write_table(pq.read_table(part).drop_columns(["dropped_findings"]), part)
     rows = lines(pipeline("results", str(root), "--json"))
     assert {row["dropped_findings"] for row in rows} == {None}
+
+
+def test_findings_of_a_review_are_shown_with_their_document_and_place(tmp_path: Path, pipeline: Pipeline) -> None:
+    given = [
+        finding_row(1, severity="low", message="says\x1b[2J\nmore"),
+        finding_row(2, severity="critical", end_line=14),
+    ]
+    job = job_of(task="code_review", labels={"faulty": None, "clean": None}, review={})
+    reviewed = make_run(tmp_path, [row(1, "escalated"), row(2, "escalated")], job=job, findings=given)
+    shown = pipeline("results", reviewed.root).splitlines()
+    at = shown.index("critical  src/price.py:12-14 off-by-one in doc-2: The last one is left out.")
+    assert shown[at + 1] == r"low       src/price.py:12 off-by-one in doc-1: says\x1b[2J\nmore"
+    assert shown[at + 2].startswith("2 of 2 findings, the worst first; pipeline results ")
+    assert "1 of 2 findings" in pipeline("results", reviewed.root, "--limit", "1")
+    assert "0 of 0 findings" in pipeline("results", reviewed.root, "--route", "failed")
+    assert "off-by-one" not in pipeline("results", reviewed.root, "--columns", "document_id")

@@ -114,6 +114,7 @@ def test_errors_are_objects_for_programs(state: Path, command: Command) -> None:
         ("columns: {txt: a}", "columns.txt: no such field; did you mean 'text'"),
         ("compte: {}", "compte: no such field; did you mean 'compute'"),
         ("escalation: {tiers: [{modl: a}]}", "escalation.tiers.0.modl: no such field; did you mean 'model'"),
+        ("task: clasification", "'classification' or 'code_review'; did you mean 'classification'"),
         ("target: 0.9", "target: no such field; it is a field of `quality`"),
     ],
 )

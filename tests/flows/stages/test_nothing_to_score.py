@@ -20,7 +20,7 @@ from pipelines.job.job import Job
 from pipelines.report.page import as_markdown, reason_lines
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
 from pipelines.store import layout
-from pipelines.store.schemas import read_parquet
+from pipelines.store.schemas import read_part
 from tests.faults.escalation_case import quiet
 
 # The tokenizer takes seconds to load; transformers warns about itself.
@@ -111,7 +111,7 @@ def test_a_simulation_without_one_known_answer_is_refused_once_that_is_known(tmp
 
 
 def summary_of(run: Run) -> Summary:
-    parts = [read_parquet(run.store.read(key), NEEDED_COLUMNS) for key in run.store.list(layout.RESULTS)]
+    parts = [read_part(run.store.read(key), NEEDED_COLUMNS) for key in run.store.list(layout.RESULTS)]
     items = sum(len(part) for part in parts)
     return summarize(parts, tuple(run.job.labels)).summary(
         run_id="run",

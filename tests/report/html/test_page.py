@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import StoreError
+from pipelines.people.answers import Answer, Answers
 from pipelines.report.html.page import run_page
 from pipelines.report.html.reported_run import read_run
 from pipelines.report.html.tables import cost_rows
@@ -22,7 +23,7 @@ from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from tests.report.html.kinds_of_runs import KINDS, SHOWN_CODE
-from tests.report.html.made_run import LABELS, finding_row, job_of, make_run, row, rule
+from tests.report.html.made_run import BEGUN, LABELS, finding_row, job_of, make_run, row, rule
 
 VOID = {"meta", "link"}
 HOSTILE = [
@@ -253,3 +254,16 @@ def test_a_run_whose_rows_are_not_those_of_its_summary_has_no_page(tmp_path: Pat
     )
     with pytest.raises(StoreError, match=r"holds 123 rows and the summary tells of 120"):
         run_page(store)
+
+
+def test_what_people_have_answered_since_is_told_beside_the_run_as_it_ended(tmp_path: Path) -> None:
+    store = make_run(tmp_path, [row(1), row(2, "review"), row(3, "review")])
+    before = run_page(store).decode()
+    given = Answer(row(2)["item_id"], "billing", "a<b>", BEGUN, "screen")
+    Answers(store).give([given])
+    page = run_page(store).decode()
+    assert (
+        "People have answered 1 of 2 items that were left to them (a&lt;b&gt; 1), the last on 2026-11-27 10:00 UTC."
+    ) in page
+    assert "answered by a&lt;b&gt;" in page
+    assert page.partition('id="summary"')[2] == before.partition('id="summary"')[2]

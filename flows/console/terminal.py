@@ -33,6 +33,7 @@ from flows.console.views.doctor import show_diagnosis
 from flows.console.views.draft import show_drafted
 from flows.console.views.errors import error_as_json
 from flows.console.views.runs import show_runs
+from flows.console.views.status import status_lines
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
@@ -41,12 +42,12 @@ from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.estimate import Estimates
-    from flows.inspect import RunStatus
     from flows.preflight.doctor import Diagnosis
     from flows.preflight.drafting import Drafted
     from flows.service.deploy import Deployed
     from flows.service.run_list import RunLine
     from flows.submit import Outcome
+    from pipelines.status.record import RunStatus
     from workers.engines.catalogue import CatalogueEntry
 
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
@@ -213,14 +214,8 @@ class Terminal:
         if self._as_json:
             self._print_json(status.model_dump(mode="json"))
             return
-        self._say(f"run       {status.run_id}: {status.state}")
-        self._say(
-            f"planned   {status.planned_items:,} items in {status.shards:,} shards"
-            + ("" if status.is_planned else " so far")
-        )
-        self._say(f"scored    {status.scored_shards:,} of {status.shards:,} shards")
-        self._say(f"batches   {status.batches_collected:,} collected of {status.batches_sent:,} sent")
-        self._say(f"next      {status.next_step}")
+        for line in status_lines(status):
+            self._say(line)
 
     def show_document(self, content: str, warnings: list[str]) -> None:
         """Something for other programs, on standard output alone; as it is, unless a terminal shows it."""

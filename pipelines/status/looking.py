@@ -251,7 +251,7 @@ class RunLooker:
         return "ask" if is_waiting or not self._is_decided else "publish"
 
     def _state(self, stage: Stage, is_waiting: bool, is_worked_on: bool | None) -> str:
-        if is_waiting:
+        if stage == "ask" and is_waiting:
             return "Claude is answering"  # which takes no process
         what = {
             "plan": "planning and scoring" if len(self._scored) else "planning",

@@ -80,7 +80,7 @@ class RunLooker:
         shards = int(self._plan["shards"]) if self._plan else 0
         held = summary.engine_held_seconds
         return RunStatus(
-            run_id=self._run_id,
+            run_id=self.run_id,
             state="complete",
             stage="complete",
             is_complete=True,
@@ -103,7 +103,7 @@ class RunLooker:
             cost_usd=summary.cost_usd,
             is_about=(),
             last_commit_at=None,
-            next_step=f"pipeline results {self._run_id}",
+            next_step=f"pipeline results {self.run_id}",
         )
 
     def _under_way(self, now: datetime, is_held: bool | None) -> RunStatus:
@@ -128,7 +128,7 @@ class RunLooker:
         about += [] if is_scored else ["scored_items"] if len(self._scored) else []
         about += ["engine_cost_usd", "cost_usd"] if engine_usd and not self._scored.is_sampled_whole else []
         return RunStatus(
-            run_id=self._run_id,
+            run_id=self.run_id,
             state=self._state(stage, bool(open_batches), is_worked_on),
             stage=stage,
             is_complete=False,
@@ -153,12 +153,13 @@ class RunLooker:
             cost_usd=None if engine_usd is None or claude_usd is None else engine_usd + claude_usd,
             is_about=tuple(about),
             last_commit_at=self._last_at,
-            next_step=f"pipeline {'watch' if is_worked_on else 'resume'} {self._run_id}"
+            next_step=f"pipeline {'watch' if is_worked_on else 'resume'} {self.run_id}"
             f"   {'follows it' if is_worked_on else 'does what is left'}",
         )
 
     @property
-    def _run_id(self) -> str:
+    def run_id(self) -> str:
+        """The run's, once it was looked at."""
         return str(self._record["run_id"])
 
     @property

@@ -38,7 +38,7 @@ def test_a_run_under_way_is_told_with_its_pace_its_batches_and_what_may_still_be
         "Claude      open: 1,200 items to claude-haiku-5-5, sent 12 min ago",
         "routes    no rows published yet",
         "cost      about 0.0750 USD so far (engine about 0.0750 USD, Claude 0 USD); what is open may cost up to "
-        "0.75 USD more",
+        "0.750 USD more",
         "last      sign of life 4 s ago",
         "next      pipeline watch run_1   follows it",
     ]

@@ -164,7 +164,7 @@ class RunLooker:
 
     @property
     def _has_no_engine(self) -> bool:
-        return self._record["model"] == NO_ENGINE
+        return self._record.get("model") == NO_ENGINE
 
     # What is asked of the store.
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
 
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
-_COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
+COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
 
 
 class Terminal:
@@ -137,23 +137,23 @@ class Terminal:
         if outcome.summary is None:
             self._say(f"sent      {outcome.run_id}: Claude is answering; nothing is held meanwhile")
             again = f"submit {outcome.job_path}" if outcome.job_path else f"resume {outcome.run_id}"
-            self._say(f"next      {_COMMAND} {again}   takes in the answers (same options as before)")
+            self._say(f"next      {COMMAND} {again}   takes in the answers (same options as before)")
             return
         if outcome.was_complete:
             self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
-        self._show_card(outcome.summary, outcome.report or f"{_COMMAND} report {outcome.run_id}   makes it")
+        self._show_card(outcome.summary, outcome.report or f"{COMMAND} report {outcome.run_id}   makes it")
         if is_verbose:
             self._show_costs(outcome.summary)
             for line in further_lines(outcome.summary):
                 self._say(line)
         for note in outcome.notes:
             self._say(note)
-        self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
-        self._say(f"          {_COMMAND} cost {outcome.run_id}")
+        self._say(f"\nnext      {COMMAND} results {outcome.run_id}")
+        self._say(f"          {COMMAND} cost {outcome.run_id}")
 
     def show_drafted(self, drafted: Drafted) -> None:
         """A first job file."""
-        show_drafted(drafted, _COMMAND, self._say)
+        show_drafted(drafted, COMMAND, self._say)
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:
         """Whether a run could start here."""
@@ -202,12 +202,12 @@ class Terminal:
             f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
             f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
         )
-        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run (same options as before)")
+        self._say(f"next      {COMMAND} submit {job_path}   goes on with the same run (same options as before)")
 
     def show_bought(self, job_path: Path, run_id: str) -> None:
         """That the labels are there."""
         self._say(f"labels    of run {run_id} are bought; nothing is decided yet")
-        self._say(f"next      {_COMMAND} submit {job_path}   certifies, and asks what the target needs")
+        self._say(f"next      {COMMAND} submit {job_path}   certifies, and asks what the target needs")
 
     def show_status(self, status: RunStatus) -> None:
         """How far a run is."""

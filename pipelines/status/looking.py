@@ -25,7 +25,7 @@ from pipelines.status.journalled import Journalled
 from pipelines.status.pace import PartFigures, Parts
 from pipelines.status.record import RunStatus, Stage
 from pipelines.store import layout
-from pipelines.store.objects import Entry, Store
+from pipelines.store.objects import Listed, Store
 from pipelines.store.schemas import from_arrow
 from pipelines.store.side_by_side import in_order
 
@@ -215,8 +215,8 @@ class RunLooker:
         self._journal.read_costs(self._read)
         self._is_decided = self._is_decided or self._exists(layout.DECISIONS)
 
-    def _entries(self, folder: str, after: str | None = None) -> Iterable[Entry]:
-        found = list(self.store.entries(folder, after))
+    def _entries(self, folder: str, after: str | None = None) -> Iterable[Listed]:
+        found = list(self.store.listing(folder, after))
         self.requests += 1 + len(found) // _KEYS_A_REQUEST
         for entry in found:
             self._last_at = max(self._last_at or entry.created_at, entry.created_at)

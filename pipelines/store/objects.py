@@ -39,7 +39,7 @@ _READ_AHEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listed:
     """An object as a listing tells of it."""
 
     key: str
@@ -192,12 +192,12 @@ class Store:
                 for entry in batch:
                     yield entry["path"]
 
-    def entries(self, prefix: str, after: str | None = None) -> Iterator[Entry]:
+    def listing(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
         """The same with sizes and times; with ``after``, only keys beyond that one: S3 is asked for no others."""
         with self._errors("list", prefix):
             for batch in obstore.list(self._objects, prefix=prefix, offset=after, chunk_size=_LIST_PAGE):
                 for entry in batch:
-                    yield Entry(entry["path"], entry["size"], entry["last_modified"])
+                    yield Listed(entry["path"], entry["size"], entry["last_modified"])
 
     @contextmanager
     def opened(self, key: str) -> Iterator[IO[bytes]]:

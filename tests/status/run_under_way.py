@@ -15,7 +15,7 @@ import yaml
 
 from pipelines.escalation.journal import ChunkDraft, Intent, Journal, Submitted
 from pipelines.store import layout
-from pipelines.store.objects import Entry, Store
+from pipelines.store.objects import Listed, Store
 from pipelines.store.schemas import COLLECTED, PREDICTIONS, RESULTS, to_arrow, to_parquet
 from tests.made_up_run import accepted, escalated
 
@@ -27,8 +27,8 @@ class CountingStore(Store):
 
     requests = 0
 
-    def entries(self, prefix: str, after: str | None = None) -> Iterator[Entry]:
-        found = list(super().entries(prefix, after))
+    def listing(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
+        found = list(super().listing(prefix, after))
         self.requests += 1 + len(found) // 1_000
         yield from found
 

@@ -43,7 +43,7 @@ def test_a_listing_can_begin_where_another_ended_and_says_sizes_and_times(store:
     for number in range(4):
         store.create(f"predictions/part-{number:05d}.arrow", b"x" * number)
     store.create("results/part-00000.parquet", b"1")
-    found = list(store.entries("predictions", after="predictions/part-00001.arrow"))
+    found = list(store.listing("predictions", after="predictions/part-00001.arrow"))
     assert sorted((entry.key, entry.size_bytes) for entry in found) == [
         ("predictions/part-00002.arrow", 2),
         ("predictions/part-00003.arrow", 3),

@@ -52,6 +52,7 @@ from workers.engines.catalogue import resolve_model
 TARGETS = (0.90, 0.95, 0.98, 0.99)
 _DEFAULT_ASSURANCE = 0.95
 _FOLDER = "_samples"
+_USUAL_CLAUDE = "claude-haiku-5-5"  # as a drafted job names it
 # A sample is cut so small that every engine gets something of it.
 _SHARD_TOKENS = 4_000
 Knowledge = Literal["claude", "gold", "supposed"]
@@ -67,7 +68,8 @@ class SampleEstimate:
     devices: int
     start_seconds: float
     hour_usd: Decimal | None
-    claude_model: str | None
+    claude_model: str
+    is_escalating: bool  # the job has Claude asked; else it is reckoned as if it had
     is_simulated: bool  # with --ask, and a job whose Claude is a simulation
     claude_item_usd: Total | None  # of one item
     labels_of: Knowledge | None  # how it is known whether the engine agrees with Claude
@@ -215,7 +217,7 @@ def _reckon(run: Run, plan: PlanSummary, drawn: Drawn, ledger: Ledger | None) ->
     spent = ledger.committed_usd if ledger else None
     escalation = run.job.escalation
     targets: tuple[Estimate, ...] = ()
-    if escalation and labels_of:
+    if labels_of:
         targets = tuple(
             estimate_whole(confidence, answer, labels, drawn.may_be_sent, _promises(run.job), seed=plan.items)
         )
@@ -226,9 +228,10 @@ def _reckon(run: Run, plan: PlanSummary, drawn: Drawn, ledger: Ledger | None) ->
         devices=int(known.get("devices", known["engines"])),
         start_seconds=float(known["start_seconds"]),
         hour_usd=run.job.compute.device_hour_usd,
-        claude_model=escalation.all_tiers[0].model if escalation else None,
+        claude_model=_claude_model(run.job),
+        is_escalating=escalation is not None,
         is_simulated=ledger is not None and escalation is not None and escalation.provider == "simulation",
-        claude_item_usd=_claude_item_usd(run, figures, drawn, ledger) if escalation else None,
+        claude_item_usd=_claude_item_usd(run.job, figures, drawn, ledger),
         labels_of=labels_of,
         labelled=labelled,
         targets=targets,
@@ -284,22 +287,25 @@ def _known_labels(
     return "supposed", sure, said, supposed_labels(sure, plan.items)
 
 
-def _claude_item_usd(run: Run, figures: _Scored, drawn: Drawn, ledger: Ledger | None) -> Total | None:
+def _claude_model(job: Job) -> str:
+    return job.escalation.all_tiers[0].model if job.escalation else _USUAL_CLAUDE
+
+
+def _claude_item_usd(job: Job, figures: _Scored, drawn: Drawn, ledger: Ledger | None) -> Total | None:
     """By what the answers cost that were bought; else by the engine's count of tokens."""
     paid = [ledger.standing(item_id).cost_usd for item_id in ledger.settled_labels()] if ledger else []
     if paid:
         known = np.array([float(each) for each in paid if each is not None])
         is_known = len(known) == len(paid)
         return total_of(known, drawn.may_be_sent).times(1 / drawn.may_be_sent) if is_known else None
-    escalation = run.job.escalation
-    assert escalation is not None
     book, at = price_book(), datetime.now(UTC)
-    seller = "bedrock" if escalation.provider == "bedrock" else "anthropic"
+    seller = "bedrock" if job.escalation and job.escalation.provider == "bedrock" else "anthropic"
+    is_us = job.escalation is not None and job.escalation.inference_geo == "us"
 
     def usd(tokens: float) -> Decimal | None:
         read = round(tokens * float(book.tokens.newer_per_older))
-        usage = TokenUsage(read, 0, 0, 0, ESTIMATED_OUTPUT_TOKENS, escalation.inference_geo == "us")
-        return book.batch_cost(escalation.all_tiers[0].model, usage, at, seller)
+        usage = TokenUsage(read, 0, 0, 0, ESTIMATED_OUTPUT_TOKENS, is_us)
+        return book.batch_cost(_claude_model(job), usage, at, seller)
 
     tokens = total_of(figures.input_tokens, drawn.answerable).times(1 / drawn.answerable)
     about, least, most = (usd(each) for each in (tokens.about, tokens.least, tokens.most))

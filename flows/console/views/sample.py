@@ -73,9 +73,8 @@ def sample_lines(estimate: SampleEstimate) -> Iterator[str]:
     )
     usd = estimate.engine_usd
     yield f"cost      engine {_usd(usd)} while it computes" if usd else f"cost      engine unknown: {GPU_PRICE}"
-    if estimate.claude_model is None:
-        yield "Claude    is off in this job"
-        return
+    if not estimate.is_escalating:
+        yield f"Claude    is off in this job; this is reckoned as if {estimate.claude_model} were asked"
     everything = estimate.claude_usd(drawn.may_be_sent)
     price = _usd(everything) if everything else f"unknown: no price of {estimate.claude_model} in `pipeline prices`"
     basis = "" if estimate.labels_of == "claude" else ", tokens estimated by the engine's"
@@ -114,6 +113,7 @@ def sample_json(estimate: SampleEstimate) -> dict[str, Any]:
         "wall_seconds": _json(estimate.wall_seconds),
         "engine_usd": _json(estimate.engine_usd),
         "claude_model": estimate.claude_model,
+        "is_escalating": estimate.is_escalating,
         "all_claude_usd": _json(estimate.claude_usd(drawn.may_be_sent)),
         "labels_of": estimate.labels_of,
         "labelled": estimate.labelled,
@@ -141,7 +141,8 @@ def _of(total: Total) -> tuple[float, float, float]:
 
 
 def _range(total: Total, told: Any) -> str:
-    return f"about {told(total.about)} ({told(total.least)} to {told(total.most)})"
+    about, least, most = map(told, _of(total))
+    return f"about {about}" if least == most else f"about {about} ({least} to {most})"
 
 
 def _usd(total: Total) -> str:

@@ -268,7 +268,7 @@ def _known_labels(
         confidence.append(scored.ranked_by[sent])
         answer.append(scored.scores.answer[sent])
         gold = part["gold_label"].filter(pa.array(is_scored(part))).filter(pa.array(sent)).to_pylist()
-        ids = scored.item_ids.filter(pa.array(sent)).to_pylist()
+        ids = [str(each) for each in scored.item_ids.filter(pa.array(sent)).to_pylist()]
         if ledger:
             given += [(item_id in settled, settled.get(item_id)) for item_id in ids]
         else:

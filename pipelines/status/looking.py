@@ -201,8 +201,9 @@ class RunLooker:
     def _count_routes(self, key: str) -> Counter[str]:
         self.requests += 2
         with self.store.opened(key) as file:
-            column = pq.ParquetFile(pa.PythonFile(file, mode="r")).read([_ROUTE])[_ROUTE]
-        return Counter({row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()})
+            rows = pq.ParquetFile(pa.PythonFile(file, mode="r")).read([_ROUTE])
+        counted = rows.group_by(_ROUTE).aggregate([([], "count_all")]).to_pylist()
+        return Counter({row[_ROUTE]: row["count_all"] for row in counted})
 
     def _read_sessions(self) -> None:
         for folder in (layout.SCORING, layout.ENGINES):

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from io import FileIO, RawIOBase
+from io import FileIO, IOBase, RawIOBase
 from pathlib import Path
-from typing import IO, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -200,7 +199,7 @@ class Store:
                     yield Listed(entry["path"], entry["size"], entry["last_modified"])
 
     @contextmanager
-    def opened(self, key: str) -> Iterator[IO[bytes]]:
+    def opened(self, key: str) -> Iterator[IOBase]:
         """The object as a file to read parts of, such as some columns; of S3, little more than those is fetched.
 
         Raises:
@@ -210,9 +209,9 @@ class Store:
             with self._errors("read", key):
                 if self._is_local:
                     with self._open_file(key) as file:
-                        yield cast("IO[bytes]", file)
+                        yield file
                 else:
-                    yield cast("IO[bytes]", _Ranges(self._objects, key))
+                    yield _Ranges(self._objects, key)
         except FileNotFoundError:
             raise StoreError(f"'{self.uri(key)}' is missing; was it deleted?") from None
 

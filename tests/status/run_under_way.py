@@ -87,6 +87,8 @@ class RunUnderWay:
         intent = journal.intend(chunk, draft, "x", sent_at)
         assert isinstance(intent, Intent)
         journal.submit(intent, Submitted(batch_id=f"msgbatch_{chunk}", submitted_at=sent_at))
+        for path in (self.root / layout.ESCALATIONS).rglob("*.json"):
+            os.utime(path, (sent_at.timestamp(), sent_at.timestamp()))
 
     def answer(self, chunk: int, costs: list[str]) -> None:
         rows = [

@@ -25,7 +25,7 @@ def status_lines(status: RunStatus, now: datetime | None = None) -> list[str]:
     lines += [f"Claude    {told}" for told in _claude(status, now)]
     lines += [f"routes    {_routes(status)}", f"cost      {_cost(status)}"]
     if status.last_commit_at and not status.is_complete:
-        lines.append(f"last      sign of life {span((now - status.last_commit_at).total_seconds())} ago")
+        lines.append(f"last      sign of life {_ago(now, status.last_commit_at)} ago")
     return [printable_line(line) for line in [*lines, f"next      {status.next_step}"]]
 
 
@@ -83,7 +83,7 @@ def _claude(status: RunStatus, now: datetime) -> list[str]:
         return []
     lines = [f"{status.batches_collected:,} of {status.batches_sent:,} message batches answered"]
     for batch in status.open_batches[:_SHOWN_BATCHES]:
-        sent = f"sent {span((now - batch.sent_at).total_seconds())} ago" if batch.sent_at else "about to be sent"
+        sent = f"sent {_ago(now, batch.sent_at)} ago" if batch.sent_at else "about to be sent"
         lines.append(f"  open: {batch.items:,} items to {batch.model}, {sent}")
     more = len(status.open_batches) - _SHOWN_BATCHES
     return [*lines, f"  and {more:,} more"] if more > 0 else lines
@@ -107,6 +107,11 @@ def _cost(status: RunStatus) -> str:
         held = status.reserved_usd
         told += f"; what is open may cost {'an unknown sum' if held is None else f'up to {_usd(held)}'} more"
     return told.replace("  ", " ")
+
+
+def _ago(now: datetime, then: datetime) -> str:
+    """By two clocks, of which the other may be ahead."""
+    return span(max(0.0, (now - then).total_seconds()))
 
 
 def _about(status: RunStatus, name: str) -> str:

@@ -51,6 +51,13 @@ def test_a_name_in_a_run_begins_no_line_of_its_own(tmp_path: Path) -> None:
     assert all("\n" not in line for line in [*status_lines(status, NOW), status_line(status)])
 
 
+def test_a_store_whose_clock_is_ahead_has_not_committed_in_the_future(tmp_path: Path) -> None:
+    run = RunUnderWay(tmp_path)
+    run.plan(range(1), seconds_ago=0)
+    told = status_lines(RunLooker(run.store).look(True, NOW), NOW - timedelta(minutes=5))
+    assert "last      sign of life 0 s ago" in told
+
+
 def test_s3_is_asked_about_one_thing_a_second_at_most_and_a_folder_read_for_a_twentieth_of_the_time() -> None:
     assert pause(7, 0.2, is_on_s3=True) == 10
     assert pause(64, 0.2, is_on_s3=True) == 64

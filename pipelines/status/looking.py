@@ -36,6 +36,8 @@ _KEYS_A_REQUEST = 1_000
 # Part numbers are written with five digits: beyond, keys are not in the order of the numbers.
 _LAST_IN_ORDER = 99_999
 _AT_WORK = timedelta(seconds=30)
+# Between a run's record and its first part, Python, Ray and Prefect start.
+_BEGINS = timedelta(minutes=2)
 _ROUTE, _DEVICE = "route", "device_nanoseconds"
 
 
@@ -264,7 +266,9 @@ class RunLooker:
 
     def _is_worked_on(self, now: datetime, is_held: bool | None) -> bool | None:
         """Whoever has just committed something is at work, be it elsewhere; silence on S3 may be anything."""
-        if is_held or (self._last_at and now - self._last_at < _AT_WORK):
+        created_at = self._record.get("created_at")
+        has_just_begun = created_at is not None and now - datetime.fromisoformat(created_at) < _BEGINS
+        if is_held or has_just_begun or (self._last_at and now - self._last_at < _AT_WORK):
             return True
         return None if self.store.root.startswith("s3://") else is_held
 

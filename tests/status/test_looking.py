@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +58,14 @@ def test_a_commit_of_just_now_is_somebody_at_work_on_another_machine(run: RunUnd
     run.plan(range(3))
     run.score(range(3))
     assert RunLooker(run.store).look(False, NOW + timedelta(seconds=5)).is_worked_on
+
+
+def test_a_run_that_has_just_begun_is_not_stopped_because_it_has_done_nothing_yet(tmp_path: Path) -> None:
+    begun = {"run_id": "run_1", "model": "starter", "created_at": NOW.isoformat()}
+    (tmp_path / "run.json").write_text(json.dumps(begun))
+    looker = RunLooker(Store(str(tmp_path)))
+    assert looker.look(False, NOW + timedelta(seconds=20)).state == "planning"
+    assert looker.look(False, NOW + timedelta(minutes=3)).state == "planning, stopped"
 
 
 def test_batches_and_what_they_cost_are_those_of_the_journal(run: RunUnderWay) -> None:

@@ -20,6 +20,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 from rich.console import Console
 
+from flows.console.artifact import MetricsArtifact
+from flows.console.exporter import served_metrics
 from flows.console.progress import ProgressReporter, Stage
 from flows.deciding import asking
 from flows.deciding.decisions import read_record
@@ -71,9 +73,11 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
     if summary := publishing.read_summary(opened):
         return summary
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
-    progress.on_advance = _ProgressArtifact(opened.run_id)
-    with sole_process(opened.run_id, opened.store.root):
+    metrics = MetricsArtifact(opened.store)
+    progress.on_advance = _ProgressArtifact(opened.run_id, metrics)
+    with sole_process(opened.run_id, opened.store.root), served_metrics(opened.store, progress.say):
         summary = _process(opened, wait, until, progress)
+        metrics.update(is_last=True)
     if summary:
         return summary
     # By this name `flows.service.watchdog` knows that the run is to be looked at again. Prefect gives the caller None.
@@ -217,8 +221,8 @@ def _ask_for_engines(run: Run) -> Future[EnginePool | None]:
 class _ProgressArtifact:
     """One Prefect progress bar per stage, updated at most every two seconds."""
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+    def __init__(self, run_id: str, metrics: MetricsArtifact) -> None:
+        self._run_id, self._metrics = run_id, metrics
         self._artifacts: dict[str, UUID] = {}  # by the stage's name; some stages go on side by side
         self._updated_at: dict[str, float] = {}
 
@@ -235,3 +239,4 @@ class _ProgressArtifact:
             self._artifacts[stage.name] = UUID(str(created))
         else:
             update_progress_artifact(artifact, percent, description=description)
+        self._metrics.update()

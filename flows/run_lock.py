@@ -12,9 +12,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipelines.errors import ServiceError
 from pipelines.settings import settings
+
+_LOCKS = Path("/proc/locks")
 
 
 @contextmanager
@@ -49,8 +52,30 @@ def wait_for_sole_process(root: str) -> None:
         os.close(lock)
 
 
+def is_held(root: str) -> bool | None:
+    """Whether a process of this machine works on the run at ``root``; None where the system does not tell.
+
+    Nothing is locked to find out: whoever wants to begin just now would be turned away.
+    """
+    try:
+        inode = _lock_path(root).stat().st_ino
+    except FileNotFoundError:
+        return False
+    try:
+        lines = _LOCKS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    # Such as `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234567 0 EOF`; who waits for one has `->` before its kind.
+    held = (line.split() for line in lines if " FLOCK " in line and "->" not in line)
+    return any(words[5].rpartition(":")[2] == str(inode) for words in held)
+
+
+def _lock_path(root: str) -> Path:
+    return settings().state_dir / "locks" / hashlib.sha256(root.encode()).hexdigest()[:32]
+
+
 def _open_lock(root: str) -> int:
-    folder = settings().state_dir / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = _lock_path(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Never removed: a lock on a removed file would keep nobody out.
-    return os.open(folder / hashlib.sha256(root.encode()).hexdigest()[:32], os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -108,7 +108,7 @@ def process_run(
     progress.say(f"run       {run.run_id}")
     if run.job.limits.documents is not None:
         progress.say(f"limit     only the first {run.job.limits.documents:,} documents are read")
-    _withhold_keys(run)
+    withhold_keys(run)
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     # First of all what both import, Ray as it starts and Prefect as it is imported, each in a thread of its own: the
     # modules of pydantic.v1 import each other, and one thread would find those of the other half made.
@@ -141,7 +141,7 @@ def _report(run: Run, summary: Summary | None) -> str | None:
     return run.store.uri(layout.REPORT) if summary and run.store.exists(layout.REPORT) else None
 
 
-def _withhold_keys(run: Run) -> None:
+def withhold_keys(run: Run) -> None:
     """Before Ray and Prefect start processes of theirs, which inherit what this one has."""
     withhold_claude_key()
     asks_aws = run.job.escalation is not None and run.job.escalation.provider in ("aws", "bedrock")

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         None, description="TOML file of your own prices; its rows go before those of pipelines/costs/prices.toml"
     )
     poll_seconds: float = Field(10, gt=0, description="how often open message batches are asked about")
+    metrics_address: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$",
+        description="host:port at which a run's process serves Prometheus metrics, such as 127.0.0.1:9464; unset: none",
+    )
     trust_remote_code: bool = Field(
         False,
         description="let jobs have the engine run code of a model's own; for workers, who have no --option for it",

@@ -39,6 +39,19 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def watch(
+    run: RunArgument,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and leave; as `status`.")] = False,
+) -> None:
+    """Follow a run until it is complete, from what its store holds; Ctrl-C leaves it untouched."""
+    from flows.console.terminal import Terminal
+    from flows.console.watching import watch_run
+
+    with Terminal(as_json=False, keep_output=True) as terminal:
+        watch_run(run, terminal.progress, is_once=once)
+
+
+@app.command()
 def results(
     run: RunArgument,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print a code review's findings as SARIF 2.1.0.")] = False,

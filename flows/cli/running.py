@@ -76,6 +76,11 @@ def estimate(
     target: TargetOption = None,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Score only N documents, drawn by chance, and reckon the rest by them."),
+    ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="With --sample: have Claude answer the sample.")] = False,
     trust_remote_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,9 +88,17 @@ def estimate(
     from flows.console.terminal import Terminal
     from flows.estimate import estimate_job
 
+    if ask and sample is None:
+        raise typer.BadParameter("goes with --sample", param_hint="--ask")
     trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
         overrides = asked(limit, target, budget, model)
+        if sample is not None:
+            from flows.console.views.sample import show_sample
+            from flows.estimate.sample import estimate_from_sample
+
+            show_sample(terminal, job, estimate_from_sample(job, overrides, sample, ask, terminal.progress), as_json)
+            return
         terminal.show_estimates(job, estimate_job(job, overrides, terminal.progress))
 
 

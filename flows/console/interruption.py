@@ -41,6 +41,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.is_ending = False
+        self.words = WORDS  # what is said last
         self.say_last: Callable[[str], None] = _say_on_standard_error
         self._wakeup = -1
 
@@ -92,7 +93,7 @@ class Interruption:
         threading.Thread(target=_exit_after, args=(_LONGEST_SECONDS, 128 + number), daemon=True).start()
         _kill_descendants()
         with suppress(OSError):  # the terminal is gone
-            self.say_last(WORDS)
+            self.say_last(self.words)
         os._exit(128 + number)
 
 

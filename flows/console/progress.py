@@ -77,8 +77,8 @@ class Stage:
         if not self.counted or self.waits_for:
             return f"{span(self.seconds)} so far"
         if self.total is None:
-            return _per_time(self.rate)
-        return f"{_per_time(self.rate)}, {span((self.total - self.done) / self.rate)} left"
+            return per_time(self.rate)
+        return f"{per_time(self.rate)}, {span((self.total - self.done) / self.rate)} left"
 
     def describe(self) -> str:
         """Such as `score: 1,200 of 2,000 items, 210/s, 4 s left`."""
@@ -100,7 +100,7 @@ def span(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _per_time(rate: float) -> str:
+def per_time(rate: float) -> str:
     """A rate in a unit of time in which it is a number worth reading."""
     if rate >= 10:
         return f"{rate:,.0f}/s"

@@ -33,6 +33,7 @@ from flows.console.views.doctor import show_diagnosis
 from flows.console.views.draft import show_drafted
 from flows.console.views.errors import error_as_json
 from flows.console.views.runs import show_runs
+from flows.console.views.status import status_lines
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
 from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
@@ -43,17 +44,17 @@ from pipelines.settings import settings
 
 if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.estimate import Estimates
-    from flows.inspect import RunStatus
     from flows.preflight.doctor import Diagnosis
     from flows.preflight.drafting import Drafted
     from flows.service.deploy import Deployed
     from flows.service.run_list import RunLine
     from flows.submit import Outcome
+    from pipelines.status.record import RunStatus
     from workers.engines.catalogue import CatalogueEntry
 
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
-_COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
+COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
 
 
 class Terminal:
@@ -138,25 +139,25 @@ class Terminal:
         if outcome.summary is None:
             self._say(f"sent      {outcome.run_id}: Claude is answering; nothing is held meanwhile")
             again = f"submit {outcome.job_path}" if outcome.job_path else f"resume {outcome.run_id}"
-            self._say(f"next      {_COMMAND} {again}   takes in the answers (same options as before)")
+            self._say(f"next      {COMMAND} {again}   takes in the answers (same options as before)")
             return
         if outcome.was_complete:
             self._say(f"run {outcome.run_id} is complete already; --run-id NAME runs the job anew")
-        self._show_card(outcome.summary, outcome.report or f"{_COMMAND} report {outcome.run_id}   makes it")
+        self._show_card(outcome.summary, outcome.report or f"{COMMAND} report {outcome.run_id}   makes it")
         if is_verbose:
             self._show_costs(outcome.summary)
             for line in further_lines(outcome.summary):
                 self._say(line)
         for note in outcome.notes:
             self._say(note)
-        self._say(f"\nnext      {_COMMAND} results {outcome.run_id}")
-        self._say(f"          {_COMMAND} cost {outcome.run_id}")
+        self._say(f"\nnext      {COMMAND} results {outcome.run_id}")
+        self._say(f"          {COMMAND} cost {outcome.run_id}")
         if held := outcome.summary.routes[Route.REVIEW].items:
-            self._say(f"          {_COMMAND} review {outcome.run_id}   asks people about {held:,} left in review")
+            self._say(f"          {COMMAND} review {outcome.run_id}   asks people about {held:,} left in review")
 
     def show_drafted(self, drafted: Drafted) -> None:
         """Show where a first job file was written, and what to look at in it."""
-        show_drafted(drafted, _COMMAND, self._say)
+        show_drafted(drafted, COMMAND, self._say)
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:
         """Show whether a run could start on this machine."""
@@ -205,26 +206,20 @@ class Terminal:
             f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
             f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
         )
-        self._say(f"next      {_COMMAND} submit {job_path}   goes on with the same run (same options as before)")
+        self._say(f"next      {COMMAND} submit {job_path}   goes on with the same run (same options as before)")
 
     def show_bought(self, job_path: Path, run_id: str) -> None:
         """Show that the labels of an estimate are bought, and what comes next."""
         self._say(f"labels    of run {run_id} are bought; nothing is decided yet")
-        self._say(f"next      {_COMMAND} submit {job_path}   certifies, and asks what the target needs")
+        self._say(f"next      {COMMAND} submit {job_path}   certifies, and asks what the target needs")
 
     def show_status(self, status: RunStatus) -> None:
         """Show how far a run has come."""
         if self._as_json:
             self._print_json(status.model_dump(mode="json"))
             return
-        self._say(f"run       {status.run_id}: {status.state}")
-        self._say(
-            f"planned   {status.planned_items:,} items in {status.shards:,} shards"
-            + ("" if status.is_planned else " so far")
-        )
-        self._say(f"scored    {status.scored_shards:,} of {status.shards:,} shards")
-        self._say(f"batches   {status.batches_collected:,} collected of {status.batches_sent:,} sent")
-        self._say(f"next      {status.next_step}")
+        for line in status_lines(status):
+            self._say(line)
 
     def show_document(self, content: str, warnings: list[str]) -> None:
         """Something for other programs, on standard output alone; as it is, unless a terminal shows it."""

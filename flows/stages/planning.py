@@ -103,7 +103,7 @@ def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
 def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
     """The plan's parts; what a code review leaves out is noted on the way."""
     documents = left_out.take(documents_of(run, sources))
-    return run.question.shards(documents, shard_tokens_for(sources), _withhold(run))
+    return run.question.shards(documents, shard_tokens_for(sources), withhold_of(run))
 
 
 def _document_tokens(table: pa.Table) -> int:
@@ -131,7 +131,8 @@ def _policy(run: Run) -> EscalationPolicy | None:
     return None if expression is None else EscalationPolicy.parse(expression)
 
 
-def _withhold(run: Run) -> Callable[[Document], str | None]:
+def withhold_of(run: Run) -> Callable[[Document], str | None]:
+    """Says which rule of the job's policy keeps a document from Claude."""
     policy = _policy(run)
     return lambda document: policy.held_by(document.attributes) if policy else None
 

@@ -151,6 +151,8 @@ def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: P
         if not pool.wait_ready(planned.feed):
             return
     progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
+    begun = {"engines": pool.engines, "devices": pool.devices, "start_seconds": pool.start_seconds}
+    run.store.create(layout.engines_begun(time.time_ns()), json.dumps(begun).encode())
     with progress.stage("score", "items") as stage:
 
         def look_at_plan() -> None:

@@ -10,6 +10,7 @@ from pipelines.errors import JobError
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 ResultFormat = Literal["parquet", "arrow"]
+RESULT_SUFFIXES = (".parquet", ".arrow")
 
 JOB = "job.yaml"
 RUN = "run.json"
@@ -18,6 +19,7 @@ PLAN = "plan"
 PLAN_COMPLETE = "plan/complete.json"
 PREDICTIONS = "predictions"
 SCORING = "scoring"
+ENGINES = "engines"
 LEFT_OUT = "review/left-out.arrow"
 FINDINGS = "review/findings.arrow"
 SARIF = "review/findings.sarif"
@@ -91,6 +93,11 @@ def escalated_results(chunk: int, form: ResultFormat = "parquet") -> str:
 def engine_time(started_at_ns: int) -> str:
     """How long one scoring session held its engines; a killed session leaves none."""
     return f"{SCORING}/session-{started_at_ns}.json"
+
+
+def engines_begun(started_at_ns: int) -> str:
+    """That a scoring session has its engines; unlike `engine_time`, there while it goes on, and after a kill."""
+    return f"{ENGINES}/begun-{started_at_ns}.json"
 
 
 def unsent_results(group: int, form: ResultFormat = "parquet") -> str:

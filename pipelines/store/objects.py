@@ -11,7 +11,9 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import FileIO
+from dataclasses import dataclass
+from datetime import datetime
+from io import FileIO, IOBase, RawIOBase
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +33,17 @@ _MAX_S3_OBJECT_BYTES = 5 * 1024**3
 # S3 may refuse both of two creates that meet ("409, try again"), and then there is nothing to compare with.
 _CONFLICT_TRIES = 10
 _LIST_PAGE = 1_000
+# A Parquet file's footer, or a column that says little, in one request.
+_READ_AHEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as a listing tells of it."""
+
+    key: str
+    size_bytes: int
+    created_at: datetime  # by the store's clock; nothing is rewritten
 
 
 class Store:
@@ -178,6 +191,30 @@ class Store:
                 for entry in batch:
                     yield entry["path"]
 
+    def listing(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
+        """The same with sizes and times; with ``after``, only keys beyond that one: S3 is asked for no others."""
+        with self._errors("list", prefix):
+            for batch in obstore.list(self._objects, prefix=prefix, offset=after, chunk_size=_LIST_PAGE):
+                for entry in batch:
+                    yield Listed(entry["path"], entry["size"], entry["last_modified"])
+
+    @contextmanager
+    def opened(self, key: str) -> Iterator[IOBase]:
+        """The object as a file to read parts of, such as some columns; of S3, little more than those is fetched.
+
+        Raises:
+            StoreError: it is not there, or cannot be read.
+        """
+        try:
+            with self._errors("read", key):
+                if self._is_local:
+                    with self._open_file(key) as file:
+                        yield file
+                else:
+                    yield _Ranges(self._objects, key)
+        except FileNotFoundError:
+            raise StoreError(f"'{self.uri(key)}' is missing; was it deleted?") from None
+
     def clear_staging(self) -> None:
         """Remove what killed processes left half-written. Only for a finished run: nobody writes any more."""
         if self._is_local:  # by the file system: obstore does not list its own half-written files (`name#1`)
@@ -196,6 +233,28 @@ class Store:
 
     def _reason(self, error: Exception, action: str, key: str) -> str:
         return _local_reason(error) if self._is_local else s3.explain(error, action, *s3.split_uri(self.uri(key)))
+
+
+class _Ranges(RawIOBase):
+    """An object read where it is wanted; obstore's own file says too little of itself for pyarrow."""
+
+    def __init__(self, objects: ObjectStore, key: str) -> None:
+        self._file = obstore.open_reader(objects, key, buffer_size=_READ_AHEAD_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return bytes(self._file.readall() if size < 0 else self._file.read(size))
 
 
 def _open_folder(path: str, root: str) -> LocalStore:

@@ -37,7 +37,7 @@ def open_store(run: str) -> Store:
 
 def result_parts(store: Store) -> list[str]:
     """Keys of the result parts that a run has published, in order."""
-    return sorted(key for key in store.list(layout.RESULTS) if key.endswith((".parquet", ".arrow")))
+    return sorted(key for key in store.list(layout.RESULTS) if key.endswith(layout.RESULT_SUFFIXES))
 
 
 def _scheme(location: str) -> str:

@@ -126,3 +126,25 @@ def test_a_limited_run_is_another_run_and_stays_limited() -> None:
     assert begin_job(Path("job.yaml"), {"limits.documents": 5}, None, print).run_id == limited.run_id
     assert planning.plan_documents(open_run(limited.run_id), quiet()).items == 5
     assert planning.plan_documents(whole, quiet()).items == 20
+
+
+def test_a_sample_is_asked_about_only_where_there_is_one(command: Command) -> None:
+    refused = command("estimate", "job.yaml", "--ask")
+    assert refused.code == 2
+    assert "goes with --sample" in refused.err
+
+
+def test_a_job_without_an_engine_has_nothing_to_sample(command: Command) -> None:
+    Path("job.yaml").write_text(
+        GOOD.replace("quality: {raw_threshold: 0.9}", "")
+        .replace("model: starter", "model: false")
+        .replace("escalation: off", CLAUDE)
+    )
+    refused = command("estimate", "job.yaml", "--sample", "5")
+    assert refused.code == 2
+    assert "there is nothing to sample" in refused.err
+
+
+def test_nobody_can_be_asked_where_escalation_is_off(command: Command) -> None:
+    refused = command("estimate", "job.yaml", "--sample", "5", "--ask")
+    assert (refused.code, "leave out --ask" in refused.err) == (2, True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.run_lock import sole_process, wait_for_sole_process
+from flows.run_lock import is_held, sole_process, wait_for_sole_process
 from pipelines.errors import ServiceError
 from pipelines.settings import settings
 
@@ -47,6 +47,15 @@ def test_a_second_process_is_told_who_has_the_run(holder: subprocess.Popen[str])
     )
     with sole_process("tickets", "/elsewhere/tickets"):
         pass  # a run of the same name in another place is another run
+
+
+@pytest.mark.processes
+def test_whoever_looks_sees_that_a_process_has_the_run_and_keeps_nobody_out(holder: subprocess.Popen[str]) -> None:
+    assert is_held("/results/tickets")
+    assert is_held("/elsewhere/tickets") is False
+    os.kill(holder.pid, signal.SIGKILL)
+    wait_for_sole_process("/results/tickets")
+    assert is_held("/results/tickets") is False
 
 
 @pytest.mark.processes

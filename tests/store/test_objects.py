@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import StoreError
 from pipelines.store.objects import Store
+from pipelines.store.schemas import to_parquet
 from tests.s3_fixtures import forget_clients, fresh_bucket
 
 REPOSITORY = Path(__file__).parents[2]
@@ -34,6 +37,26 @@ def test_what_is_created_can_be_read_found_and_listed(store: Store) -> None:
     assert store.read_if_exists("plan/part-00001.arrow") == b""
     assert store.exists("plan/part-00000.arrow")
     assert sorted(store.list("plan")) == ["plan/part-00000.arrow", "plan/part-00001.arrow"]
+
+
+def test_a_listing_can_begin_where_another_ended_and_says_sizes_and_times(store: Store) -> None:
+    for number in range(4):
+        store.create(f"predictions/part-{number:05d}.arrow", b"x" * number)
+    store.create("results/part-00000.parquet", b"1")
+    found = list(store.listing("predictions", after="predictions/part-00001.arrow"))
+    assert sorted((entry.key, entry.size_bytes) for entry in found) == [
+        ("predictions/part-00002.arrow", 2),
+        ("predictions/part-00003.arrow", 3),
+    ]
+    assert all(entry.created_at.tzinfo for entry in found)
+
+
+def test_some_columns_of_a_part_are_read_without_the_rest(store: Store) -> None:
+    store.create("results/part.parquet", to_parquet(pa.table({"route": ["accepted"] * 5, "text": ["x"] * 5})))
+    with store.opened("results/part.parquet") as file:
+        assert pq.ParquetFile(pa.PythonFile(file, mode="r")).read(["route"]).to_pydict() == {"route": ["accepted"] * 5}
+    with pytest.raises(StoreError, match="is missing"), store.opened("results/other.parquet") as file:
+        file.read()
 
 
 def test_what_is_not_there_is_said_to_be_missing(store: Store) -> None:

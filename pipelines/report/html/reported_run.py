@@ -25,11 +25,14 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import result_parts
 from pipelines.store.schemas import from_arrow, read_part
+from pipelines.store.side_by_side import in_order
 from pipelines.tasks.code_review.findings import FindingRow
 from pipelines.tasks.code_review.publication.selection import select
 from pipelines.tasks.code_review.tables import findings_of
 
 _SHOWN_FINDINGS = 300
+# Each is some ten megabytes.
+_PARTS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
 
 
 def _result_parts(store: Store) -> Iterator[pa.Table]:
-    for key in result_parts(store):
-        yield read_part(store.read(key), COLUMNS)
+    """Part after part, the next ones read while one is counted."""
+    return in_order(lambda key: read_part(store.read(key), COLUMNS), result_parts(store), _PARTS_AT_ONCE)
 
 
 def _batches(store: Store) -> Batches:

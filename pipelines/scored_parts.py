@@ -1,7 +1,8 @@
 """What later stages need of a shard, in one object: its items without their texts, and what the engine said of them.
 
-Columns `ITEM_FIELDS`, and ``prediction``: a struct of the columns of the predictions (schema `PREDICTIONS` or
-`REVIEWS`, but for ``item_id``), null for an item that was not scored. One row per item of the plan, in its order.
+Columns `ITEM_FIELDS`, ``carried`` where columns of the input are, and ``prediction``: a struct of the columns of the
+predictions (schema `PREDICTIONS` or `REVIEWS`, but for ``item_id``), null for an item that was not scored. One row per
+item of the plan, in its order.
 Texts and tokens, which make up nearly all of a plan, are read again for what is sent to Claude alone.
 """
 
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 from pipelines.errors import InvariantError
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import ITEM_FIELDS, from_arrow
+from pipelines.store.schemas import CARRIED, ITEM_FIELDS, from_arrow
 
 _OF_THE_PLAN = [field.name for field in ITEM_FIELDS if field.name != "text_bytes"]
 _PREDICTION = "prediction"
 
 
 def items_of_plan(plan_part: bytes) -> pa.Table:
-    """The items of a committed part of the plan: `ITEM_FIELDS`."""
-    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"])
+    """The items of a committed part of the plan: `ITEM_FIELDS`, and what they carry."""
+    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"], if_there=CARRIED)
     return items_of(plan)
 
 
@@ -33,7 +34,8 @@ def items_of(plan: pa.Table) -> pa.Table:
     """The same of a table of schema `PLAN`."""
     columns = {name: plan[name] for name in _OF_THE_PLAN}
     columns["text_bytes"] = pc.binary_length(plan["text"]).cast(pa.int64())
-    return pa.table(columns, schema=pa.schema(ITEM_FIELDS))
+    items = pa.table(columns, schema=pa.schema(ITEM_FIELDS))
+    return items.append_column(CARRIED, plan[CARRIED]) if CARRIED in plan.column_names else items
 
 
 def scored_part(items: pa.Table, predictions: pa.Table) -> pa.Table:
@@ -91,6 +93,14 @@ def predictions_of(part: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {"item_id": scored["item_id"]}
     columns |= dict(zip(names, struct.flatten(), strict=True))
     return pa.table(columns)
+
+
+def carried_by(part: pa.Table) -> pa.Table:
+    """The columns that the items carry, with a row for each; none where nothing is carried."""
+    if CARRIED not in part.column_names:
+        return part.select([])
+    struct = cast("pa.StructArray", _chunk(part[CARRIED]))
+    return pa.table(struct.flatten(), schema=pa.schema(list(struct.type)))
 
 
 def _chunk(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:

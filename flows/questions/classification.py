@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
 from pipelines.cascade.confidence import Calibration
+from pipelines.documents.carried import Carrier
 from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.planning import PlanLimits, plan_shards
 from pipelines.documents.readers.readers import read_documents
@@ -170,9 +171,11 @@ class LabelQuestion:
             documents = in_the_jobs_spelling(documents, self.job.labels)
         yield from documents
 
-    def shards(self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold) -> Iterator[pa.Table]:
+    def shards(
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None
+    ) -> Iterator[pa.Table]:
         """Each document is one item, cut to what the model can read."""
-        return plan_shards(documents, self.encode, PlanLimits(self.document_tokens, shard_tokens), withhold)
+        return plan_shards(documents, self.encode, PlanLimits(self.document_tokens, shard_tokens), withhold, carrier)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """A label is one token: few shards keep an engine busy."""

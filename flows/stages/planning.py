@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from flows.console.progress import ProgressReporter
 from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.documents.carried import Carrier, carried_schema
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.left_out import LeftOutList, first_documents, told_left_out
@@ -73,6 +74,7 @@ def plan_documents(
     left_out, item_ids = LeftOutList(found.left_out), ItemSum()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
     with progress.stage("plan", "documents") as stage:
+        _commit_carried(run, found.sources)
         numbered = enumerate(_shards(run, found.sources, left_out))
         for shard, table in in_order(lambda each: _commit(run, *each), numbered, _PARTS_AT_ONCE):
             tokens = _document_tokens(table)
@@ -93,6 +95,13 @@ def plan_documents(
     return summary
 
 
+def _commit_carried(run: Run, sources: list[SourceFile]) -> None:
+    """Tell, before the first row, of which types the carried columns are; what is told stands."""
+    columns = _columns(run)
+    if columns.carried and not run.store.exists(layout.CARRIED):
+        run.store.create(layout.CARRIED, to_arrow(carried_schema(columns, sources).empty_table()))
+
+
 def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
     if not run.store.create(layout.plan_part(shard), to_arrow(table)):
         # A killed planning is resumed over what it committed; items would be lost or doubled at the seam.
@@ -103,7 +112,8 @@ def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
 def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
     """The plan's parts; what a code review leaves out is noted on the way."""
     documents = left_out.take(documents_of(run, sources))
-    return run.question.shards(documents, shard_tokens_for(sources), _withhold(run))
+    carrier = Carrier(run.carried, run.job.limits.max_document_bytes) if run.job.columns.carry else None
+    return run.question.shards(documents, shard_tokens_for(sources), _withhold(run), carrier)
 
 
 def _document_tokens(table: pa.Table) -> int:
@@ -116,14 +126,12 @@ def _document_tokens(table: pa.Table) -> int:
 def documents_of(run: Run, sources: list[SourceFile]) -> Generator[Document | LeftOut]:
     """The documents of the sources as the job's task sees them, with the answers that are known of them."""
     job = run.job
+    yield from first_documents(run.question.documents(sources, _columns(run), own_places(job)), job.limits.documents)
+
+
+def _columns(run: Run) -> Columns:
     policy = _policy(run)
-    columns = Columns(
-        text=job.columns.text,
-        id=job.columns.id,
-        gold=job.evaluation.gold_column if job.evaluation else None,
-        attributes=policy.columns if policy else frozenset(),
-    )
-    yield from first_documents(run.question.documents(sources, columns, own_places(job)), job.limits.documents)
+    return run.job.row_columns(policy.columns if policy else frozenset())
 
 
 def _policy(run: Run) -> EscalationPolicy | None:

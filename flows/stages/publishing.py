@@ -48,7 +48,7 @@ def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
     run.decisions.of_shard(0)  # read once, before several threads ask for it
 
     def publish(key: str, group: range) -> int:
-        table = pa.concat_tables([empty_results(), *(_rows(run, shard).settled for shard in group)])
+        table = pa.concat_tables([empty_results(run.carried), *(_rows(run, shard).settled for shard in group)])
         run.store.create(key, to_parquet(table))
         return len(table)
 
@@ -110,6 +110,6 @@ def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, mod
                 for item_id in rows["item_id"].to_numpy().tolist()
             ]
             tables.append(answer_rows(rows, standings, datetime.now(UTC), model_suffix))
-        table = pa.concat_tables([empty_results(), *tables])
+        table = pa.concat_tables([empty_results(run.carried), *tables])
         if len(table):
             run.store.create(key, to_parquet(table))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.documents.carried import Carrier
 from pipelines.documents.records import Document, SourceFile
-from pipelines.store.schemas import PLAN
+from pipelines.store.schemas import CARRIED, PLAN
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 Withhold = Callable[[Document], str | None]
@@ -48,6 +49,7 @@ def plan_shards(
     tokenize: Tokenize,
     limits: PlanLimits,
     withhold: Withhold = lambda document: None,
+    carrier: Carrier | None = None,
 ) -> Iterator[pa.Table]:
     """Cut documents into shards of about equal work.
 
@@ -56,9 +58,10 @@ def plan_shards(
         tokenize: token ids of each text, special tokens taken as plain text.
         limits: see `PlanLimits`.
         withhold: the rule that keeps a document from ever being sent to Claude, or None.
+        carrier: of the input's columns that go to the results; None: there are none.
 
     Yields:
-        Tables of schema `PLAN`, each one shard.
+        Tables of schema `PLAN`, each one shard; with a carrier, and a column `CARRIED`.
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
@@ -66,10 +69,20 @@ def plan_shards(
         rows.append(row)
         tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
         if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS:
-            yield pa.Table.from_pylist(rows, schema=PLAN)
+            yield _shard(rows, carrier)
             rows, tokens_in_shard = [], 0
     if rows:
-        yield pa.Table.from_pylist(rows, schema=PLAN)
+        yield _shard(rows, carrier)
+
+
+def _shard(rows: list[dict[str, object]], carrier: Carrier | None) -> pa.Table:
+    if carrier is None:
+        return pa.Table.from_pylist(rows, schema=PLAN)
+    column, notes = carrier.column([row.pop(CARRIED) for row in rows])  # type: ignore[misc]  # a mapping or None
+    for row, note in zip(rows, notes, strict=True):
+        if note is not None:
+            row["note"] = note if row["note"] is None else f"{row['note']}; {note}"
+    return pa.Table.from_pylist(rows, schema=PLAN).append_column(CARRIED, column)
 
 
 def item_id_of(document: Document) -> str:
@@ -87,7 +100,7 @@ def _unique(documents: Iterable[Document]) -> Iterator[Document]:
         if is_repeated and document.failure is None:
             where = f"{document.document_uri}:{document.document_offset}"
             reason = f"{where}: id '{document.document_id}' was there before; give each document its own id"
-            yield Document(document.document_id, document.document_uri, document.document_offset, None, None, reason)
+            yield replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
         else:
             yield document
 
@@ -124,6 +137,7 @@ def _rows(batch: list[Document], tokenize: Tokenize, limit: int, withhold: Withh
             "failure": document.failure,
             "withheld": withhold(document),
             "note": note,
+            CARRIED: document.carried,
         }
 
 

@@ -11,6 +11,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 JOB = "job.yaml"
 RUN = "run.json"
 INPUT = "input.arrow"
+CARRIED = "carried.arrow"
 PLAN = "plan"
 PLAN_COMPLETE = "plan/complete.json"
 PREDICTIONS = "predictions"

@@ -29,7 +29,7 @@ from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import RESULTS
+from pipelines.store.schemas import RESULTS, from_arrow, result_schema
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -44,11 +44,12 @@ class ResultRows:
     columns: tuple[str, ...]
     routes: tuple[str, ...] = ()  # none: all
     limit: int | None = None
+    all_columns: pa.Schema = RESULTS  # with those that the run carries
 
     @property
     def schema(self) -> pa.Schema:
         """Of the wanted columns, in their order."""
-        return pa.schema([RESULTS.field(name) for name in self.columns]).with_metadata(RESULTS.metadata or {})
+        return pa.schema([self.all_columns.field(name) for name in self.columns]).with_metadata(RESULTS.metadata or {})
 
     @property
     def is_whole(self) -> bool:
@@ -73,7 +74,7 @@ class ResultRows:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The same, row by row."""
-        return (row for table in self.tables() for batch in table.to_batches(_BATCH_ROWS) for row in batch.to_pylist())
+        return (row for table in self.tables() for row in _as_rows(table))
 
     def _wanted(self, table: pa.Table) -> pa.Table:
         return table.filter(pc.field("route").isin(list(self.routes))) if self.routes else table
@@ -86,7 +87,7 @@ class ResultRows:
         file = pq.ParquetFile(pa.BufferReader(self.store.read(key)))
         there = set(file.schema_arrow.names)
         table = file.read([name for name in columns if name in there])
-        fields = [RESULTS.field(name) for name in columns]
+        fields = [self.all_columns.field(name) for name in columns]
         values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
         return pa.table(values, schema=pa.schema(fields))
 
@@ -100,19 +101,21 @@ def result_rows(
         JobError: there is no such column or route.
         RunNotFoundError: there is no such run, or it has published nothing yet.
     """
+    store = open_store(run)
+    carried = store.read_if_exists(layout.CARRIED)
+    schema = RESULTS if carried is None else result_schema(from_arrow(carried).schema)
     problems = [
         f"{option}: there is no {what} {name!r}; {_meant(name, known)}{_listed(known)}"
         for option, what, names, known in (
             ("--route", "route", routes, [str(route) for route in Route]),
-            ("--columns", "column", columns, RESULTS.names),
+            ("--columns", "column", columns, schema.names),
         )
         for name in names
         if name not in known
     ]
     if problems:
         raise JobError(problems, source="the command")
-    store = open_store(run)
-    wanted = ResultRows(store, tuple(dict.fromkeys(columns)) or tuple(RESULTS.names), tuple(routes), limit)
+    wanted = ResultRows(store, tuple(dict.fromkeys(columns)) or tuple(schema.names), tuple(routes), limit, schema)
     if not wanted._parts():
         raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
     return wanted
@@ -125,6 +128,14 @@ def _meant(name: str, known: Sequence[str]) -> str:
 
 def _listed(known: Sequence[str]) -> str:
     return f"there are {', '.join(known)}"
+
+
+def _as_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as Python has them; a carried time with nanoseconds, which Python does not know, is text."""
+    for place, field in enumerate(table.schema):
+        if "[ns" in str(field.type) and pa.types.is_temporal(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+    return (row for batch in table.to_batches(_BATCH_ROWS) for row in batch.to_pylist())
 
 
 def as_json(row: dict[str, Any] | list[Any]) -> str:
@@ -160,7 +171,7 @@ def text_of(table: pa.Table, form: FileFormat, *, is_first: bool) -> Iterator[by
             yield csv_bytes(pa.Table.from_batches([batch]), is_first=is_first)
             is_first = False
         else:
-            yield "".join(f"{as_json(row)}\n" for row in batch.to_pylist()).encode()
+            yield "".join(f"{as_json(row)}\n" for row in _as_rows(pa.Table.from_batches([batch]))).encode()
     if form == "csv" and is_first and not len(table):
         yield csv_bytes(table, is_first=True)
 

@@ -32,6 +32,9 @@ PLAN = _schema(
     pa.field("note", pa.string()),  # e.g. that the text was cut; becomes the row's `reason`
 )
 
+# Beside these, where the job carries columns of the input: a struct of them, see `pipelines.documents.carried`.
+CARRIED = "carried"
+
 # The plan of a code review: of every item, what the engine is asked about, one after the other.
 REVIEW_PLAN = PLAN.append(
     pa.field(
@@ -170,6 +173,11 @@ RESULTS = _schema(
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 
+def result_schema(carried: pa.Schema) -> pa.Schema:
+    """Of the result rows of a run that carries columns: they stand behind all others."""
+    return pa.schema([*RESULTS, *carried]).with_metadata(RESULTS.metadata or {})
+
+
 def to_arrow(table: pa.Table) -> bytes:
     """An Arrow IPC file, lz4: for tables only this project reads."""
     sink = pa.BufferOutputStream()
@@ -178,11 +186,12 @@ def to_arrow(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def from_arrow(data: bytes, columns: list[str] | None = None) -> pa.Table:
-    """The inverse of `to_arrow`; with ``columns``, only those are decoded."""
+def from_arrow(data: bytes, columns: list[str] | None = None, if_there: str | None = None) -> pa.Table:
+    """The inverse of `to_arrow`; with ``columns``, only those are decoded, and one more that not every table has."""
     options = None
     if columns is not None:
         schema = pa.ipc.open_file(data).schema
+        columns = [*columns, if_there] if if_there in schema.names else columns
         options = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in columns])
     return pa.ipc.open_file(data, options=options).read_all()
 

@@ -23,7 +23,7 @@ from tests.job.job_case import GOOD
         ({"columns": {"text": "{subject"}}, None),  # the name of a column
         ({"columns": {"text": "{a} {b"}}, "columns.text: a single '{' at character 5 of the template"),
         ({"columns": {"text": []}}, "columns.text: tuple should have at least 1 item"),
-        ({"columns": {"id": 3}}, "columns.id: input should be a valid string"),
+        ({"columns": {"id": 3}}, "columns.id: YAML reads 3 as a number, not as text"),
         ({"csv": {"delimiter": ";;"}}, "csv.delimiter: ';;' is not one character"),
         ({"csv": {"delimiter": "\\t", "quote": "off"}}, None),
         ({"csv": {"delimiter": "'", "quote": "'"}}, "csv: delimiter, quote and escape are different characters"),

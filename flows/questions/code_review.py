@@ -181,7 +181,7 @@ class ReviewQuestion:
         yield from code
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
     ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
         tables = plan_shards(documents, self.encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), withhold, carrier)

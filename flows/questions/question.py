@@ -98,7 +98,7 @@ class Question(Protocol):
         """What is asked about, with the answers that are known of it; ``own`` are places that are no input."""
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
     ) -> Iterator[pa.Table]:
         """The documents as parts of the plan, schema `PLAN`, with token ids for the engine."""
 

@@ -21,6 +21,7 @@ from pipelines.documents.left_out import LeftOutList, first_documents, told_left
 from pipelines.documents.planning import shard_tokens_for
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError
+from pipelines.scored_parts import is_copy
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
 from pipelines.store.side_by_side import in_order
@@ -40,12 +41,13 @@ class PlanSummary(BaseModel):
     gold_items: int
     document_tokens: int
     items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
+    duplicate_items: int = 0  # copies: their text is another item's
     left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
 
     @property
     def scorable_items(self) -> int:
-        """How many have a text."""
-        return self.items - self.failed_items
+        """How many have a text of their own."""
+        return self.items - self.failed_items - self.duplicate_items
 
 
 def read_plan(run: Run) -> PlanSummary | None:
@@ -72,7 +74,7 @@ def plan_documents(
         return committed
     found = run_listing(run)
     left_out, item_ids = LeftOutList(found.left_out), ItemSum()
-    counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
+    counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0, "duplicate_items": 0}
     with progress.stage("plan", "documents") as stage:
         _commit_carried(run, found.sources)
         numbered = enumerate(_shards(run, found.sources, left_out))
@@ -84,6 +86,7 @@ def plan_documents(
             counts["failed_items"] += len(table) - table["failure"].null_count
             counts["gold_items"] += len(table) - table["gold_label"].null_count
             counts["document_tokens"] += tokens
+            counts["duplicate_items"] += int(is_copy(table).sum())
             stage.advance(len(table))
             on_planned(shard, tokens)
     if run.question.leaves_out or found.left_out:
@@ -91,6 +94,11 @@ def plan_documents(
     summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
     if told := told_left_out(summary.left_out):
         progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
+    if summary.duplicate_items:
+        progress.say(
+            f"copies    {summary.duplicate_items:>9,} of {summary.items:,} documents have the text of another, which is "
+            "asked about once (duplicates: keep asks about each)"
+        )
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
 

@@ -101,6 +101,12 @@ class Job(Section):
         exclude_if=lambda csv: csv is None,  # runs from before this field keep their id
         description="where the first rows of a CSV file do not tell how it is written",
     )
+    duplicates: Literal["once", "keep"] = Field(
+        "once",
+        exclude_if=lambda duplicates: duplicates == "once",  # runs from before this field keep their id
+        description="of a classification: documents of the same text are asked about `once`, and copies take the "
+        "original's answer at no cost; `keep`: each is asked about by itself",
+    )
     review: Review | None = Field(None, description="of a code review; left out where the input is diffs")
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     budget_usd: Decimal | None = Field(

@@ -85,6 +85,11 @@ def escalated_results(chunk: int) -> str:
     return f"{RESULTS}/part-{chunk:05d}-escalated.parquet"
 
 
+def copied_results(group: int) -> str:
+    """Rows of copies, of one group of shards."""
+    return f"{RESULTS}/part-{group:05d}-copies.parquet"
+
+
 def engine_time(started_at_ns: int) -> str:
     """How long one scoring session held its engines; a killed session leaves none."""
     return f"{SCORING}/session-{started_at_ns}.json"

@@ -5,6 +5,7 @@ Schemas are explicit from the first row, never inferred. Version 1: columns may 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +35,8 @@ PLAN = _schema(
 
 # Beside these, where the job carries columns of the input: a struct of them, see `pipelines.documents.carried`.
 CARRIED = "carried"
+# And where copies are looked for, of each copy the item that has its text; it has none itself.
+DUPLICATE_OF = "duplicate_of"
 
 # The plan of a code review: of every item, what the engine is asked about, one after the other.
 REVIEW_PLAN = PLAN.append(
@@ -186,12 +189,12 @@ def to_arrow(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def from_arrow(data: bytes, columns: list[str] | None = None, if_there: str | None = None) -> pa.Table:
-    """The inverse of `to_arrow`; with ``columns``, only those are decoded, and one more that not every table has."""
+def from_arrow(data: bytes, columns: list[str] | None = None, if_there: Sequence[str] = ()) -> pa.Table:
+    """The inverse of `to_arrow`; with ``columns``, only those are decoded, and some more that not every table has."""
     options = None
     if columns is not None:
         schema = pa.ipc.open_file(data).schema
-        columns = [*columns, if_there] if if_there in schema.names else columns
+        columns = [*columns, *(name for name in if_there if name in schema.names)]
         options = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in columns])
     return pa.ipc.open_file(data, options=options).read_all()
 

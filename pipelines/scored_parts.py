@@ -1,8 +1,8 @@
 """What later stages need of a shard, in one object: its items without their texts, and what the engine said of them.
 
 Columns `ITEM_FIELDS`, ``carried`` and ``duplicate_of`` where they are in the plan, and ``prediction``: a struct of the
-columns of the predictions (schema `PREDICTIONS` or `REVIEWS`, but for ``item_id``), null for an item that was not scored.
-One row per item of the plan, in its order.
+columns of the predictions (schema `PREDICTIONS` or `REVIEWS`, but for ``item_id``), null for an item that was not
+scored. One row per item of the plan, in its order.
 Texts and tokens, which make up nearly all of a plan, are read again for what is sent to Claude alone.
 """
 

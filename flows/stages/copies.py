@@ -29,11 +29,11 @@ def publish_copies(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
     if not todo:
         return
     shards = [shard for _, group in todo for shard in group]
-    named = [part[DUPLICATE_OF] for part in in_order(lambda shard: read_copies(run.store, shard), shards)]
-    wanted: pa.Array[Any] = pc.unique(
-        pa.chunked_array([pa.array([], pa.string()), *(chunk for each in named for chunk in each.chunks)])
-    )
-    originals = _rows_of(run, wanted)
+    named: list[pa.ChunkedArray[Any]] = [
+        part[DUPLICATE_OF] for part in in_order(lambda shard: read_copies(run.store, shard), shards)
+    ]
+    wanted: pa.Array[Any] = pa.concat_arrays([pa.array([], pa.string()), *(c for each in named for c in each.chunks)])
+    originals = _rows_of(run, wanted.unique())
     with progress.stage("copies", "items", plan.duplicate_items) as stage:
         for key, group in todo:
             parts = [copies for shard in group if len(copies := read_copies(run.store, shard))]

@@ -96,8 +96,8 @@ def plan_documents(
         progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
     if summary.duplicate_items:
         progress.say(
-            f"copies    {summary.duplicate_items:>9,} of {summary.items:,} documents have the text of another, which is "
-            "asked about once (duplicates: keep asks about each)"
+            f"copies    {summary.duplicate_items:>9,} of {summary.items:,} documents have the text of another, which "
+            "is asked about once (duplicates: keep asks about each)"
         )
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary

@@ -42,9 +42,9 @@ class Originals:
         found = self._search(np.array(keys, f"S{_KEY_BYTES}"))
         originals: list[str | None] = []
         for key, item_id, known in zip(keys, item_ids, found, strict=True):
-            original = known if known is not None else self._recent.setdefault(key, bytes.fromhex(item_id[4:]))
-            name = f"itm_{original.hex()}"
-            originals.append(None if name == item_id else name)
+            own = bytes.fromhex(item_id[4:])
+            original = known if known is not None else self._recent.setdefault(key, own)
+            originals.append(None if original == own else f"itm_{original.hex()}")
         if len(self._recent) >= self._RECENT:
             self._spill()
         return originals

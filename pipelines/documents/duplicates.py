@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _KEY_BYTES, _ID_BYTES = 16, 10
+_ENTRY = f"S{_KEY_BYTES + _ID_BYTES}"
 
 
 def text_key(text: str, *, is_withheld: bool) -> bytes:
@@ -27,21 +28,23 @@ def text_key(text: str, *, is_withheld: bool) -> bytes:
 
 
 class Originals:
-    """The first item of each text so far: new ones gather in a dictionary, full ones become sorted arrays."""
+    """The first item of each text so far: new ones gather in a dictionary, full ones become sorted arrays.
+
+    An entry of an array is a key with the id behind it.
+    """
 
     _RECENT = 65_536
 
     def __init__(self) -> None:
         self._recent: dict[bytes, bytes] = {}
-        self._sorted: list[tuple[NDArray[np.bytes_], NDArray[np.bytes_]]] = []
+        self._sorted: list[NDArray[np.bytes_]] = []
 
     def originals_of(self, keys: Sequence[bytes], item_ids: Sequence[str]) -> list[str | None]:
         """For each item the first of its text, which is remembered; None where it is the first itself."""
         if not keys:
             return []
-        found = self._search(np.array(keys, f"S{_KEY_BYTES}"))
         originals: list[str | None] = []
-        for key, item_id, known in zip(keys, item_ids, found, strict=True):
+        for key, item_id, known in zip(keys, item_ids, self._search(keys), strict=True):
             own = bytes.fromhex(item_id[4:])
             original = known if known is not None else self._recent.setdefault(key, own)
             originals.append(None if original == own else f"itm_{original.hex()}")
@@ -49,24 +52,21 @@ class Originals:
             self._spill()
         return originals
 
-    def _search(self, keys: NDArray[np.bytes_]) -> list[bytes | None]:
+    def _search(self, keys: Sequence[bytes]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(keys)
-        for known, ids in self._sorted:
-            places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-            for place in np.flatnonzero(known[places] == keys).tolist():
-                found[place] = bytes(ids[places[place]]).ljust(_ID_BYTES, b"\0")  # numpy drops zeros at the end
+        sought = np.array(keys, _ENTRY)  # zeros where an id would be: not after any entry of the key
+        wanted = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, _KEY_BYTES)
+        for known in self._sorted:
+            entries = known[np.minimum(np.searchsorted(known, sought), len(known) - 1)]
+            there = np.frombuffer(entries.tobytes(), np.uint8).reshape(-1, _KEY_BYTES + _ID_BYTES)
+            for place in np.flatnonzero((there[:, :_KEY_BYTES] == wanted).all(axis=1)).tolist():
+                found[place] = there[place, _KEY_BYTES:].tobytes()
         return found
 
     def _spill(self) -> None:
-        keys = np.array(list(self._recent), f"S{_KEY_BYTES}")
-        ids = np.array(list(self._recent.values()), f"S{_ID_BYTES}")
+        newest = np.array([key + item_id for key, item_id in self._recent.items()], _ENTRY)
         self._recent = {}
-        self._sorted.append(_in_order(keys, ids))
-        while len(self._sorted) > 1 and len(self._sorted[-2][0]) <= len(self._sorted[-1][0]):
-            (newest, newest_ids), (older, older_ids) = self._sorted.pop(), self._sorted.pop()
-            self._sorted.append(_in_order(np.concatenate([older, newest]), np.concatenate([older_ids, newest_ids])))
-
-
-def _in_order(keys: NDArray[np.bytes_], ids: NDArray[np.bytes_]) -> tuple[NDArray[np.bytes_], NDArray[np.bytes_]]:
-    order = np.argsort(keys, kind="stable")
-    return keys[order], ids[order]
+        while self._sorted and len(self._sorted[-1]) <= len(newest):
+            newest = np.concatenate([self._sorted.pop(), newest])
+        newest.sort(kind="stable")  # in place, and quick where parts are in order
+        self._sorted.append(newest)

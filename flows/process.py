@@ -31,7 +31,7 @@ from flows.escalation.providers import open_provider
 from flows.questions.question import is_calibration_refused
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
-from flows.stages import planning, publishing, scoring
+from flows.stages import copies, planning, publishing, scoring
 from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from flows.stages.scoring import PlannedShards
@@ -164,6 +164,7 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
 @task(cache_policy=NO_CACHE)
 def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: ProgressReporter) -> Summary:
     """Check that every item has its row, close the books, mark the run complete."""
+    copies.publish_copies(run, plan, progress)
     parts = result_parts(run.store)
     tally = summarize((read_part(run.store.read(key), NEEDED_COLUMNS) for key in parts), tuple(run.job.labels))
     rule = read_record(run)

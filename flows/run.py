@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
+import pyarrow as pa
 import yaml
 
 from flows.questions.question import Question
@@ -67,6 +68,12 @@ class Run:
     def decisions(self) -> CommittedDecisions:
         """What is decided about each scored item, once it is."""
         return CommittedDecisions(self.store)
+
+    @cached_property
+    def carried(self) -> pa.Schema:
+        """The columns of the input that go to the results, with their types; told when the plan was begun."""
+        told = self.store.read_if_exists(layout.CARRIED)
+        return pa.schema([]) if told is None else from_arrow(told).schema
 
     @property
     def rule(self) -> Rule | None:

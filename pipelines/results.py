@@ -25,8 +25,8 @@ from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
 from pipelines.predictions import Predicted, read_predictions
 from pipelines.routes import Route
-from pipelines.scored_parts import is_scored, predictions_of
-from pipelines.store.schemas import RESULTS
+from pipelines.scored_parts import carried_by, is_scored, predictions_of
+from pipelines.store.schemas import RESULTS, result_schema
 
 ROUTES = tuple(Route)
 REVIEWED_COLUMNS = ("findings", "dropped_findings")
@@ -50,7 +50,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class DecidedShard:
-    """Rows of every item of a shard in the plan's order, schema `RESULTS`; ``is_doubtful`` marks those for Claude."""
+    """Rows of every item of a shard in the plan's order, `result_schema`; ``is_doubtful`` marks those for Claude."""
 
     rows: pa.Table
     is_doubtful: NDArray[np.bool_]
@@ -131,7 +131,7 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
     is_doubtful = np.array([facts.is_escalating and route is Route.REVIEW for route, _ in routes], np.bool_)
     # What was to stand over the whole run and cannot be read: nobody was asked about it, so a person is.
     is_doubtful[np.flatnonzero(scored)[accepts & ~is_readable]] = False
-    return DecidedShard(_table(columns, len(plan)), is_doubtful)
+    return DecidedShard(_table(columns, len(plan), carried_by(part)), is_doubtful)
 
 
 def answer_rows(
@@ -144,7 +144,7 @@ def answer_rows(
     """Final rows of escalated items.
 
     Args:
-        doubtful: schema `RESULTS`.
+        doubtful: schema `result_schema`.
         standings: how each item ended, in the same order; cost and tokens of all requests made about it.
         settled_at: for all of them.
         model_suffix: appended to the model's name, e.g. to mark a simulation.
@@ -183,7 +183,7 @@ def answer_rows(
         for row, standing in zip(engine_reviews, standings, strict=True)
     ]
     columns |= {name: [review[name] for review in reviews] for name in REVIEWED_COLUMNS}
-    return _table(columns, len(standings))
+    return _table(columns, len(standings), doubtful.drop_columns(RESULTS.names))
 
 
 def _reviewed(engine: dict[str, Any], claude: Mapping[str, Any] | None, standing: Standing) -> Mapping[str, Any]:
@@ -292,15 +292,15 @@ def _routes(
     return routes
 
 
-def _table(columns: dict[str, Any], count: int) -> pa.Table:
-    arrays = []
+def _table(columns: dict[str, Any], count: int, carried: pa.Table) -> pa.Table:
+    arrays: list[Any] = []
     for field in RESULTS:
         values = columns.get(field.name, [None] * count)
         is_arrow = isinstance(values, pa.Array | pa.ChunkedArray)
         arrays.append(values.cast(field.type) if is_arrow else pa.array(values, field.type))
-    return pa.table(arrays, schema=RESULTS)
+    return pa.table([*arrays, *carried.columns], schema=result_schema(carried.schema))
 
 
-def empty_results() -> pa.Table:
+def empty_results(carried: pa.Schema | None = None) -> pa.Table:
     """No rows: a run over nothing still leaves a data set that can be read."""
-    return RESULTS.empty_table()
+    return result_schema(carried or pa.schema([])).empty_table()

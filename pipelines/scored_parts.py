@@ -1,7 +1,8 @@
 """What later stages need of a shard, in one object: its items without their texts, and what the engine said of them.
 
-Columns `ITEM_FIELDS`, and ``prediction``: a struct of the columns of the predictions (schema `PREDICTIONS` or
-`REVIEWS`, but for ``item_id``), null for an item that was not scored. One row per item of the plan, in its order.
+Columns `ITEM_FIELDS`, ``carried`` and ``duplicate_of`` where they are in the plan, and ``prediction``: a struct of the
+columns of the predictions (schema `PREDICTIONS` or `REVIEWS`, but for ``item_id``), null for an item that was not
+scored. One row per item of the plan, in its order.
 Texts and tokens, which make up nearly all of a plan, are read again for what is sent to Claude alone.
 """
 
@@ -17,15 +18,16 @@ from numpy.typing import NDArray
 from pipelines.errors import InvariantError
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import ITEM_FIELDS, from_arrow
+from pipelines.store.schemas import CARRIED, DUPLICATE_OF, ITEM_FIELDS, from_arrow
 
 _OF_THE_PLAN = [field.name for field in ITEM_FIELDS if field.name != "text_bytes"]
 _PREDICTION = "prediction"
+_IF_THERE = (CARRIED, DUPLICATE_OF)
 
 
 def items_of_plan(plan_part: bytes) -> pa.Table:
-    """The items of a committed part of the plan: `ITEM_FIELDS`."""
-    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"])
+    """The items of a committed part of the plan: `ITEM_FIELDS`, and what they carry."""
+    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"], if_there=_IF_THERE)
     return items_of(plan)
 
 
@@ -33,11 +35,14 @@ def items_of(plan: pa.Table) -> pa.Table:
     """The same of a table of schema `PLAN`."""
     columns = {name: plan[name] for name in _OF_THE_PLAN}
     columns["text_bytes"] = pc.binary_length(plan["text"]).cast(pa.int64())
-    return pa.table(columns, schema=pa.schema(ITEM_FIELDS))
+    items = pa.table(columns, schema=pa.schema(ITEM_FIELDS))
+    for name in _IF_THERE:
+        items = items.append_column(name, plan[name]) if name in plan.column_names else items
+    return items
 
 
 def scored_part(items: pa.Table, predictions: pa.Table) -> pa.Table:
-    """Items and the predictions of all those that did not fail.
+    """Items and the predictions of all those that have a text: neither failed ones nor copies.
 
     Args:
         items: `ITEM_FIELDS`.
@@ -46,7 +51,7 @@ def scored_part(items: pa.Table, predictions: pa.Table) -> pa.Table:
     Raises:
         InvariantError: they are not about these items.
     """
-    has_text = pc.is_null(items["failure"]).to_numpy()
+    has_text = pc.is_null(items["failure"]).to_numpy() & ~is_copy(items)
     if not items["item_id"].filter(pa.array(has_text)).equals(predictions["item_id"]):
         raise InvariantError("predictions are not about the items of their shard; please report this")
     return _part(items, predictions, has_text)
@@ -69,12 +74,31 @@ def _part(items: pa.Table, predictions: pa.Table, has_any: NDArray[np.bool_]) ->
 
 
 def read_scored_part(store: Store, shard: int) -> pa.Table:
-    """The part of one shard.
+    """The part of one shard, less its copies: about these nothing is asked or decided.
 
     Raises:
         StoreError: it is not there, or cannot be read.
     """
-    return from_arrow(store.read(layout.predictions_part(shard)))
+    part = from_arrow(store.read(layout.predictions_part(shard)))
+    return part.filter(pa.array(~is_copy(part))) if DUPLICATE_OF in part.column_names else part
+
+
+def read_copies(store: Store, shard: int) -> pa.Table:
+    """The copies of one shard.
+
+    Raises:
+        StoreError: it is not there, or cannot be read.
+    """
+    part = from_arrow(store.read(layout.predictions_part(shard)))
+    return part.filter(pa.array(is_copy(part))).drop_columns([_PREDICTION])
+
+
+def is_copy(part: pa.Table) -> NDArray[np.bool_]:
+    """Shape [items]: whether its text is another's."""
+    if DUPLICATE_OF not in part.column_names:
+        return np.zeros(len(part), np.bool_)
+    copies: NDArray[np.bool_] = pc.is_valid(part[DUPLICATE_OF]).to_numpy()
+    return copies
 
 
 def is_scored(part: pa.Table) -> NDArray[np.bool_]:
@@ -91,6 +115,14 @@ def predictions_of(part: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {"item_id": scored["item_id"]}
     columns |= dict(zip(names, struct.flatten(), strict=True))
     return pa.table(columns)
+
+
+def carried_by(part: pa.Table) -> pa.Table:
+    """The columns that the items carry, with a row for each; none where nothing is carried."""
+    if CARRIED not in part.column_names:
+        return part.select([])
+    struct = cast("pa.StructArray", _chunk(part[CARRIED]))
+    return pa.table(struct.flatten(), schema=pa.schema(list(struct.type)))
 
 
 def _chunk(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:

@@ -12,6 +12,7 @@ from flows.deciding.population import Population, read_scored_shard
 from flows.deciding.prior import read_prior
 from flows.deciding.profiles import compare_with_last, fingerprints_of
 from flows.run import Run
+from flows.stages.planning import read_plan
 from pipelines.cascade.audit import Audit
 from pipelines.cascade.calibration import FittedTemperature, fit_temperature
 from pipelines.cascade.decisions import Decisions
@@ -22,7 +23,14 @@ from pipelines.cascade.rule.earlier import count_labels
 from pipelines.cascade.rule.history import Ask
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, Target
-from pipelines.cascade.statement import state_drift, state_prior, state_reached, state_stopped, state_target
+from pipelines.cascade.statement import (
+    state_copies,
+    state_drift,
+    state_prior,
+    state_reached,
+    state_stopped,
+    state_target,
+)
 from pipelines.escalation.ledger import Ledger
 from pipelines.job.sections import Quality
 from pipelines.routes import Stop
@@ -112,6 +120,8 @@ def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTe
     compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
     statement = [_statement(promise, outcome), *state_prior(prior.run_id, prior.labels, prior.reason)]
     statement += [state_drift(*compared)] if compared else []
+    plan = read_plan(run)
+    statement += [state_copies(plan.duplicate_items)] if plan and plan.duplicate_items else []
     return RuleRecord(
         dial=run.job.dial,
         target=promise.target if promise else None,

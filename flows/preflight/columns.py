@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.gold import gold_text, shown_gold
+from pipelines.documents.readers.csv_dialects import DELIMITERS
 from pipelines.documents.readers.heads import Head, read_head, row_suffix
+from pipelines.documents.readers.readers import WORKBOOKS
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError
 from pipelines.job.job import Job
@@ -23,7 +26,6 @@ MOST_FILES = 20
 _AT_ONCE = 8
 _SHOWN_KINDS = 3
 _WHOLE_DOCUMENTS = (".txt", ".md", ".html", ".htm", ".eml", ".diff", ".patch", ".mbox")
-_DELIMITER_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,12 @@ def check_columns(job: Job, sources: Sequence[SourceFile]) -> list[str]:
     files = [source for source in sources if row_suffix(source.path)]
     wanted = list(_wanted(job))
     if not files:
+        _refuse_workbooks(sources)
         return _without_rows(job, sources, wanted)
     chosen = _spread(files)
-    gold = job.evaluation.gold_column if job.evaluation else None
+    columns = job.row_columns()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="heads") as pool:
-        heads = [head for head in pool.map(lambda source: read_head(source, gold), chosen) if head]
+        heads = [head for head in pool.map(lambda source: read_head(source, columns), chosen) if head]
     if not heads:
         return []
     problems: list[str] = []
@@ -68,7 +71,9 @@ def check_columns(job: Job, sources: Sequence[SourceFile]) -> list[str]:
             problems += [f"{problem}{looked}" for problem in _nowhere(each, lacking)]
         elif lacking:
             notes.append(_somewhere(each, lacking, len(heads)))
-    problems += _not_text(job.columns.text, heads)
+    if isinstance(columns.text, str):
+        problems += _not_text(columns.text, heads)
+    notes += _guessed_charsets(heads)
     if strangers := _only_strangers(job, heads):
         (problems if job.escalation and job.escalation.provider == "simulation" else notes).append(strangers)
     if problems:
@@ -76,10 +81,28 @@ def check_columns(job: Job, sources: Sequence[SourceFile]) -> list[str]:
     return notes
 
 
+def _refuse_workbooks(sources: Sequence[SourceFile]) -> None:
+    """Where all there is are spreadsheets, every row would fail.
+
+    Raises:
+        JobError: so it is.
+    """
+    told = [WORKBOOKS.get(PurePosixPath(source.path.lower()).suffix) for source in sources]
+    if sources and all(told):
+        more = f" (and {len(told) - 1:,} more such files)" if len(told) > 1 else ""
+        raise JobError([f"input: {sources[0].path} {told[0]}{more}"])
+
+
 def _wanted(job: Job) -> Iterator[_Wanted]:
-    yield _Wanted("columns.text", job.columns.text, "its rows fail")
+    columns = job.row_columns()
+    without = "its rows fail" if len(columns.text_names) == 1 else "rows of a table that has not all of them fail"
+    for name in columns.text_names:
+        yield _Wanted("columns.text", name, without)
     if job.columns.id != Columns().id:  # by default, an id that is not there becomes path:line
-        yield _Wanted("columns.id", job.columns.id, "its rows get path:line for an id")
+        for name in columns.id_names:
+            yield _Wanted("columns.id", name, "its rows get path:line for an id")
+    for name in columns.carried:
+        yield _Wanted("columns.carry", name, "it is empty in its rows")
     if job.evaluation and job.evaluation.gold_column:
         yield _Wanted("evaluation.gold_column", job.evaluation.gold_column, "its rows have no known answer")
     if job.policy.never_escalate:
@@ -141,9 +164,8 @@ def _nowhere(wanted: _Wanted, heads: Sequence[Head]) -> list[str]:
 def _lacks(wanted: _Wanted, head: Head) -> str:
     path = head.source.path
     if head.delimiter:
-        found, name = _DELIMITER_NAMES[head.delimiter], " and name it .tsv" if path.lower().endswith(".tsv") else ""
-        mend = "export it with commas" if not name else "export it with tabs"
-        return f"{path} has no column {wanted.name!r}: its first line is cut by {found}; {mend}"
+        found = DELIMITERS[head.delimiter]
+        return f"{path} has no column {wanted.name!r}: its first line is cut by {found}; mend csv.delimiter"
     if head.is_headless:
         return (
             f"{path} has no column {wanted.name!r}: its first line looks like data, not like names; put a line with "
@@ -165,6 +187,18 @@ def _somewhere(wanted: _Wanted, lacking: Sequence[Head], looked_at: int) -> str:
     path, others = lacking[0].source.path, len(lacking) - 1
     more = f" and {others:,} more of the {looked_at:,} files looked at" if others else ""
     return f"{wanted.field}: {path}{more} has no column {wanted.name!r}: {wanted.without}"
+
+
+def _guessed_charsets(heads: Sequence[Head]) -> list[str]:
+    """What to know of files that are no UTF-8 and nobody has said what they are."""
+    guessed = [head for head in heads if head.guessed_encoding]
+    if not guessed:
+        return []
+    more = f" and {len(guessed) - 1:,} more of the files looked at" if len(guessed) > 1 else ""
+    return [
+        f"input: {guessed[0].source.path}{more} is not UTF-8: read as {guessed[0].guessed_encoding}, by its looks; "
+        "csv.encoding in the job says otherwise"
+    ]
 
 
 def _not_text(name: str, heads: Sequence[Head]) -> list[str]:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
 from pipelines.cascade.confidence import Calibration
+from pipelines.documents.carried import Carrier
+from pipelines.documents.duplicates import Originals
 from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.planning import PlanLimits, plan_shards
 from pipelines.documents.readers.readers import read_documents
@@ -170,9 +172,13 @@ class LabelQuestion:
             documents = in_the_jobs_spelling(documents, self.job.labels)
         yield from documents
 
-    def shards(self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold) -> Iterator[pa.Table]:
+    def shards(
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+    ) -> Iterator[pa.Table]:
         """Each document is one item, cut to what the model can read."""
-        return plan_shards(documents, self.encode, PlanLimits(self.document_tokens, shard_tokens), withhold)
+        limits = PlanLimits(self.document_tokens, shard_tokens)
+        originals = Originals() if self.job.duplicates == "once" else None
+        return plan_shards(documents, self.encode, limits, withhold, carrier, originals)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """A label is one token: few shards keep an engine busy."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
 from pipelines.cascade.confidence import Calibration
+from pipelines.documents.carried import Carrier
 from pipelines.documents.code.cutting.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.code.inputs import read_code, with_verdicts
 from pipelines.documents.code.records import LeftOut
@@ -179,9 +180,11 @@ class ReviewQuestion:
             code = with_verdicts(code, read_labelled_faults(job.evaluation.faults_file))
         yield from code
 
-    def shards(self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold) -> Iterator[pa.Table]:
+    def shards(
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+    ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
-        tables = plan_shards(documents, self.encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), withhold)
+        tables = plan_shards(documents, self.encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), withhold, carrier)
         return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.cascade.confidence import Calibration
+from pipelines.documents.carried import Carrier
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
@@ -96,7 +97,9 @@ class Question(Protocol):
     def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterable[Document | LeftOut]:
         """What is asked about, with the answers that are known of it; ``own`` are places that are no input."""
 
-    def shards(self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold) -> Iterator[pa.Table]:
+    def shards(
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+    ) -> Iterator[pa.Table]:
         """The documents as parts of the plan, schema `PLAN`, with token ids for the engine."""
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:

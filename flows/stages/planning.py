@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from flows.console.progress import ProgressReporter
 from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.documents.carried import Carrier, carried_schema
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.left_out import LeftOutList, first_documents, told_left_out
 from pipelines.documents.planning import shard_tokens_for
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.errors import JobError
+from pipelines.scored_parts import is_copy
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
 from pipelines.store.side_by_side import in_order
@@ -39,12 +41,13 @@ class PlanSummary(BaseModel):
     gold_items: int
     document_tokens: int
     items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
+    duplicate_items: int = 0  # copies: their text is another item's
     left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
 
     @property
     def scorable_items(self) -> int:
-        """Number of items that have a text."""
-        return self.items - self.failed_items
+        """Number of items that have a text of their own."""
+        return self.items - self.failed_items - self.duplicate_items
 
 
 def read_plan(run: Run) -> PlanSummary | None:
@@ -71,8 +74,9 @@ def plan_documents(
         return committed
     found = run_listing(run)
     left_out, item_ids = LeftOutList(found.left_out), ItemSum()
-    counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0}
+    counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0, "duplicate_items": 0}
     with progress.stage("plan", "documents") as stage:
+        _commit_carried(run, found.sources)
         numbered = enumerate(_shards(run, found.sources, left_out))
         for shard, table in in_order(lambda each: _commit(run, *each), numbered, _PARTS_AT_ONCE):
             tokens = _document_tokens(table)
@@ -82,6 +86,7 @@ def plan_documents(
             counts["failed_items"] += len(table) - table["failure"].null_count
             counts["gold_items"] += len(table) - table["gold_label"].null_count
             counts["document_tokens"] += tokens
+            counts["duplicate_items"] += int(is_copy(table).sum())
             stage.advance(len(table))
             on_planned(shard, tokens)
     if run.question.leaves_out or found.left_out:
@@ -89,8 +94,20 @@ def plan_documents(
     summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
     if told := told_left_out(summary.left_out):
         progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
+    if summary.duplicate_items:
+        progress.say(
+            f"copies    {summary.duplicate_items:>9,} of {summary.items:,} documents have the text of another, which "
+            "is asked about once (duplicates: keep asks about each)"
+        )
     run.store.create(layout.PLAN_COMPLETE, summary.model_dump_json().encode())
     return summary
+
+
+def _commit_carried(run: Run, sources: list[SourceFile]) -> None:
+    """Tell, before the first row, of which types the carried columns are; what is told stands."""
+    columns = _columns(run)
+    if columns.carried and not run.store.exists(layout.CARRIED):
+        run.store.create(layout.CARRIED, to_arrow(carried_schema(columns, sources).empty_table()))
 
 
 def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
@@ -103,7 +120,8 @@ def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
 def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
     """The plan's parts; what a code review leaves out is noted on the way."""
     documents = left_out.take(documents_of(run, sources))
-    return run.question.shards(documents, shard_tokens_for(sources), withhold_of(run))
+    carrier = Carrier(run.carried, run.job.limits.max_document_bytes) if run.job.columns.carry else None
+    return run.question.shards(documents, shard_tokens_for(sources), withhold_of(run), carrier)
 
 
 def _document_tokens(table: pa.Table) -> int:
@@ -116,14 +134,12 @@ def _document_tokens(table: pa.Table) -> int:
 def documents_of(run: Run, sources: list[SourceFile]) -> Generator[Document | LeftOut]:
     """The documents of the sources as the job's task sees them, with the answers that are known of them."""
     job = run.job
+    yield from first_documents(run.question.documents(sources, _columns(run), own_places(job)), job.limits.documents)
+
+
+def _columns(run: Run) -> Columns:
     policy = _policy(run)
-    columns = Columns(
-        text=job.columns.text,
-        id=job.columns.id,
-        gold=job.evaluation.gold_column if job.evaluation else None,
-        attributes=policy.columns if policy else frozenset(),
-    )
-    yield from first_documents(run.question.documents(sources, columns, own_places(job)), job.limits.documents)
+    return run.job.row_columns(policy.columns if policy else frozenset())
 
 
 def _policy(run: Run) -> EscalationPolicy | None:

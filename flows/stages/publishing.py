@@ -44,11 +44,11 @@ def _rows(run: Run, shard: int) -> DecidedShard:
 def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
     """Publish every row that is final without Claude, several shards to a part."""
     published, form = set(run.store.list(layout.RESULTS)), run.job.results.format
-    groups = [(layout.accepted_results(number, form), group) for number, group in enumerate(_groups(plan))]
+    groups = [(layout.accepted_results(number, form), group) for number, group in enumerate(groups_of_shards(plan))]
     run.decisions.of_shard(0)  # read once, before several threads ask for it
 
     def publish(key: str, group: range) -> int:
-        table = pa.concat_tables([empty_results(), *(_rows(run, shard).settled for shard in group)])
+        table = pa.concat_tables([empty_results(run.carried), *(_rows(run, shard).settled for shard in group)])
         run.store.create(key, to_part(table, form))
         return len(table)
 
@@ -58,7 +58,7 @@ def publish_scored(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
             stage.advance(rows)
 
 
-def _groups(plan: PlanSummary) -> list[range]:
+def groups_of_shards(plan: PlanSummary) -> list[range]:
     """Shards by result part: parts of a useful size, and at least one, so that an empty run can be read too."""
     size = max(1, math.ceil(plan.shards * _ROWS_PER_RESULT_PART / max(plan.items, 1)))
     return [range(first, min(first + size, plan.shards)) for first in range(0, plan.shards, size)] or [range(0)]
@@ -98,7 +98,7 @@ def _answered(
 def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:
     """Publish a row for every doubtful item that no answer has settled: route `review`, with the reason."""
     form = run.job.results.format
-    for number, group in enumerate(_groups(plan)):
+    for number, group in enumerate(groups_of_shards(plan)):
         key = layout.unsent_results(number, form)
         if run.store.exists(key):
             continue
@@ -112,6 +112,6 @@ def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, mod
                 for item_id in rows["item_id"].to_numpy().tolist()
             ]
             tables.append(answer_rows(rows, standings, datetime.now(UTC), model_suffix))
-        table = pa.concat_tables([empty_results(), *tables])
+        table = pa.concat_tables([empty_results(run.carried), *tables])
         if len(table):
             run.store.create(key, to_part(table, form))

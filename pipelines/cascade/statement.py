@@ -97,6 +97,14 @@ def state_drift(since: str, drift: Drift) -> str:
     )
 
 
+def state_copies(copies: int) -> str:
+    """What the promise says of documents that were not asked about because another has their text."""
+    return (
+        f"Copies: {copies:,} documents have the text of another and carry its answer. The promise counts each text "
+        "once, however many documents have it; `duplicates: keep` in the job counts every document."
+    )
+
+
 def _audited(promise: Target, audit: Audit | None) -> list[str]:
     if audit is None or not audit.sample:
         return []

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from pipelines.documents.records import Document
+from pipelines.documents.readers.csv_dialects import HEAD_BYTES, dialect_of
+from pipelines.documents.records import CsvMarks, Document
 from pipelines.errors import JobError
 from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
 from pipelines.tasks.label_names import LabelNames
@@ -19,7 +20,7 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
     """Document id to label.
 
     Args:
-        path: CSV with the columns id and label; others are ignored.
+        path: CSV with the columns id and label, cut by commas, semicolons, tabs or bars; others are ignored.
         labels: the ones the job knows.
 
     Raises:
@@ -27,7 +28,9 @@ def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
     """
     try:
         with open_regular_text(path, MAX_TABLE_BYTES) as stream:
-            rows = csv.DictReader(stream)
+            dialect = dialect_of(stream.read(HEAD_BYTES), ",", CsvMarks(), ("id", "label"))
+            stream.seek(0)
+            rows = csv.DictReader(stream, delimiter=dialect.delimiter, quotechar=dialect.quote)
             missing = {"id", "label"} - set(rows.fieldnames or ())
             if missing:
                 there = ", ".join(shown_gold(name) for name in (rows.fieldnames or ())[:_SHOWN_COLUMNS]) or "none"

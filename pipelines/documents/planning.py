@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.documents.carried import Carrier
+from pipelines.documents.duplicates import Originals, text_key
 from pipelines.documents.records import Document, SourceFile
-from pipelines.store.schemas import PLAN
+from pipelines.store.schemas import CARRIED, DUPLICATE_OF, PLAN
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 Withhold = Callable[[Document], str | None]
@@ -48,6 +50,8 @@ def plan_shards(
     tokenize: Tokenize,
     limits: PlanLimits,
     withhold: Withhold = lambda document: None,
+    carrier: Carrier | None = None,
+    originals: Originals | None = None,
 ) -> Iterator[pa.Table]:
     """Cut documents into shards of about equal work.
 
@@ -56,20 +60,39 @@ def plan_shards(
         tokenize: token ids of each text, special tokens taken as plain text.
         limits: see `PlanLimits`.
         withhold: the rule that keeps a document from ever being sent to Claude, or None.
+        carrier: of the input's columns that go to the results; None: there are none.
+        originals: empty; finds documents whose text was there before. None: each is asked about.
 
     Yields:
-        Tables of schema `PLAN`, each one shard.
+        Tables of schema `PLAN`, each one shard; with a carrier, and a column `CARRIED`; with originals, `DUPLICATE_OF`.
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
-    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold):
+    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals):
         rows.append(row)
         tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
         if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS:
-            yield pa.Table.from_pylist(rows, schema=PLAN)
+            yield _shard(rows, carrier, originals)
             rows, tokens_in_shard = [], 0
     if rows:
-        yield pa.Table.from_pylist(rows, schema=PLAN)
+        yield _shard(rows, carrier, originals)
+
+
+def _shard(rows: list[dict[str, object]], carrier: Carrier | None, originals: Originals | None) -> pa.Table:
+    table = _carrying(rows, carrier)
+    if originals is None:
+        return table
+    return table.append_column(DUPLICATE_OF, pa.array([row[DUPLICATE_OF] for row in rows], pa.string()))
+
+
+def _carrying(rows: list[dict[str, object]], carrier: Carrier | None) -> pa.Table:
+    if carrier is None:
+        return pa.Table.from_pylist(rows, schema=PLAN)
+    column, notes = carrier.column([row.pop(CARRIED) for row in rows])  # type: ignore[misc]  # a mapping or None
+    for row, note in zip(rows, notes, strict=True):
+        if note is not None:
+            row["note"] = note if row["note"] is None else f"{row['note']}; {note}"
+    return pa.Table.from_pylist(rows, schema=PLAN).append_column(CARRIED, column)
 
 
 def item_id_of(document: Document) -> str:
@@ -87,44 +110,64 @@ def _unique(documents: Iterable[Document]) -> Iterator[Document]:
         if is_repeated and document.failure is None:
             where = f"{document.document_uri}:{document.document_offset}"
             reason = f"{where}: id '{document.document_id}' was there before; give each document its own id"
-            yield Document(document.document_id, document.document_uri, document.document_offset, None, None, reason)
+            yield replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
         else:
             yield document
 
 
 def _tokenized(
-    documents: Iterable[Document], tokenize: Tokenize, limit: int, withhold: Withhold
+    documents: Iterable[Document], tokenize: Tokenize, limit: int, withhold: Withhold, originals: Originals | None
 ) -> Iterator[dict[str, object]]:
     batch: list[Document] = []
     for document in documents:
         batch.append(document)
         if len(batch) == _TOKENIZE_BATCH:
-            yield from _rows(batch, tokenize, limit, withhold)
+            yield from _rows(batch, tokenize, limit, withhold, originals)
             batch = []
-    yield from _rows(batch, tokenize, limit, withhold)
+    yield from _rows(batch, tokenize, limit, withhold, originals)
 
 
-def _rows(batch: list[Document], tokenize: Tokenize, limit: int, withhold: Withhold) -> Iterator[dict[str, object]]:
-    encoded = iter(tokenize([document.text for document in batch if document.text is not None]))
-    for document in batch:
-        tokens = next(encoded) if document.text is not None else None
+def _rows(
+    batch: list[Document], tokenize: Tokenize, limit: int, withhold: Withhold, originals: Originals | None
+) -> Iterator[dict[str, object]]:
+    item_ids = [item_id_of(document) for document in batch]
+    held = [withhold(document) for document in batch]
+    copied = _copied(batch, item_ids, held, originals) if originals else [None] * len(batch)
+    texts = [None if original else document.text for document, original in zip(batch, copied, strict=True)]
+    encoded = iter(tokenize([text for text in texts if text is not None]))
+    for document, item_id, withheld, original, text in zip(batch, item_ids, held, copied, texts, strict=True):
+        tokens = next(encoded) if text is not None else None
         note = document.note
         if tokens is not None and len(tokens) > limit:
             cut = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
             note = cut if note is None else f"{cut}; {note}"
             tokens = tokens[:limit]
         yield {
-            "item_id": item_id_of(document),
+            "item_id": item_id,
             "document_id": document.document_id,
             "document_uri": document.document_uri,
             "document_offset": document.document_offset,
-            "text": document.text,
+            "text": text,
             "tokens": tokens,
             "gold_label": document.gold_label,
             "failure": document.failure,
-            "withheld": withhold(document),
+            "withheld": withheld,
             "note": note,
+            CARRIED: document.carried,
+            DUPLICATE_OF: original,
         }
+
+
+def _copied(
+    batch: list[Document], item_ids: list[str], held: list[str | None], originals: Originals
+) -> list[str | None]:
+    """Of each document whose text was there before, the item that had it first."""
+    has_text = [place for place, document in enumerate(batch) if document.text is not None]
+    keys = [text_key(batch[place].text or "", is_withheld=held[place] is not None) for place in has_text]
+    copied: list[str | None] = [None] * len(batch)
+    for place, original in zip(has_text, originals.originals_of(keys, [item_ids[p] for p in has_text]), strict=True):
+        copied[place] = original
+    return copied
 
 
 class SeenHashes:

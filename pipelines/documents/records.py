@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.documents.text_columns import Combined, names_of
+
 # Why something is left out by rule: the first ones of code, the last ones of listings.
 Reason = Literal[
     "vendored", "lock", "generated", "data", "binary", "oversized", "symlink", "submodule", "empty", "merge", "no_code",
@@ -55,13 +57,41 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of row formats (JSONL, CSV, Parquet) hold what; ``attributes`` are carried along as they are."""
+class CsvMarks:
+    """How CSV files are written, as far as it is said; None: to be told from the head of each file.
 
-    text: str = "text"
-    id: str = "id"
+    ``quote`` is "" where nothing is quoted. ``encoding`` is a charset's name as given.
+    """
+
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of row formats (JSONL, CSV, Parquet) hold what; ``attributes`` are what a policy looks at.
+
+    The values of several ids are joined. ``carried`` go to the results as they are.
+    """
+
+    text: str | Combined = "text"
+    id: str | tuple[str, ...] = "id"
     gold: str | None = None
     attributes: frozenset[str] = frozenset()
+    carried: tuple[str, ...] = ()
+    csv: CsvMarks = CsvMarks()
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """The columns that the text is made of."""
+        return names_of(self.text)
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """The columns that the id is made of."""
+        return (self.id,) if isinstance(self.id, str) else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +111,8 @@ class Document:
     ``attributes`` of a row are those asked for that it has, each a str, int, float, bool, None or `NoValue`; None
     where none were asked for, where the file is the document, or where reading failed.
     ``note`` is what the row should say of how the text was read; None where there is nothing to say.
+    ``carried`` are the columns asked for that the row has, whether or not there is a text: values of JSON, text of CSV,
+    Arrow scalars of Parquet, or `NoValue`.
     """
 
     document_id: str
@@ -91,3 +123,4 @@ class Document:
     failure: str | None = None
     attributes: Mapping[str, object] | None = None
     note: str | None = None
+    carried: Mapping[str, object] | None = None

@@ -19,11 +19,15 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.documents.records import Columns as RowColumns
+from pipelines.documents.records import CsvMarks
+from pipelines.documents.text_columns import text_columns
 from pipelines.job.job_places import OutputPlace, Place, refuse_unprintable
 from pipelines.job.sections import (
     MOST_USD,
     Columns,
     Compute,
+    Csv,
     Escalation,
     Evaluation,
     Limits,
@@ -93,6 +97,17 @@ class Job(Section):
     )
     instructions: str = Field(DEFAULT_INSTRUCTIONS, min_length=1, description="the question asked about each document")
     columns: Columns = Columns()
+    csv: Csv | None = Field(
+        None,
+        exclude_if=lambda csv: csv is None,  # runs from before this field keep their id
+        description="where the first rows of a CSV file do not tell how it is written",
+    )
+    duplicates: Literal["once", "keep"] = Field(
+        "once",
+        exclude_if=lambda duplicates: duplicates == "once",  # runs from before this field keep their id
+        description="of a classification: documents of the same text are asked about `once`, and copies take the "
+        "original's answer at no cost; `keep`: each is asked about by itself",
+    )
     review: Review | None = Field(None, description="of a code review; left out where the input is diffs")
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     budget_usd: Decimal | None = Field(
@@ -133,6 +148,23 @@ class Job(Section):
         if self.label_order != "given" and (self.task == "code_review" or self.model is None):
             raise ValueError("label_order goes with an engine that classifies; here none reads labels: leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _only_rows_carry(self) -> Job:
+        if self.columns.carry and self.review and (self.review.revisions or self.review.tree):
+            raise ValueError("columns.carry goes with rows: commits and source files have no columns; leave it out")
+        return self
+
+    def row_columns(self, attributes: frozenset[str] = frozenset()) -> RowColumns:
+        """What the readers of rows need to know; ``attributes`` are the columns that a policy looks at."""
+        return RowColumns(
+            text=text_columns(self.columns.text),
+            id=self.columns.id,
+            gold=self.evaluation.gold_column if self.evaluation else None,
+            attributes=attributes,
+            carried=self.columns.carry,
+            csv=CsvMarks(**self.csv.model_dump()) if self.csv else CsvMarks(),
+        )
 
     @property
     def reviews(self) -> Review:

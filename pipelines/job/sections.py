@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.documents.text_columns import text_columns
 from pipelines.job.engine_arguments import EngineArguments
 from pipelines.job.job_places import Place
 from pipelines.store.layout import ResultFormat
@@ -29,6 +34,13 @@ class Section(BaseModel):
 MOST_USD = 99_999_999
 _MOST_DEVICE_HOUR_USD = 10_000
 _MOST_ENGINES = 10_000
+
+_Name = Annotated[str, Field(min_length=1)]
+# Tags, so that a mistake is told of the form that was meant and not of both.
+_OneOrSeveral = Annotated[
+    Annotated[_Name, Tag("~one")] | Annotated[tuple[_Name, ...], Field(min_length=1), Tag("~several")],
+    Discriminator(lambda value: "~several" if isinstance(value, list | tuple) else "~one"),
+]
 
 
 class ModelSource(Section):
@@ -79,8 +91,83 @@ class Review(Section):
 class Columns(Section):
     """Which columns of JSONL, CSV and Parquet inputs hold what."""
 
-    text: str = Field("text", min_length=1)
-    id: str = Field("id", min_length=1, description="absent ids become path:line")
+    text: _OneOrSeveral = Field(
+        "text",
+        description="the column; or several, `[subject, body]`, one below the other; or a template, "
+        '`"{subject}: {body}"`, in which an absent value is empty',
+    )
+    id: _OneOrSeveral = Field(
+        "id", description="the column, or several, which are joined with colons; absent ids become path:line"
+    )
+    carry: tuple[_Name, ...] = Field(
+        (),
+        exclude_if=lambda names: not names,  # runs from before this field keep their id
+        description="columns that go to the results as they are, with their types",
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _is_template(cls, text: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        text_columns(text)
+        return text
+
+    @field_validator("carry")
+    @classmethod
+    def _can_be_carried(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from pipelines.store.schemas import RESULTS  # imported late: Arrow, for the few jobs that carry columns
+
+        own = {name.casefold(): name for name in RESULTS.names} if names else {}
+        seen = set[str]()
+        for name in names:
+            if taken := own.get(name.casefold()):
+                raise ValueError(f"{name!r}: the results have a column {taken!r} of their own; rename the input's")
+            if name.casefold() in seen:
+                raise ValueError(f"{name!r} is there twice; remove one (columns that differ in case only clash, too)")
+            seen.add(name.casefold())
+        return names
+
+
+class Csv(Section):
+    """How CSV and TSV files are written. What is left out is told from the first rows of each file."""
+
+    delimiter: str | None = Field(None, description="one character between the fields, such as `;`")
+    quote: Annotated[str | None, BeforeValidator(lambda value: "" if value in (False, "off") else value)] = Field(
+        None, description="one character around fields, or `off`: nothing is quoted"
+    )
+    escape: str | None = Field(
+        None, description="one character that makes a quote part of a field, such as a backslash; beside doubling it"
+    )
+    encoding: str | None = Field(None, description="such as `windows-1252`; a byte order mark goes before it")
+
+    @field_validator("delimiter", "quote", "escape")
+    @classmethod
+    def _one_character(cls, mark: str | None, field: ValidationInfo) -> str | None:
+        if mark == "\\t":
+            return "\t"  # in single quotes YAML leaves the two characters as they are
+        is_off = mark == "" and field.field_name == "quote"
+        if mark is None or is_off:
+            return mark
+        if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in "\r\n\0 ":
+            raise ValueError(f"{mark[:20]!r} is not one character; give one sign, such as ';' or \"\\t\"")
+        return mark
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        from pipelines.documents.readers.charsets import codec_of  # imported late: for the few jobs that need it
+
+        if name is not None and codec_of(name) is None:
+            raise ValueError(f"no charset is called {name[:40]!r}; name one such as windows-1252, latin-1 or utf-16")
+        return name
+
+    @model_validator(mode="after")
+    def _all_differ(self) -> Csv:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError(
+                "delimiter, quote and escape are different characters (quotes that are doubled need no escape)"
+            )
+        return self
 
 
 class Quality(Section):

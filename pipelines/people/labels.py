@@ -21,9 +21,9 @@ from pipelines.people.answers import Answer
 from pipelines.routes import Route
 from pipelines.store.objects import Store
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import RESULTS, read_part
+from pipelines.store.schemas import DUPLICATE_OF, RESULTS, read_part
 
-_COLUMNS = ["item_id", "route", "engine_answer", "raw_prob", "label_mass", "api_input_tokens"]
+_COLUMNS = ["item_id", "route", "engine_answer", "raw_prob", "label_mass", "api_input_tokens", DUPLICATE_OF]
 _REVIEW, _WITHHELD = pa.array([str(Route.REVIEW)]), pa.array([str(Route.WITHHELD)])
 
 
@@ -48,6 +48,7 @@ def labels_of_people(store: Store, answers: Mapping[str, Answer], labels: Sequen
 
 
 def _decided_over(part: pa.Table) -> pa.Table:
-    """Rows of items that were scored and may be sent."""
+    """Rows of items that were scored themselves and may be sent."""
     is_withheld = pc.is_in(part["route"], value_set=_WITHHELD)
-    return part.filter(pc.and_not(pc.is_valid(part["raw_prob"]), is_withheld))
+    is_scored = pc.and_(pc.is_valid(part["raw_prob"]), pc.is_null(part[DUPLICATE_OF]))
+    return part.filter(pc.and_not(is_scored, is_withheld))

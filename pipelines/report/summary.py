@@ -44,6 +44,7 @@ NEEDED_COLUMNS = [
     "gpu_cost_usd",
     "api_cost_usd",
     "cost_usd",
+    "duplicate_of",
     "api_input_tokens",
 ]
 
@@ -96,6 +97,7 @@ class Summary(BaseModel):
     warnings: list[str]
     left_out: dict[str, int] = {}  # no documents by rule: how many files, folders or commits, by reason
     reasons: list[ReasonCount] = []  # why items have no answer
+    copies: int = 0  # rows whose answer is another document's of the same text
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
 
 
@@ -113,12 +115,14 @@ class Tally:
         self._gpu_seconds = 0.0
         self._gold = Counter[str]()
         self._asked_claude = 0
+        self._copies = 0
         self._ids = ItemSum()
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of one part."""
         self._ids.add(table["item_id"].to_numpy().tolist())
         self._gpu_seconds += pc.sum(table["gpu_seconds"]).as_py() or 0.0
+        self._copies += len(table) - table["duplicate_of"].null_count
         self._asked_claude += len(table) - table["api_input_tokens"].null_count
         for route in sorted(set(table["route"].to_numpy().tolist())):
             rows = table.filter(pc.field("route") == route)
@@ -231,7 +235,7 @@ class Tally:
         parts = list(routes.values())
         api_cost = add_known(part.api_cost_usd for part in parts)
         gpu_cost = add_known(part.gpu_cost_usd for part in parts)
-        scorable = items - routes[Route.FAILED].items
+        scorable = items - routes[Route.FAILED].items - self._copies
         is_priced = api_cost is not None and self._asked_claude
         escalated_share = self._asked_claude / scorable if scorable else 0.0
         reasons = self._reasons.counts()
@@ -260,6 +264,7 @@ class Tally:
                 *self._doubt_warnings(rule, escalated_share),
             ],
             reasons=reasons,
+            copies=self._copies,
             problem=_problem(items, routes[Route.FAILED].items, reasons),
         )
 

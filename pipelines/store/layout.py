@@ -15,6 +15,7 @@ RESULT_SUFFIXES = (".parquet", ".arrow")
 JOB = "job.yaml"
 RUN = "run.json"
 INPUT = "input.arrow"
+CARRIED = "carried.arrow"
 PLAN = "plan"
 PLAN_COMPLETE = "plan/complete.json"
 PREDICTIONS = "predictions"
@@ -88,6 +89,11 @@ def accepted_results(group: int, form: ResultFormat = "parquet") -> str:
 def escalated_results(chunk: int, form: ResultFormat = "parquet") -> str:
     """Rows of the items of one message batch."""
     return f"{RESULTS}/part-{chunk:05d}-escalated.{form}"
+
+
+def copied_results(group: int, form: ResultFormat = "parquet") -> str:
+    """Rows of copies, of one group of shards."""
+    return f"{RESULTS}/part-{group:05d}-copies.{form}"
 
 
 def engine_time(started_at_ns: int) -> str:

@@ -30,7 +30,7 @@ from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import ANSWERED_RESULTS, RESULTS, read_part
+from pipelines.store.schemas import ANSWERED_RESULTS, RESULTS, from_arrow, read_part
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -46,12 +46,12 @@ class ResultRows:
     routes: tuple[str, ...] = ()  # none: all
     limit: int | None = None
     answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)
+    all_columns: pa.Schema = ANSWERED_RESULTS  # with those that the run carries
 
     @property
     def schema(self) -> pa.Schema:
         """Of the wanted columns, in their order."""
-        fields = [ANSWERED_RESULTS.field(name) for name in self.columns]
-        return pa.schema(fields).with_metadata(RESULTS.metadata or {})
+        return pa.schema([self.all_columns.field(name) for name in self.columns]).with_metadata(RESULTS.metadata or {})
 
     @property
     def is_whole(self) -> bool:
@@ -86,7 +86,7 @@ class ResultRows:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Iterate over the chosen rows as dictionaries, a part in memory at a time."""
-        return (row for table in self.tables() for batch in table.to_batches(_BATCH_ROWS) for row in batch.to_pylist())
+        return (row for table in self.tables() for row in _as_rows(table))
 
     def _wanted(self, table: pa.Table) -> pa.Table:
         return table.filter(pc.field("route").isin(list(self.routes))) if self.routes else table
@@ -99,8 +99,8 @@ class ResultRows:
         if {"answer", *PEOPLE_COLUMNS}.intersection(columns):
             own = [name for name in columns if name not in PEOPLE_COLUMNS]
             needed = list(dict.fromkeys([*own, "route", "answer", *(["item_id"] if self.answers else [])]))
-            return with_people(read_part(self.store.read(key), needed), self.answers).select(columns)
-        return read_part(self.store.read(key), columns)
+            return with_people(read_part(self.store.read(key), needed, self.all_columns), self.answers).select(columns)
+        return read_part(self.store.read(key), columns, self.all_columns)
 
 
 def result_rows(
@@ -112,20 +112,22 @@ def result_rows(
         JobError: there is no such column or route.
         RunNotFoundError: there is no such run, or it has published nothing yet.
     """
+    store = open_store(run)
+    carried = store.read_if_exists(layout.CARRIED)
+    schema = pa.schema([*ANSWERED_RESULTS, *([] if carried is None else from_arrow(carried).schema)])
     problems = [
         f"{option}: there is no {what} {name!r}; {_meant(name, known)}{_listed(known)}"
         for option, what, names, known in (
             ("--route", "route", routes, [str(route) for route in Route]),
-            ("--columns", "column", columns, ANSWERED_RESULTS.names),
+            ("--columns", "column", columns, schema.names),
         )
         for name in names
         if name not in known
     ]
     if problems:
         raise JobError(problems, source="the command")
-    store = open_store(run)
-    chosen = tuple(dict.fromkeys(columns)) or tuple(ANSWERED_RESULTS.names)
-    wanted = ResultRows(store, chosen, tuple(routes), limit, Answers(store).by_item)
+    chosen = tuple(dict.fromkeys(columns)) or tuple(schema.names)
+    wanted = ResultRows(store, chosen, tuple(routes), limit, Answers(store).by_item, schema)
     if not wanted._parts():
         raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
     return wanted
@@ -138,6 +140,14 @@ def _meant(name: str, known: Sequence[str]) -> str:
 
 def _listed(known: Sequence[str]) -> str:
     return f"there are {', '.join(known)}"
+
+
+def _as_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as Python has them; a carried time with nanoseconds, which Python does not know, is text."""
+    for place, each in enumerate(table.schema):
+        if "[ns" in str(each.type) and pa.types.is_temporal(each.type):
+            table = table.set_column(place, each.name, table.column(place).cast(pa.string()))
+    return (row for batch in table.to_batches(_BATCH_ROWS) for row in batch.to_pylist())
 
 
 def as_json(row: dict[str, Any] | list[Any]) -> str:
@@ -173,7 +183,7 @@ def text_of(table: pa.Table, form: FileFormat, *, is_first: bool) -> Iterator[by
             yield csv_bytes(pa.Table.from_batches([batch]), is_first=is_first)
             is_first = False
         else:
-            yield "".join(f"{as_json(row)}\n" for row in batch.to_pylist()).encode()
+            yield "".join(f"{as_json(row)}\n" for row in _as_rows(pa.Table.from_batches([batch]))).encode()
     if form == "csv" and is_first and not len(table):
         yield csv_bytes(table, is_first=True)
 

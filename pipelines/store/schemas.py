@@ -36,6 +36,11 @@ PLAN = _schema(
     pa.field("note", pa.string()),  # e.g. that the text was cut; becomes the row's `reason`
 )
 
+# Beside these, where the job carries columns of the input: a struct of them, see `pipelines.documents.carried`.
+CARRIED = "carried"
+# And where copies are looked for, of each copy the item that has its text; it has none itself.
+DUPLICATE_OF = "duplicate_of"
+
 # The plan of a code review: of every item, what the engine is asked about, one after the other.
 REVIEW_PLAN = PLAN.append(
     pa.field(
@@ -196,6 +201,11 @@ ANSWERED_RESULTS = pa.schema(
 ).with_metadata(RESULTS.metadata or {})
 
 
+def result_schema(carried: pa.Schema) -> pa.Schema:
+    """Of the result rows of a run that carries columns: they stand behind all others."""
+    return pa.schema([*RESULTS, *carried]).with_metadata(RESULTS.metadata or {})
+
+
 def to_arrow(table: pa.Table) -> bytes:
     """An Arrow IPC file, lz4: for tables only this project reads."""
     sink = pa.BufferOutputStream()
@@ -204,11 +214,12 @@ def to_arrow(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def from_arrow(data: bytes, columns: list[str] | None = None) -> pa.Table:
-    """The inverse of `to_arrow`; with ``columns``, only those are decoded."""
+def from_arrow(data: bytes, columns: list[str] | None = None, if_there: Sequence[str] = ()) -> pa.Table:
+    """The inverse of `to_arrow`; with ``columns``, only those are decoded, and some more that not every table has."""
     options = None
     if columns is not None:
         schema = pa.ipc.open_file(data).schema
+        columns = [*columns, *(name for name in if_there if name in schema.names)]
         options = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in columns])
     return pa.ipc.open_file(data, options=options).read_all()
 
@@ -225,8 +236,14 @@ def to_part(table: pa.Table, form: ResultFormat) -> bytes:
     return to_parquet(table) if form == "parquet" else to_arrow(table)
 
 
-def read_part(data: bytes, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a part of the results, Parquet or Arrow; one that an earlier version did not have is empty."""
+def read_part(data: bytes, columns: Sequence[str], schema: pa.Schema = RESULTS) -> pa.Table:
+    """Some columns of a part of the results, Parquet or Arrow; one that an earlier version did not have is empty.
+
+    Args:
+        data: of the part.
+        columns: names, in the order wanted.
+        schema: of all columns that the run may have.
+    """
     if data[:6] == _ARROW:
         there = pa.ipc.open_file(data).schema.names
         table = from_arrow(data, [name for name in there if name in columns])
@@ -235,6 +252,6 @@ def read_part(data: bytes, columns: Sequence[str]) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(data))
         there = file.schema_arrow.names
         table = file.read([name for name in there if name in columns])
-    fields = [RESULTS.field(name) for name in columns]
+    fields = [schema.field(name) for name in columns]
     values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
     return pa.table(values, schema=pa.schema(fields))

@@ -67,7 +67,9 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
     assert len(failed) == len(EXPECTED_FAILURES)
     assert reasons == EXPECTED_FAILURES
     assert len(good) == 28  # 25 good rows beside the broken ones, two with bad bytes, and the long document
-    assert all(row["raw_prob"] is not None and row["gpu_seconds"] > 0 for row in good)
+    # Some of the good rows have the same text: the engine has read it once.
+    assert all(row["raw_prob"] is not None for row in good)
+    assert all((row["gpu_seconds"] > 0) is (row["duplicate_of"] is None) for row in good)
     assert all(row["cost_usd"] == 0 and row["answer"] is None for row in failed)
     (cut,) = [row for row in good if row["document_id"] == "long.txt"]
     assert "cut: the engine read the first" in cut["reason"]

@@ -99,6 +99,12 @@ def decode(data: bytes, unit: str, declared: str | None = None) -> Decoded:
     return Decoded(found.text, joined_notes(unknown, found.note))
 
 
+def codec_of(charset: str) -> str | None:
+    """Python's codec for the charset of a name of any spelling; None where no charset has it."""
+    candidates = _candidates(_tidy(charset))
+    return candidates[0] if candidates else None
+
+
 def decode_line(data: bytes) -> Decoded:
     """Decodes a line of a file; marks at its start are left over from joining files.
 

@@ -7,15 +7,17 @@ reader will tell of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from pipelines.documents.readers.csv_dialects import CsvStream
+from pipelines.documents.readers.csv_reader import csv_rows
 from pipelines.documents.readers.heads import looks_like_data, row_suffix
 from pipelines.documents.readers.json_values import read_values, shape_of
 from pipelines.documents.readers.lines import Unreadable, Utf8Stream, read_lines
 from pipelines.documents.readers.parquet_reader import PARQUET_MAGIC, first_parquet_records
-from pipelines.documents.readers.row_readers import csv_rows, json_object
-from pipelines.documents.records import SourceFile
+from pipelines.documents.readers.row_readers import json_object
+from pipelines.documents.records import CsvMarks, SourceFile
 from pipelines.documents.sources.sources import ByteStream, head_of, open_source
 from pipelines.store.s3_reading import ObjectUnavailable
 
@@ -23,11 +25,18 @@ MOST_BYTES = 8 * 1024 * 1024
 _LARGEST_ROW_BYTES = 1_000_000  # as a job has it that does not say otherwise
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
+_UNSAID = CsvMarks()
+
 Row = dict[str, object]
 
 
-def first_rows(source: SourceFile, most: int) -> list[Row]:
-    """At most ``most`` rows from the top of a file.
+def first_rows(
+    source: SourceFile,
+    most: int,
+    marks: CsvMarks = _UNSAID,
+    needed: Sequence[str] = (),
+) -> list[Row]:
+    """At most ``most`` rows from the top of a file; of CSV, written as ``marks`` say, with the columns ``needed``.
 
     Raises:
         Unreadable: why there are none to be had; the text names no content.
@@ -41,7 +50,10 @@ def first_rows(source: SourceFile, most: int) -> list[Row]:
         with open_source(source) as stream:
             bounded = _Bounded(stream)
             delimiter = _DELIMITERS.get(row_suffix(source.path) or "")
-            rows = _delimited(bounded, delimiter, most) if delimiter else list(islice(_json(bounded), most + 1))
+            if delimiter:
+                rows = _delimited(CsvStream(bounded, delimiter, marks, needed), most)
+            else:
+                rows = list(islice(_json(bounded), most + 1))
             # Where the bytes end in the middle, so does the last row.
             return rows[:-1] if bounded.is_cut and 1 < len(rows) <= most else rows[:most]
     except FileNotFoundError:
@@ -69,8 +81,8 @@ class _Bounded:
         return block
 
 
-def _delimited(stream: ByteStream, delimiter: str, most: int) -> list[Row]:
-    lines = csv_rows(read_lines(stream, _LARGEST_ROW_BYTES), delimiter, _LARGEST_ROW_BYTES)
+def _delimited(stream: CsvStream, most: int) -> list[Row]:
+    lines = csv_rows(stream, _LARGEST_ROW_BYTES)
     header = next(lines, None)
     if header is None:
         return []

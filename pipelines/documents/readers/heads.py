@@ -14,7 +14,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
@@ -23,7 +23,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.documents.records import SourceFile
+from pipelines.documents.readers.csv_dialects import CsvStream
+from pipelines.documents.readers.csv_reader import csv_rows
+from pipelines.documents.readers.json_values import read_values, shape_of
+from pipelines.documents.readers.lines import Utf8Stream
+from pipelines.documents.records import Columns, SourceFile
 from pipelines.documents.sources.sources import open_seekable
 from pipelines.errors import StoreError
 from pipelines.store.s3_reading import ObjectUnavailable
@@ -57,7 +61,8 @@ class Head:
     is_whole: bool  # the columns are those of every row
     values: tuple[object, ...] = ()
     is_headless: bool = False  # the first line looks like a row, not like names
-    delimiter: str | None = None  # what seems to stand between the fields, where it is not what the suffix says
+    delimiter: str | None = None  # what seems to stand between the fields, where the job says something else
+    guessed_encoding: str | None = None  # of a CSV file that is no UTF-8
     column_types: tuple[str, ...] | None = None  # of Parquet
 
     @property
@@ -74,12 +79,12 @@ def row_suffix(path: str) -> str | None:
     return suffix if suffix in ROW_SUFFIXES else None
 
 
-def read_head(source: SourceFile, wanted: str | None = None) -> Head | None:
+def read_head(source: SourceFile, wanted: Columns = Columns()) -> Head | None:  # noqa: B008
     """Look at the first rows of a file; one read of the store, two of Parquet.
 
     Args:
         source: a file whose suffix is one of `ROW_SUFFIXES`.
-        wanted: the column whose values are kept.
+        wanted: what the job says of its columns; values are kept of the gold one.
 
     Raises:
         StoreError: the store does not answer.
@@ -89,12 +94,11 @@ def read_head(source: SourceFile, wanted: str | None = None) -> Head | None:
         with open_seekable(source) as file:
             raw = file.read(HEAD_BYTES)
         if raw.startswith(_PARQUET_MAGIC):  # whatever its name says
-            return _parquet_head(source, wanted)
+            return _parquet_head(source, wanted.gold)
         data, is_whole = _unpacked(raw, source.size_bytes <= len(raw))
-        text = _text(data, is_whole)
         if suffix in _DELIMITERS:
-            return _delimited_head(source, text, _DELIMITERS[suffix], wanted)
-        return _json_head(source, text, is_whole, wanted) if suffix in _JSON_LINES else None
+            return _delimited_head(source, data, _DELIMITERS[suffix], wanted)
+        return _json_head(source, _json_lines(data, is_whole), is_whole, wanted.gold) if suffix in _JSON_LINES else None
     except StoreError:
         raise
     except _UNREADABLE:
@@ -141,12 +145,13 @@ def _text(data: bytes, is_whole: bool) -> str:
     return text if is_whole else text.rpartition("\n")[0] or text
 
 
-def _delimited_head(source: SourceFile, text: str, delimiter: str, wanted: str | None) -> Head | None:
-    rows = list(islice(_csv_rows(text, delimiter), HEAD_ROWS + 1))
+def _delimited_head(source: SourceFile, data: bytes, delimiter: str, wanted: Columns) -> Head | None:
+    stream = CsvStream(io.BufferedReader(io.BytesIO(data)), delimiter, wanted.csv, wanted.text_names)
+    rows = [row.fields for row in islice(csv_rows(stream, HEAD_BYTES), HEAD_ROWS + 1) if row.problem is None]
     if not rows:
         return None
     names, below = rows[0], rows[1:]
-    place = names.index(wanted) if wanted in names else None
+    place = names.index(wanted.gold) if wanted.gold in names else None
     values = [row[place] for row in below if len(row) == len(names)] if place is not None else []
     return Head(
         source=source,
@@ -155,15 +160,9 @@ def _delimited_head(source: SourceFile, text: str, delimiter: str, wanted: str |
         is_whole=True,
         values=tuple(values),
         is_headless=looks_like_data(names, below),
-        delimiter=_other_delimiter(names[0], delimiter) if len(names) == 1 else None,
+        delimiter=_other_delimiter(names[0], stream.dialect.delimiter) if len(names) == 1 else None,
+        guessed_encoding=stream.dialect.guessed_encoding,
     )
-
-
-def _csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    try:
-        yield from (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row)
-    except csv.Error:  # a row below the header, which its reader tells
-        return
 
 
 def looks_like_data(names: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
@@ -183,8 +182,17 @@ def _other_delimiter(header: str, delimiter: str) -> str | None:
     return likeliest if counts[likeliest] else None
 
 
-def _json_head(source: SourceFile, text: str, is_whole: bool, wanted: str | None) -> Head | None:
-    lines = [line for line in text.split("\n") if line.strip()]
+def _json_lines(data: bytes, is_whole: bool) -> list[str]:
+    """The objects of the head, one each, whether they stand in lines or otherwise."""
+    stream = Utf8Stream(io.BufferedReader(io.BytesIO(data)))
+    shape = shape_of(stream.peek())
+    if shape == "lines":
+        return [line for line in _text(data, is_whole).split("\n") if line.strip()]
+    values = read_values(stream, HEAD_BYTES, in_array=shape == "array")
+    return [line.data.decode(errors="replace") for line in islice(values, HEAD_ROWS + 1) if line.problem is None]
+
+
+def _json_head(source: SourceFile, lines: list[str], is_whole: bool, wanted: str | None) -> Head | None:
     records = [record for line in lines[:HEAD_ROWS] if (record := _object_of(line)) is not None]
     if not records:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipelines.documents.records import Document, SourceFile
@@ -35,7 +35,7 @@ class Unreadable(Exception):
 class Line:
     """One line without its line end, or the ``problem`` that stands in its place.
 
-    ``skipped_quotes`` counts the double quotes in data that was skipped, so that a CSV reader can tell whether
+    ``skipped_quotes`` counts the quotes in data that was skipped, so that a CSV reader can tell whether
     it is still inside a quoted field.
     """
 
@@ -51,10 +51,12 @@ class Utf8Stream:
     What is not valid in them becomes a byte that is not valid in UTF-8, so that whoever decodes the lines finds it.
     """
 
-    _HEAD_BYTES = 1024
-
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(
+        self, stream: ByteStream, head_bytes: int = 1024, charset: Callable[[bytes], str | None] = lambda head: None
+    ) -> None:
+        """``charset`` says from the head which codec it is where no mark does; None: UTF-8."""
         self._stream = stream
+        self._head_bytes, self._charset = head_bytes, charset
         self._head: bytes | None = None
         self._recode: codecs.IncrementalDecoder | None = None
         self._damage: Exception | None = None
@@ -69,7 +71,7 @@ class Utf8Stream:
     def _read_head(self) -> bytes:
         head = b""
         try:
-            while len(head) < self._HEAD_BYTES and (block := self._stream.read1(READ_BYTES)):
+            while len(head) < self._head_bytes and (block := self._stream.read1(READ_BYTES)):
                 head += block
         except DAMAGED_STREAM as error:
             self._damage = error  # raised when reading gets there
@@ -77,6 +79,10 @@ class Utf8Stream:
             if head.startswith(mark):
                 self._recode = codecs.getincrementaldecoder(name)(_INVALID)
                 return self._recoded(head[len(mark) :])
+        codec = None if head.startswith(codecs.BOM_UTF8) else self._charset(head)
+        if codec is not None:
+            self._recode = codecs.getincrementaldecoder(codec)(_INVALID)
+            return self._recoded(head)
         return head.removeprefix(codecs.BOM_UTF8)
 
     def read1(self, size: int, /) -> bytes:
@@ -109,13 +115,16 @@ def _invalid(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_INVALID, _invalid)
 
 
-def read_lines(stream: ByteStream, limit_bytes: int, *, skip_blank: bool = False) -> Iterator[Line]:
+def read_lines(
+    stream: ByteStream, limit_bytes: int, *, skip_blank: bool = False, quote: bytes = b'"'
+) -> Iterator[Line]:
     """Cuts a stream into lines; a line over the limit is skipped in pieces, a damaged stream ends in a problem.
 
     ``skip_blank``: whoever calls needs no blank lines; of a compressed file of nothing else there are billions.
+    ``quote`` is what is counted in a line that is skipped.
     """
     number = 1
-    pending = PendingLine(limit_bytes)
+    pending = PendingLine(limit_bytes, quote)
     stream = stream if isinstance(stream, Utf8Stream) else Utf8Stream(stream)
     try:
         while block := stream.read1(READ_BYTES):
@@ -137,9 +146,9 @@ def read_lines(stream: ByteStream, limit_bytes: int, *, skip_blank: bool = False
 class PendingLine:
     """The line or value being gathered: its pieces up to the limit, only its size and quotes beyond."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, quote: bytes = b'"') -> None:
         self.size_bytes = 0
-        self._limit_bytes = limit_bytes
+        self._limit_bytes, self._quote = limit_bytes, quote
         self._pieces: list[bytes] = []
         self._skipped_quotes = 0
 
@@ -148,7 +157,7 @@ class PendingLine:
         self.size_bytes += len(piece)
         self._pieces.append(piece)
         if self.size_bytes > self._limit_bytes:
-            self._skipped_quotes += sum(kept.count(b'"') for kept in self._pieces)
+            self._skipped_quotes += sum(kept.count(self._quote) for kept in self._pieces)
             self._pieces.clear()
 
     def take(self, number: int) -> Line:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.documents.readers.charsets import decode, joined_notes
+from pipelines.documents.readers.heads import row_suffix
 from pipelines.documents.readers.lines import Unreadable, failed
 from pipelines.documents.readers.row_readers import check_columns, row_document
 from pipelines.documents.records import Columns, Document, NoValue, SourceFile
-from pipelines.documents.sources.sources import EXPANSION_FREE_BYTES, MAX_EXPANSION, open_seekable
+from pipelines.documents.sources.sources import EXPANSION_FREE_BYTES, MAX_EXPANSION, head_of, open_seekable
 from pipelines.documents.sources.table_formats import table_refusal
+from pipelines.documents.text_columns import Combined
+from pipelines.store.s3_reading import ObjectUnavailable
 
 PARQUET_MAGIC = b"PAR1"
 _ROWS_PER_BATCH = 128  # a batch of the largest documents is what bounds the memory
@@ -45,14 +49,20 @@ def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) 
         except _DAMAGED as error:
             raise Unreadable("Parquet file is cut off or damaged; write it again") from error
         check_columns(columns, schema.names)
-        _check_text_column(schema, columns.text)
+        if isinstance(columns.text, str):
+            _check_text_column(schema, columns.text)
         row_number = 0
         try:
             names = _readable(schema, columns)
-            _check_expansion(parquet, names)
-            unreadable = _unreadable(schema, columns.attributes.difference(names))
-            for record in _records(parquet, names):
-                yield _document(source, row_number, record, unreadable, columns, max_document_bytes)
+            carried = [name for name in columns.carried if schema.get_field_index(name) >= 0]
+            read = list(dict.fromkeys([*names, *carried]))
+            _check_expansion(parquet, read)
+            unreadable = _unreadable(schema, (columns.attributes | set(columns.text_names)).difference(names))
+            repeated = _unreadable(schema, set(columns.carried).difference(carried))
+            for record in _records(parquet, read):
+                takes = {name: record[name] for name in carried} | repeated if columns.carried else None
+                needed = {name: record[name] for name in names}
+                yield _document(source, row_number, needed, unreadable, columns, max_document_bytes, takes)
                 row_number += 1
         except _DAMAGED:
             yield failed(source, row_number, "Parquet data is damaged from this row on; write the file again")
@@ -78,6 +88,41 @@ def first_parquet_records(source: SourceFile, most: int) -> list[dict[str, objec
             raise Unreadable("Parquet file is cut off or damaged; write it again") from error
 
 
+def is_parquet(source: SourceFile) -> bool:
+    """Whether a file is Parquet, whatever its name says.
+
+    Raises:
+        Unreadable: it is gone, or may not be read.
+    """
+    try:
+        return row_suffix(source.path) == ".parquet" or head_of(source).startswith(PARQUET_MAGIC)
+    except (FileNotFoundError, PermissionError, ObjectUnavailable) as error:
+        raise Unreadable(str(error)) from error
+
+
+def column_types(source: SourceFile, names: Collection[str]) -> dict[str, pa.DataType]:
+    """The types of those columns that are there once, less the way in which they are encoded.
+
+    Raises:
+        Unreadable: the file is damaged, or gone.
+    """
+    try:
+        with open_seekable(source) as file:
+            schema = pq.ParquetFile(file, pre_buffer=False).schema_arrow
+    except (*_DAMAGED, ObjectUnavailable) as error:
+        raise Unreadable("Parquet file is cut off or damaged; write it again") from error
+    return {name: _carried_type(schema.field(name).type) for name in names if schema.get_field_index(name) >= 0}
+
+
+def _carried_type(column_type: pa.DataType) -> pa.DataType:
+    """As a result holds it: text is text, however its file encodes it; so is what no program could show."""
+    if _is_string(column_type) or (pa.types.is_nested(column_type) and "[ns" in str(column_type)):
+        return pa.string()
+    if isinstance(column_type, pa.DictionaryType):
+        return cast("pa.DataType", column_type.value_type)
+    return column_type.storage_type if isinstance(column_type, pa.BaseExtensionType) else column_type
+
+
 def _check_text_column(schema: pa.Schema, name: str) -> None:
     column_type = schema.field(name).type
     if not _is_string(column_type):
@@ -86,7 +131,9 @@ def _check_text_column(schema: pa.Schema, name: str) -> None:
 
 def _check_expansion(parquet: pq.ParquetFile, names: Collection[str]) -> None:
     _check_footer(parquet.metadata, names)
-    needed = [index for index in range(len(parquet.schema)) if parquet.schema.column(index).path in names]
+    paths = [parquet.schema.column(index).path for index in range(len(parquet.schema))]
+    # A column of lists or structs has a path for each part.
+    needed = [at for at, path in enumerate(paths) if path in names or path.partition(".")[0] in names]
     for group in map(parquet.metadata.row_group, range(parquet.metadata.num_row_groups)):
         for chunk in map(group.column, needed):
             stored, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
@@ -156,9 +203,18 @@ def _is_number(column_type: pa.DataType) -> bool:
 
 def _readable(schema: pa.Schema, columns: Columns) -> list[str]:
     """The columns to read; an id or label of another type (a date, a struct) counts as absent."""
-    wanted = {columns.text, columns.id, columns.gold or columns.text, *columns.attributes}
+    # A date may be a part of a text or an id; alone it is neither.
+    parts = set(columns.text_names if isinstance(columns.text, Combined) else ())
+    parts |= set(columns.id if isinstance(columns.id, tuple) else ())
+    wanted = {*columns.text_names, *columns.id_names, *columns.attributes} | ({columns.gold} if columns.gold else set())
     present = [schema.field(name) for name in sorted(wanted) if schema.get_field_index(name) >= 0]
-    return [field.name for field in present if _is_string(field.type) or _is_number(field.type)]
+    return [
+        field.name
+        for field in present
+        if _is_string(field.type)
+        or _is_number(field.type)
+        or (field.name in parts and pa.types.is_temporal(field.type))
+    ]
 
 
 def _unreadable(schema: pa.Schema, names: Iterable[str]) -> dict[str, object]:
@@ -187,18 +243,21 @@ def _document(
     unreadable: dict[str, object],
     columns: Columns,
     max_document_bytes: int,
+    carried: dict[str, object] | None,
 ) -> Document:
     notes: dict[str, str | None] = {}
     try:
         values = {name: _plain(scalar, name, notes) for name, scalar in record.items()} | unreadable
     except Unreadable as reason:
-        return failed(source, row_number, str(reason))
+        return replace(failed(source, row_number, str(reason)), carried=carried)
     note = joined_notes(*notes.values())
-    return row_document(source, row_number, values, columns, max_document_bytes, note=note)
+    return row_document(source, row_number, values, columns, max_document_bytes, note=note, carried=carried)
 
 
 def _plain(scalar: _Scalar, name: str, notes: dict[str, str | None]) -> object:
     """The value; of short floats the shortest spelling, because 0.7 written as float32 is meant to be 0.7."""
+    if pa.types.is_temporal(scalar.type):  # Python has no nanoseconds
+        return scalar.cast(pa.string()).as_py()
     try:
         value: object = scalar.as_py()
     except UnicodeDecodeError:  # Parquet's writers do not check what they call a string

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from pipelines.documents.code.reading.patch_reader import read_patches
+from pipelines.documents.readers.csv_reader import read_csv, read_tsv
 from pipelines.documents.readers.file_readers import read_html, read_mail, read_text
 from pipelines.documents.readers.lines import Unreadable, failed
 from pipelines.documents.readers.parquet_reader import PARQUET_MAGIC, read_parquet
-from pipelines.documents.readers.row_readers import read_csv, read_json, read_tsv
+from pipelines.documents.readers.row_readers import read_json
 from pipelines.documents.records import Columns, Document, SourceFile
 from pipelines.documents.sources.sources import COMPRESSIONS, head_of
 from pipelines.store.s3_reading import ObjectUnavailable
@@ -50,6 +51,11 @@ _NO_TEXT = {  # what turns up under names of text
     b"SQLite format 3\x00": "an SQLite database",
     b"Obj\x01": "an Avro file",
     b"ARROW1\x00\x00": "an Arrow file",
+}
+_EXPORT = "export its sheet as CSV (UTF-8), or write it as Parquet"
+WORKBOOKS = {
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls"), f"is an Excel workbook; {_EXPORT}"),
+    **dict.fromkeys((".ods", ".numbers"), f"is a spreadsheet; {_EXPORT}"),
 }
 DIFF_READERS: dict[str, Reader] = {
     ".diff": read_patches,
@@ -99,6 +105,8 @@ def _reader_of(source: SourceFile, readers: Mapping[str, Reader]) -> Reader:
         return read_parquet
     if reader is None and not suffix and _JSON_ROW.match(head):
         return readers[".jsonl"]
+    if reader is None and suffix in WORKBOOKS:
+        raise Unreadable(WORKBOOKS[suffix])
     if reader is None:
         raise Unreadable(
             f"unsupported file type {suffix!r}; supported: {', '.join(readers)} ({', '.join(COMPRESSIONS)})"

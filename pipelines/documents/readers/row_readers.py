@@ -1,30 +1,24 @@
-"""Readers of row formats held in text: JSON (lines or an array), CSV and TSV. One row is one document.
+"""Reader of JSON, and what a row of any format becomes. One row is one document.
 
 A row that cannot be read costs itself only: reading goes on with the next row.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
-from pipelines.documents.readers.charsets import decode_line, joined_notes
+from pipelines.documents.readers.charsets import decode_line
 from pipelines.documents.readers.json_values import read_values, shape_of
 from pipelines.documents.readers.lines import Line, Unreadable, Utf8Stream, failed, over_limit, read_lines
 from pipelines.documents.records import Columns, Document, NoValue, SourceFile
 from pipelines.documents.sources.sources import open_source
+from pipelines.documents.text_columns import Combined, names_of
 
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_WRITTEN_AS = {",": "with commas", "\t": "with tabs, or name it .csv if they are commas"}
-_STRAY = "not valid CSV (stray quote or carriage return); mend or remove the row"
-_BACKSLASHED = (
-    "not valid CSV (a quote is escaped as \\\", as Spark does); write it again with quotes doubled (Spark: escape='\"')"
-)
 _NOT_AN_ID = frozenset({"nan", "NaN", "<NA>"})  # how pandas spells a missing value where ids are text
 _EXACT_FLOATS = 2**53  # up to here a float without fraction is one whole number
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
@@ -42,7 +36,7 @@ def read_json(source: SourceFile, columns: Columns, max_document_bytes: int) -> 
             lines = read_lines(stream, max_document_bytes, skip_blank=True)
         else:
             lines = read_values(stream, max_document_bytes, in_array=shape == "array")
-        quoted_names = [f'"{name}"'.encode() for name in _names(columns)]
+        quoted_names = [f'"{name}"'.encode() for name in (*_names(columns), *columns.carried)]
         for line in lines:
             if line.problem is not None or line.data.strip():
                 # Names that are there twice are looked for only where it matters or is likely: it takes time.
@@ -66,7 +60,8 @@ def _json_document(
 
 def _names(columns: Columns) -> list[str]:
     """The columns that must not be there twice: whichever were read, it might be the wrong one."""
-    return list(dict.fromkeys(name for name in (columns.text, columns.id, columns.gold) if name is not None))
+    gold = () if columns.gold is None else (columns.gold,)
+    return list(dict.fromkeys((*columns.text_names, *columns.id_names, *gold)))
 
 
 def _check_not_repeated(columns: Columns, repeated: Collection[str], where: str) -> None:
@@ -81,8 +76,9 @@ def check_columns(columns: Columns, there_are: list[str]) -> None:
     Raises:
         Unreadable: there is no text, or two columns have the name of one that is needed.
     """
-    if columns.text not in there_are:
-        raise Unreadable(missing_column(columns.text, there_are))
+    for name in columns.text_names:
+        if name not in there_are:
+            raise Unreadable(missing_column(name, there_are))
     _check_not_repeated(columns, [name for name in there_are if there_are.count(name) > 1], "the table")
 
 
@@ -119,162 +115,6 @@ def json_object(line: Line, repeats: _Repeats | None) -> tuple[dict[str, object]
     return record, decoded.note
 
 
-def read_csv(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
-    """Comma-separated rows under a header line."""
-    return _read_delimited(source, columns, max_document_bytes, ",")
-
-
-def read_tsv(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
-    """Tab-separated rows under a header line, quoted as in CSV."""
-    return _read_delimited(source, columns, max_document_bytes, "\t")
-
-
-def _read_delimited(
-    source: SourceFile, columns: Columns, max_document_bytes: int, delimiter: str
-) -> Iterator[Document]:
-    with open_source(source) as stream:
-        rows = csv_rows(read_lines(stream, max_document_bytes), delimiter, max_document_bytes)
-        header = next(rows, None)
-        if header is None:
-            return
-        if header.problem is not None:
-            yield failed(source, header.number, f"header: {header.problem}")
-            return
-        if columns.text not in header.fields:
-            other = _other_delimiter(columns.text, header.fields, delimiter)
-            raise Unreadable(missing_column(columns.text, header.fields) if other is None else other)
-        check_columns(columns, header.fields)
-        repeated = [name for name in columns.attributes if header.fields.count(name) > 1]
-        for row in rows:
-            problem = row.problem
-            if problem is None and len(row.fields) != len(header.fields):
-                problem = (
-                    f"row has {len(row.fields)} fields where the header has {len(header.fields)}; "
-                    "quote fields that hold delimiters, or mend the row"
-                )
-            if problem is not None:
-                yield failed(source, row.number, problem)
-                continue
-            if row.fields == header.fields and len(header.fields) > 1:
-                continue  # files that were joined, each with its header
-            record = dict(zip(header.fields, row.fields, strict=True))
-            yield row_document(source, row.number, record, columns, max_document_bytes, repeated, row.note)
-
-
-def _other_delimiter(name: str, fields: list[str], delimiter: str) -> str | None:
-    """Says so where the header would have the column if it were cut at another delimiter."""
-    line = delimiter.join(fields)
-    for other, spelt in _DELIMITERS.items():
-        if other != delimiter and name in next(csv.reader([line], delimiter=other), []):
-            return (
-                f"no column {name!r}: the columns are separated by {spelt}, not by {_DELIMITERS[delimiter]}; "
-                f"write the file again {_WRITTEN_AS[delimiter]}"
-            )
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One CSV row; ``number`` is the line on which it starts."""
-
-    number: int
-    fields: list[str]
-    problem: str | None
-    note: str | None
-
-
-def csv_rows(lines: Iterable[Line], delimiter: str, limit_bytes: int) -> Iterator[_Row]:
-    """Parses rows strictly: text that a stray quote has mangled should fail, not pass as something else."""
-    csv.field_size_limit(max(limit_bytes, csv.field_size_limit()))  # rows are bounded before they get there
-    feed = _RowLines(lines, limit_bytes)
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while True:
-        feed.start_row()
-        fields: list[str] = []
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except Unreadable as reason:
-            feed.problem = str(reason)
-        except csv.Error:
-            if feed.is_at_end:
-                feed.problem = "quoted field is never closed; close it with a double quote"
-            else:
-                feed.problem = _BACKSLASHED if feed.has_backslashed_quote else _STRAY
-        if fields or feed.problem is not None:
-            yield _Row(feed.number, fields, feed.problem, feed.note)
-
-
-class _RowLines:
-    """Hands the CSV parser the lines of one row after the other, and keeps what it forgets.
-
-    The parser asks for a second line of a row only from within a quoted field; so when a row outgrows the limit,
-    counting quotes tells where that field ends, and with it the row.
-    """
-
-    def __init__(self, lines: Iterable[Line], limit_bytes: int) -> None:
-        self._lines = iter(lines)
-        self._limit_bytes = limit_bytes
-        self._size_bytes = 0
-        self._in_row = False
-        self.number = 0
-        self.problem: str | None = None
-        self.note: str | None = None
-        self.has_backslashed_quote = False
-        self.is_at_end = False
-
-    def start_row(self) -> None:
-        self.problem = None
-        self.note = None
-        self.has_backslashed_quote = False
-        self._in_row = False
-        self._size_bytes = 0
-
-    def __iter__(self) -> _RowLines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines, None)
-        if line is None:
-            self.is_at_end = True
-            raise StopIteration
-        was_quoted, self._in_row = self._in_row, True
-        if not was_quoted:
-            self.number = line.number
-        self._size_bytes += len(line.data) + 1
-        if line.problem is not None or self._size_bytes > self._limit_bytes + 1:
-            self._skip_row(line, was_quoted)
-        data = line.data.removesuffix(b"\r")
-        self.has_backslashed_quote |= b'\\"' in data
-        try:
-            decoded = decode_line(data)
-        except Unreadable as reason:
-            self.problem = f"line {line.number}: {reason}" if was_quoted else str(reason)
-            return data.decode("utf-8", errors="replace") + "\n"  # keeps the parser's place
-        if decoded.note is not None:
-            self.note = joined_notes(self.note, f"line {line.number}: {decoded.note}" if was_quoted else decoded.note)
-        return decoded.text + "\n"
-
-    def _skip_row(self, line: Line, was_quoted: bool) -> None:
-        in_quotes = was_quoted ^ _is_odd(line)
-        last = line
-        while in_quotes and (following := next(self._lines, None)) is not None:
-            in_quotes ^= _is_odd(following)
-            self._size_bytes += len(following.data) + 1
-            last = following
-        if last is line and not was_quoted and line.problem is not None:
-            raise Unreadable(line.problem)
-        if in_quotes:
-            raise Unreadable("quoted field is never closed; close it with a double quote")
-        what = f"row (up to line {last.number})"
-        raise Unreadable(over_limit(what, None, self._limit_bytes))
-
-
-def _is_odd(line: Line) -> bool:
-    return (line.data.count(b'"') + line.skipped_quotes) % 2 == 1
-
-
 def missing_column(name: str, there_are: list[str]) -> str:
     """Says which columns there are; clipped, because a file without a header has text where names should be."""
     shown = ", ".join(repr(column[:40]) for column in there_are[:10])
@@ -290,27 +130,67 @@ def row_document(
     max_document_bytes: int,
     repeated: Collection[str] = (),
     note: str | None = None,
+    carried: Mapping[str, object] | None = None,
 ) -> Document:
     """Makes the document of one row; its id holds even where its text cannot be used.
 
-    Of names in ``repeated`` the row holds several values, so that none may speak for it as an attribute.
+    Of names in ``repeated`` the row holds several values, so that none may speak for it. ``carried`` are the columns to
+    carry where they are not those of the record.
     """
+    if carried is None and columns.carried:
+        carried = _without_repeated({name: record[name] for name in columns.carried if name in record}, repeated)
     document_id = None
     try:
-        document_id = _plain_value(record.get(columns.id))
-        if document_id is None or document_id in _NOT_AN_ID:
+        document_id = _id_of(record, columns)
+        if document_id is None:
             document_id = f"{source.path}:{position}"
         gold_label = _plain_value(record.get(columns.gold)) if columns.gold is not None else None
-        if columns.text not in record:
-            raise Unreadable(f"no field {columns.text!r}; add it, or name the right one in columns.text")
-        text = _usable_text(record[columns.text], columns.text, max_document_bytes)
+        text = _text_of(record, columns.text, max_document_bytes)
     except Unreadable as reason:
-        return failed(source, position, str(reason), document_id)
+        return replace(failed(source, position, str(reason), document_id), carried=carried)
     if not columns.attributes:
-        return Document(document_id, source.uri, position, text, gold_label, note=note)
+        return Document(document_id, source.uri, position, text, gold_label, note=note, carried=carried)
     attributes = {name: _attribute(record[name]) for name in columns.attributes if name in record}
-    attributes |= {name: NoValue("is there more than once") for name in repeated if name in attributes}
-    return Document(document_id, source.uri, position, text, gold_label, attributes=attributes, note=note)
+    attributes = _without_repeated(attributes, repeated)
+    return Document(
+        document_id, source.uri, position, text, gold_label, attributes=attributes, note=note, carried=carried
+    )
+
+
+def _without_repeated(values: dict[str, object], repeated: Collection[str]) -> dict[str, object]:
+    return values | {name: NoValue("is there more than once") for name in repeated if name in values}
+
+
+def _id_of(record: Mapping[str, object], columns: Columns) -> str | None:
+    """None where there is none, or a part of it is missing."""
+    if isinstance(columns.id, str):
+        document_id = _plain_value(record.get(columns.id))
+        return None if document_id in _NOT_AN_ID else document_id
+    parts = [_plain_value(record.get(name)) for name in columns.id]
+    usable = [part for part in parts if part is not None and part not in _NOT_AN_ID]
+    return ":".join(usable) if len(usable) == len(parts) else None
+
+
+def _text_of(record: Mapping[str, object], text: str | Combined, max_document_bytes: int) -> str:
+    if isinstance(text, str):
+        if text not in record:
+            raise Unreadable(f"no field {text!r}; add it, or name the right one in columns.text")
+        return _usable_text(record[text], repr(text), max_document_bytes)
+    names = " and ".join(repr(name) for name in names_of(text)[:3])
+    if not any(name in record for name in text.names):
+        raise Unreadable(f"no field {names}; add it, or name the right ones in columns.text")
+    values = [_part_of_text(record.get(name), name) for name in text.names]
+    if not any(value.strip() for value in values):
+        raise Unreadable(f"{names} are blank; fill one in or remove the row")
+    return _usable_text(text.text_of(values), names, max_document_bytes)
+
+
+def _part_of_text(value: object, name: str) -> str:
+    """One of several columns, which may be a number; empty where there is nothing."""
+    if isinstance(value, NoValue | list | dict):
+        what = value.problem if isinstance(value, NoValue) else f"is {_JSON_TYPES[type(value)]}"
+        raise Unreadable(f"{name!r} {what}, neither text nor number; name another in columns.text")
+    return value if isinstance(value, str) else _plain_value(value) or ""
 
 
 def _attribute(value: object) -> object:
@@ -325,14 +205,14 @@ def _attribute(value: object) -> object:
 
 def _usable_text(value: object, name: str, max_document_bytes: int) -> str:
     if value is None or _is_nan(value):
-        raise Unreadable(f"{name!r} is null; fill it in or remove the row")
+        raise Unreadable(f"{name} is null; fill it in or remove the row")
     if not isinstance(value, str):
-        raise Unreadable(f"{name!r} is {_JSON_TYPES[type(value)]}, not a string; quote it or remove the row")
+        raise Unreadable(f"{name} is {_JSON_TYPES[type(value)]}, not a string; quote it or remove the row")
     if not value.strip():
-        raise Unreadable(f"{name!r} is blank; fill it in or remove the row")
+        raise Unreadable(f"{name} is blank; fill it in or remove the row")
     size_bytes = len(_encode(value))
     if size_bytes > max_document_bytes:
-        raise Unreadable(over_limit(f"{name!r}", size_bytes, max_document_bytes))
+        raise Unreadable(over_limit(name, size_bytes, max_document_bytes))
     return value
 
 

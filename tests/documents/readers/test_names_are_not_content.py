@@ -146,28 +146,6 @@ def test_what_is_not_a_number_is_carried_as_missing(read: Read) -> None:
     assert read("t.jsonl", '{"text": "a", "pii": NaN}', columns)[0].attributes == {"pii": None}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        (
-            "t.csv",
-            "\ufeffid;text\r\n1;x\r\n",
-            "semicolons, not by commas; write the file again with commas",
-        ),
-        ("t.csv", "id\ttext\n1\tx\n", "tabs, not by commas; write the file again with commas"),
-        ("t.csv", 'id|"text"\n1|x\n', "bars, not by commas; write the file again with commas"),
-        (
-            "t.tsv",
-            "id,text\n1,x\n",
-            "commas, not by tabs; write the file again with tabs, or name it .csv",
-        ),
-    ],
-)
-def test_a_header_cut_by_another_delimiter_is_told(read: Read, name: str, content: str, reason: str) -> None:
-    (outcome,) = outcomes(read(name, content))
-    assert outcome is not None and f"no column 'text': the columns are separated by {reason}" in outcome
-
-
 def test_the_files_of_a_table_with_a_log_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t" / "day=1").mkdir(parents=True)
     (tmp_path / "t" / "day=1" / "part.parquet").write_bytes(TABLE)

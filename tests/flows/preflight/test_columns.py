@@ -139,10 +139,48 @@ def test_a_csv_without_a_header_is_called_that_and_not_quoted(inbox: Path, conte
     ("a.csv", "id\ttext\n1\tx\n", "tabs"),
     ("a.csv", "id|text\n1|x\n", "bars"),
 ])  # fmt: skip
-def test_another_delimiter_is_named(inbox: Path, name: str, content: str, cut_by: str) -> None:
+def test_a_delimiter_is_told_from_the_head_and_a_wrong_one_is_refused(
+    inbox: Path, name: str, content: str, cut_by: str
+) -> None:
     (inbox / name).write_text(content, encoding="utf-8")
+    assert notes(inbox) == []
+    assert problems(inbox, csv={"delimiter": "/"}) == [
+        f"columns.text: {name} has no column 'text': its first line is cut by {cut_by}; mend csv.delimiter"
+    ]
+
+
+def test_parts_of_a_text_an_id_and_what_is_carried_are_looked_for_each(inbox: Path) -> None:
+    (inbox / "a.csv").write_text("number;region;subject;body\n1;eu;down;since nine\n")
+    columns = {"text": "{subjct}: {body}", "id": ["region", "nummer"], "carry": ["customer", "region"]}
+    there = "(there are 'number', 'region', 'subject', 'body')"
+    assert problems(inbox, columns=columns) == [
+        f"columns.text: a.csv has no column 'subjct' {there}; did you mean 'subject'? name the right one in "
+        "columns.text",
+        f"columns.id: a.csv has no column 'nummer' {there}; did you mean 'number'? name the right one in columns.id",
+        f"columns.carry: a.csv has no column 'customer' {there}; name the right one in columns.carry",
+    ]
+
+
+@pytest.mark.parametrize("content", ['[{"subject": "a"}]', '{\n "subject": "a"\n}\n', '{"subject": "a"}\n'])
+def test_json_of_every_shape_is_looked_into(inbox: Path, content: str) -> None:
+    (inbox / "a.json").write_text(content)
+    (problem,) = problems(inbox)
+    assert problem.startswith("columns.text: a.json has no column 'text' (there are 'subject')")
+
+
+def test_a_file_that_is_no_utf_8_is_told_with_what_it_is_read_as(inbox: Path) -> None:
+    (inbox / "a.csv").write_bytes("id;text\n1;Rechnung für Müller\n".encode("cp1252"))
+    assert notes(inbox) == [
+        "input: a.csv is not UTF-8: read as cp1252, by its looks; csv.encoding in the job says otherwise"
+    ]
+
+
+def test_a_folder_of_workbooks_is_refused_with_what_to_do(inbox: Path) -> None:
+    (inbox / "a.XLSX").write_bytes(b"PK\x03\x04")
+    (inbox / "b.xls").write_bytes(b"\xd0\xcf")
     assert problems(inbox) == [
-        f"columns.text: {name} has no column 'text': its first line is cut by {cut_by}; export it with commas"
+        "input: a.XLSX is an Excel workbook; export its sheet as CSV (UTF-8), or write it as Parquet (and 1 more such "
+        "files)"
     ]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipelines.documents.code.cutting.splitting import split
 from pipelines.documents.planning import Tokenize
 from pipelines.documents.readers.lines import Unreadable
-from pipelines.store.schemas import REVIEW_PLAN
+from pipelines.store.schemas import CARRIED, PLAN, REVIEW_PLAN
 
 # Of `plan_shards`: nothing is cut off, whatever does not fit goes into another piece.
 WHOLE_DOCUMENTS = 2**62
@@ -20,8 +20,9 @@ def cut_into_pieces(plan: pa.Table, tokenize: Tokenize, piece_tokens: int) -> pa
 
     An item with a line that fits no piece fails.
     """
-    rows = [_cut(row, tokenize, piece_tokens) for row in plan.to_pylist()]
-    return pa.Table.from_pylist(rows, schema=REVIEW_PLAN)
+    rows = [_cut(row, tokenize, piece_tokens) for row in plan.select(PLAN.names).to_pylist()]
+    cut = pa.Table.from_pylist(rows, schema=REVIEW_PLAN)
+    return cut.append_column(CARRIED, plan[CARRIED]) if CARRIED in plan.column_names else cut
 
 
 def _cut(row: dict[str, Any], tokenize: Tokenize, piece_tokens: int) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""Copies: the rows of documents whose text is another's, once that one's row is there; each part is written once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.console.progress import ProgressReporter
+from flows.run import Run
+from flows.stages.planning import PlanSummary
+from flows.stages.publishing import groups_of_shards
+from pipelines.copies import TAKEN, copy_rows
+from pipelines.scored_parts import read_copies
+from pipelines.store import layout
+from pipelines.store.runs import result_parts
+from pipelines.store.schemas import DUPLICATE_OF, read_part, to_part
+from pipelines.store.side_by_side import in_order
+
+
+def publish_copies(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
+    """Publish a row for every copy; all others of the run are there. The originals that have one are held in memory."""
+    if not plan.duplicate_items:
+        return
+    published, form = set(run.store.list(layout.RESULTS)), run.job.results.format
+    groups = [(layout.copied_results(number, form), group) for number, group in enumerate(groups_of_shards(plan))]
+    todo = [each for each in groups if each[0] not in published]
+    if not todo:
+        return
+    shards = [shard for _, group in todo for shard in group]
+    named: list[pa.ChunkedArray[Any]] = [
+        part[DUPLICATE_OF] for part in in_order(lambda shard: read_copies(run.store, shard), shards)
+    ]
+    wanted: pa.Array[Any] = pa.concat_arrays([pa.array([], pa.string()), *(c for each in named for c in each.chunks)])
+    originals = _rows_of(run, wanted.unique())
+    with progress.stage("copies", "items", plan.duplicate_items) as stage:
+        for key, group in todo:
+            parts = [copies for shard in group if len(copies := read_copies(run.store, shard))]
+            if parts:
+                rows = copy_rows(pa.concat_tables(parts), originals)
+                run.store.create(key, to_part(rows, form))
+                stage.advance(len(rows))
+
+
+def _rows_of(run: Run, item_ids: pa.Array[Any]) -> pa.Table:
+    def read(key: str) -> pa.Table:
+        table = read_part(run.store.read(key), ["item_id", *TAKEN, DUPLICATE_OF])
+        is_wanted = pc.and_(pc.is_null(table[DUPLICATE_OF]), pc.is_in(table["item_id"], value_set=item_ids))
+        return table.filter(is_wanted).drop_columns([DUPLICATE_OF])
+
+    return pa.concat_tables(in_order(read, result_parts(run.store))).combine_chunks()

@@ -133,6 +133,11 @@ def test_a_model_that_does_not_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(job_checks, "weights_on_disk", lambda entry: None)
     (told,) = job_checks.check_weights(job.model_copy(update={"model": "qwen3.5-9b"}))
     assert (told.state, told.mend) == ("warning", "hf download Qwen/Qwen3.5-9B")
+    (told,) = job_checks.check_weights(job.model_copy(update={"model": "qwen3.5-27b-bf16"}))
+    assert (told.state, told.what) == (
+        "wrong",
+        "qwen3.5-27b-bf16: it needs about 65 GiB; the largest machine has 1 x 24 GiB",
+    )
 
 
 def test_a_check_that_hangs_or_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from pipelines.costs.accounting import add_known, sum_money, to_money
 from pipelines.documents.gold import shown_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
+from pipelines.report.prompts import CachePromise, Prompts, PromptTally
 from pipelines.report.reasons import ReasonCount, Reasons
 from pipelines.results import ROUTES
 from pipelines.routes import Route, Stop
@@ -45,6 +46,9 @@ NEEDED_COLUMNS = [
     "api_cost_usd",
     "cost_usd",
     "api_input_tokens",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
 ]
 
 
@@ -96,6 +100,7 @@ class Summary(BaseModel):
     warnings: list[str]
     left_out: dict[str, int] = {}  # no documents by rule: how many files, folders or commits, by reason
     reasons: list[ReasonCount] = []  # why items have no answer
+    prompts: Prompts | None = None  # what the engine read; None where it read nothing
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
 
 
@@ -114,6 +119,7 @@ class Tally:
         self._gold = Counter[str]()
         self._asked_claude = 0
         self._ids = ItemSum()
+        self._prompts = PromptTally()
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of one part."""
@@ -126,6 +132,7 @@ class Tally:
             for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
                 self._money.setdefault((route, column), []).append(sum_money(rows[column]))
         self._reasons.add(table)
+        self._prompts.add(table)
         self._add_agreement(table)
         table = self._with_labels_only(table)
         for label in table["gold_label"].drop_null().to_pylist():
@@ -215,6 +222,7 @@ class Tally:
         is_calibration_refused: bool = False,
         left_out: Mapping[str, int] | None = None,
         document_limit: int | None = None,
+        cache_promise: CachePromise | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -258,8 +266,10 @@ class Tally:
                 *_cost_warnings(gpu_cost, api_cost),
                 *_gold_warnings(self.accuracy()),
                 *self._doubt_warnings(rule, escalated_share),
+                *self._prompts.warnings(cache_promise),
             ],
             reasons=reasons,
+            prompts=self._prompts.closed(cache_promise),
             problem=_problem(items, routes[Route.FAILED].items, reasons),
         )
 

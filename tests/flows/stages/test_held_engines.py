@@ -17,6 +17,7 @@ POOL = SimpleNamespace(
     devices=8,  # four GPUs each
     held_seconds=10.0,
     start_seconds=4.0,
+    reuse=None,
     wait_ready=lambda _: True,
     score=lambda *_: None,
 )

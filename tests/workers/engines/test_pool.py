@@ -81,7 +81,7 @@ def test_who_asks_for_machines_to_come_says_how_many(asked: list[dict[str, Any]]
 
 
 def test_no_room_for_a_single_engine(asked: list[dict[str, Any]]) -> None:
-    with pytest.raises(EngineError, match="has neither a GPU nor a CPU core to give; add a node"):
+    with pytest.raises(EngineError, match="no node of the Ray cluster has 64 CPU cores for an engine; add one"):
         EnginePool(config(devices=64), None)
     assert asked == []
 

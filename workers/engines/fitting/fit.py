@@ -45,6 +45,8 @@ def fit_of(entry: CatalogueEntry, machines: Sequence[Machine], device: str, shar
 
 def _on_gpus(entry: CatalogueEntry, machines: Sequence[Machine], share: float | None) -> Fit:
     needed, asked = needed_gib(entry), entry.engine.get("tensor_parallel_size")
+    if share is not None and asked and int(asked) > 1:
+        return Fit(needed, 1, 0, "compute.gpu_share and tensor_parallel_size exclude each other", "one of the two")
     if share is not None:
         rooms = [machine for machine in machines if machine.cards]
         if needed is not None and not any(_holds(machine, share, needed) for machine in rooms):
@@ -78,7 +80,8 @@ def _on_cpus(entry: CatalogueEntry, machines: Sequence[Machine]) -> Fit:
     if entry.weights in ("FP8", "NVFP4"):  # docs.vllm.ai, features/quantization: no CPU
         return Fit(needed_gib(entry), 1, 0, f"{entry.weights} needs a GPU", entry.devices)
     needed = needed_gib(entry)
-    needed = None if needed is None else needed + _cpu_cache_gib()
+    if needed is not None:  # the weights, and a cache of its own instead of what a GPU would leave
+        needed = needed / _MORE_THAN_WEIGHTS + _cpu_cache_gib()
     if needed is None:
         return Fit(None, 1, sum(int(machine.cores) for machine in machines))
     rooms = [

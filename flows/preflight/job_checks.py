@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +15,7 @@ from pipelines.job.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store.objects import Store
 from workers.engines.catalogue import find_entry, weights_on_disk
-from workers.engines.fitting.fit import fit_of
 from workers.engines.fitting.machines import cards_here as gpus
-from workers.engines.fitting.machines import this_machine
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
 _ANSWER_SECONDS = 3.0
@@ -118,10 +115,6 @@ def check_weights(job: Job) -> list[Check]:
         return []  # told with what the job names
     weights = weights_on_disk(entry)
     if weights is None:
-        here = replace(this_machine(), cards=tuple(memory for _, memory in gpus()))
-        fit = fit_of(entry, [here], "gpu" if here.cards else "cpu")
-        if settings().ray_address is None and not fit.engines:
-            return [Check("model", "wrong", f"{name}: {fit.why_not}", "pipeline models check   names those that fit")]
         mend = f"hf download {entry.source}" + (f" --revision {entry.revision}" if entry.revision else "")
         return [Check("model", "warning", f"{name}: weights are not here yet; the first run downloads them", mend)]
     what, needed = f"{name}: {size(weights)} of weights", weights * _MORE_THAN_WEIGHTS

@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return Actor.asked
 
 
-def config(devices: int = 1) -> ScorerConfig:
+def config(devices: float = 1) -> ScorerConfig:
     return ScorerConfig("root", "weights", "revision", {}, {}, None, devices)  # type: ignore[arg-type]  # no frame is looked at
 
 
@@ -68,6 +68,12 @@ def test_gpus_that_are_still_to_come_are_asked_for(asked: list[dict[str, Any]]) 
     assert cluster_device("gpu") == "gpu"
     assert EnginePool(config(devices=2), 4, "gpu").engines == 4
     assert resources(asked) == [{"num_gpus": 2, "num_cpus": 1}] * 4
+
+
+def test_engines_of_a_small_model_share_a_gpu(asked: list[dict[str, Any]]) -> None:
+    pool = EnginePool(config(devices=0.25), 4, "gpu")
+    assert (pool.engines, pool.devices) == (4, 1.0)
+    assert resources(asked) == [{"num_gpus": 0.25, "num_cpus": 1}] * 4
 
 
 def test_who_asks_for_machines_to_come_says_how_many(asked: list[dict[str, Any]]) -> None:
@@ -117,3 +123,21 @@ def test_an_engine_holds_its_fair_share_and_no_more(
         holding.close()
     assert sorted(report.shard for report in reports) == list(range(8))
     assert max(report.items for report in reports) == most
+
+
+def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_hold_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    monkeypatch.setattr(pool, "_LOOK_FOR_ROOM_SECONDS", 0.1)
+    reports: list[ShardReport] = []
+    growing = EnginePool(config(), 1, "cpu", most_engines=5)
+    assert growing.engines == 1
+    try:
+        growing.score(ShardFeed.of(range(24)), reports.append)
+        assert growing.engines == 5, "two find no core: an autoscaler would bring them some"
+        assert 1 < growing.devices <= 3
+    finally:
+        growing.close()
+    assert sorted(report.shard for report in reports) == list(range(24))
+    assert 1 < len({report.scorer_pid for report in reports}) <= 3

@@ -52,9 +52,9 @@ def _on_gpus(entry: CatalogueEntry, machines: Sequence[Machine], share: float | 
         if needed is not None and not any(_holds(machine, share, needed) for machine in rooms):
             why = f"a part of {share:g} of a card is too little: it needs about {needed:,.0f} GiB of one"
             return Fit(needed, 1, 0, why, "a larger compute.gpu_share, or none")
-        return Fit(needed, 1, sum(int(1 / share) * len(machine.cards) for machine in rooms))
+        return Fit(needed, 1, room(rooms, "gpu", share))
     for group in [int(asked)] if asked else _GROUPS:
-        engines = sum(len(each.cards) // group for each in machines if needed is None or _holds(each, group, needed))
+        engines = room((each for each in machines if needed is None or _holds(each, group, needed)), "gpu", group)
         if engines:
             return Fit(needed, group, engines)
     most = max(machines, key=lambda each: len(each.cards) * (each.card_bytes or 0), default=None)
@@ -136,7 +136,12 @@ def fitting_models(
 
 def room(machines: Iterable[Machine], device: str, devices_per_engine: float) -> int:
     """How many engines find a place: a group of GPUs, or of cores, is of one machine."""
-    sizes = (len(machine.cards) if device == "gpu" else int(machine.cores) for machine in machines)
-    if devices_per_engine < 1:
-        return sum(size * int(1 / devices_per_engine) for size in sizes)
-    return sum(size // int(devices_per_engine) for size in sizes)
+    return sum(_room(machine, device, devices_per_engine) for machine in machines)
+
+
+def _room(machine: Machine, device: str, devices: float) -> int:
+    if device == "cpu":
+        return int(machine.cores // devices)
+    cards = len(machine.cards)
+    groups = int(1 / devices) * cards if devices < 1 else cards // int(devices)
+    return min(groups, int(machine.cores))  # an engine takes a core, too

@@ -75,7 +75,8 @@ def cluster_machines(*, look_at_cards: bool) -> list[Machine]:
     # Imported late, here and below: Ray takes seconds, which a look at this machine need not.
     import ray
 
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's annotations stop here
+    alive = [node for node in nodes if node["Alive"]]
     with_cards = [node for node in alive if look_at_cards and node["Resources"].get("GPU")]
     memories = dict(zip([node["NodeID"] for node in with_cards], _ask_for_cards(with_cards), strict=True))
     return [_machine(node, memories.get(node["NodeID"])) for node in alive]

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 
 import ray
 from ray._private import ray_constants
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
 from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
@@ -225,8 +225,9 @@ class EnginePool:
             try:
                 ray.get(call)
                 break
-            except RayActorError as error:
-                if error.actor_init_failed or replaced == _ATTEMPTS_PER_SHARD - 1:
+            except (RayActorError, OutOfMemoryError) as error:
+                is_refused = isinstance(error, RayActorError) and error.actor_init_failed
+                if is_refused or replaced == _ATTEMPTS_PER_SHARD - 1:
                     raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
             log.warning("engine %d is lost while it starts; starting another", slot)
             self._actors[slot] = self._new_actor()
@@ -360,7 +361,7 @@ class _EngineLostError(Exception):
 def _result(call: Any, shard: int | None) -> ShardReport | None:
     try:
         report = ray.get(call)
-    except RayActorError as error:
+    except (RayActorError, OutOfMemoryError) as error:  # the latter: Ray ends processes where a node runs out of it
         raise _EngineLostError(_last_line(error)) from error
     except RayTaskError as error:
         if isinstance(error.cause, EngineError):

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 import ray
+from ray.exceptions import OutOfMemoryError
 
 from pipelines.errors import EngineError
 from workers.engines import pool
@@ -141,3 +143,25 @@ def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_ho
         growing.close()
     assert sorted(report.shard for report in reports) == list(range(24))
     assert 1 < len({report.scorer_pid for report in reports}) <= 3
+
+
+def test_an_engine_that_ray_ends_for_want_of_memory_is_replaced_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    outcome, ends = pool._result, iter([OutOfMemoryError("the node runs out of memory")])
+
+    def once_out_of_memory(call: Any, shard: int | None) -> ShardReport | None:
+        if shard is None or not (error := next(ends, None)):
+            return outcome(call, shard)
+        with monkeypatch.context() as patch:
+            patch.setattr(ray, "get", Mock(side_effect=error))
+            return outcome(call, shard)
+
+    monkeypatch.setattr(pool, "_result", once_out_of_memory)
+    reports: list[ShardReport] = []
+    holding = EnginePool(config(), 1)
+    try:
+        holding.score(ShardFeed.of(range(3)), reports.append)
+    finally:
+        holding.close()
+    assert sorted(report.shard for report in reports) == [0, 1, 2]
+    assert next(ends, None) is None

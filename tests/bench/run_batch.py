@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from tests.bench.children import child_environment, run_logged
 
-_VLLM = Path(sys.executable).parent / "vllm"
+# What the command `vllm run-batch` runs; the command itself looks for a package `vllm`, which the CPU build is not.
+_MODULE = "vllm.entrypoints.launchers.run_batch"
 # As in `ray_data_job.py`.
 _ANSWER_TOKENS = 24
 _TIMEOUT_SECONDS = 1_800
@@ -63,7 +64,7 @@ def run_batch(
             }
             line = {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}
             stream.write(json.dumps(line) + "\n")
-    command = [_VLLM, "run-batch", "-i", requests, "-o", answers, "--model", model, *_arguments(engine)]
+    command = [sys.executable, "-m", _MODULE, "-i", requests, "-o", answers, "--model", model, *_arguments(engine)]
     run_logged(command, home / "log.txt", child_environment(home), _TIMEOUT_SECONDS)
     with answers.open(encoding="utf-8") as stream:
         return sum(1 for _ in stream)

@@ -180,6 +180,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
         is_calibration_refused=rule is None and is_calibration_refused(run.question),
         left_out=plan.left_out,
         document_limit=run.job.limits.documents,
+        cache_promise=scoring.cache_promise(run.store),
     )
     tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:

@@ -153,13 +153,3 @@ def prices(as_json: JsonOption = False) -> None:
 
     with Terminal(as_json=as_json, keep_output=True) as terminal:
         list_prices(terminal, as_json=as_json)
-
-
-@app.command()
-def models(as_json: JsonOption = False) -> None:
-    """List the models a job can name."""
-    from flows.console.terminal import Terminal
-    from workers.engines.catalogue import catalogue
-
-    with Terminal(as_json=as_json, keep_output=True) as terminal:
-        terminal.show_models(catalogue().models)

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +50,6 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.service.run_list import RunLine
     from flows.submit import Outcome
     from pipelines.status.record import RunStatus
-    from workers.engines.catalogue import CatalogueEntry
 
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
@@ -246,16 +245,6 @@ class Terminal:
         self._show_costs(summary)
         for warning in summary.warnings:
             self._say(f"warning   {warning}")
-
-    def show_models(self, models: Mapping[str, CatalogueEntry]) -> None:
-        """Show the models of the catalogue."""
-        if self._as_json:
-            self._print_json({name: entry.model_dump(mode="json") for name, entry in models.items()})
-            return
-        table = Table("model", "source", "about")
-        for name, entry in models.items():
-            table.add_row(name, entry.source, entry.about)
-        self.console.print(table)
 
     def _show_card(self, summary: Summary, report: str) -> None:
         for line in card_lines(summary, report):

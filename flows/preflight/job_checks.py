@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.preflight.check import Check, size
-from flows.preflight.machine_checks import available_memory, clock_check, disk_check, gpus
+from flows.preflight.machine_checks import available_memory, clock_check, disk_check
 from flows.preflight.surroundings import check_surroundings
 from pipelines.errors import JobError, StoreError
 from pipelines.job.job import Job
@@ -15,6 +15,7 @@ from pipelines.job.job_file import load_job
 from pipelines.settings import settings
 from pipelines.store.objects import Store
 from workers.engines.catalogue import find_entry, missing_folder, weights_on_disk
+from workers.engines.fitting.machines import cards_here as gpus
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
 _ANSWER_SECONDS = 3.0

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from flows.preflight.check import GIB, Check, size
 from pipelines.costs.price_book import price_book
 from pipelines.settings import settings
+from workers.engines.fitting.machines import cards_here as gpus
 
 _PYTHONS = ((3, 11), (3, 13))
 _PACKAGES = ("ray", "prefect", "anthropic", "pyarrow", "obstore", "pydantic", "transformers")
@@ -110,20 +110,6 @@ def check_gpus() -> Check:
         mend = "install the driver, or unset SLUICE_DEVICE to run on CPUs"
         return Check("gpu", "wrong", "SLUICE_DEVICE is gpu, and nvidia-smi sees none", mend)
     return Check("gpu", "ok", "none here: engines run on the CPU, unless a Ray cluster brings GPUs")
-
-
-def gpus() -> list[tuple[str, int]]:
-    """Name and bytes of memory of each card."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603
-        rows = [line.rpartition(",") for line in listed.splitlines() if line.strip()]
-        return [(name.strip(), int(mib) * 1024**2) for name, _, mib in rows]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
 
 
 def check_ray() -> Check:

@@ -24,6 +24,8 @@ from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from workers.engines.catalogue import find_entry, refuse_code
+from workers.engines.fitting.fit import refuse_unfit
+from workers.engines.fitting.machines import this_machine
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False, say: Say = log.w
         lambda: notes.extend(_price_notes(job)),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
+        lambda: _check_fit(job),
         lambda: _check_gold(job),
         lambda: _check_key(job),
         lambda: _check_budget(job),
@@ -119,6 +122,20 @@ def _check_model(job: Job) -> None:
     if job.model is not None:
         refuse_code(job.model)
         find_entry(job.model)
+
+
+def _check_fit(job: Job) -> None:
+    """On this machine; those of a cluster are asked once it is joined, by `flows.stages.scoring`."""
+    if job.model is None or settings().ray_address is not None:
+        return
+    try:
+        name, entry = find_entry(job.model)
+    except JobError:
+        return  # told by `_check_model`
+    here = this_machine()
+    device = settings().device or ("gpu" if here.cards else "cpu")
+    if device == "cpu" or here.cards:
+        refuse_unfit(name, entry, [here], device, job.compute.gpu_share)
 
 
 def _check_gold(job: Job) -> None:

@@ -6,28 +6,36 @@ import itertools
 import json
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
 from flows.console.progress import ProgressReporter
+from flows.questions.question import AskedOfEngine
 from flows.run import Run, run_listing
 from flows.stages.planning import PlanSummary, documents_of, read_plan
 from pipelines.documents.records import Document
 from pipelines.errors import SluiceError
+from pipelines.report.prompts import CachePromise
 from pipelines.scored_parts import items_of_plan, unscored_part
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import to_arrow
 from pipelines.store.side_by_side import in_order
-from workers.engines.catalogue import catalogue, refuse_code
+from workers.engines.catalogue import CatalogueEntry, catalogue, find_entry, known_facts, refuse_code
 from workers.engines.feed import ShardFeed
-from workers.engines.pool import EnginePool, cluster_device, start_ray
+from workers.engines.fitting.fit import refuse_unfit
+from workers.engines.fitting.machines import Machine, cluster_machines, this_machine
+from workers.engines.fitting.prefix import PrefixReuse, prefix_reuse
+from workers.engines.pool import Device, EnginePool, cluster_device, start_ray
 from workers.engines.scorer import ScorerConfig, ShardReport
 
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
 # about this much input on.
 _COMPILE_FROM_INPUT_BYTES = 30_000_000
+# vLLM's own default, which a part of a GPU gets a part of.
+_USED_OF_A_GPU = 0.92
 # How far to look for a document that can be scored, before engines are asked for.
 _LISTED_TO_LOOK, _LOOKED_AT = 1_000, 1_000
 
@@ -90,22 +98,68 @@ def start_engines(run: Run) -> EnginePool:
     start_ray(settings().ray_address)
     device = cluster_device(settings().device)
     defaults = catalogue().devices[device]
+    assert run.job.model is not None
+    name, entry = find_entry(run.job.model)
+    facts = known_facts(entry)
     arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
     if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
         arguments.setdefault("enforce_eager", True)
+    devices = _devices_per_engine(run, name, entry, device)
+    if device == "gpu":
+        arguments |= _shared_out(devices, arguments)
     asked = run.question.asked_of_engine
+    reuse = _reuse(run, facts, arguments, asked)
+    if reuse:
+        arguments["enable_prefix_caching"] = reuse.is_on
     config = ScorerConfig(
         run_root=run.store.root,
         weights=run.model.weights,
         revision=run.record.model_revision,
         engine_args=arguments,
-        environment=defaults.environment,
+        environment={**defaults.environment, **facts.environment},
         frame=asked.frame,
-        devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
+        devices_per_engine=devices,
         review=asked.review,
         two_orders=asked.two_orders,
+        reuse=reuse,
     )
-    return EnginePool(config, run.job.compute.engines, settings().device)
+    compute = run.job.compute
+    return EnginePool(config, compute.engines, settings().device, most_engines=compute.max_engines)
+
+
+def _devices_per_engine(run: Run, name: str, entry: CatalogueEntry, device: Device) -> float:
+    """GPUs of one machine, a part of one, or cores.
+
+    Raises:
+        JobError: the model fits nowhere.
+    """
+    asked, share = int(entry.engine.get("tensor_parallel_size", 1)), run.job.compute.gpu_share
+    machines = machines_at_hand(device)
+    if device == "gpu" and not any(machine.cards for machine in machines):
+        return share or asked  # an autoscaler is to bring some: what they hold is not known yet
+    fit = refuse_unfit(name, entry, machines, device, share)
+    return asked if device == "cpu" else share or fit.group
+
+
+def machines_at_hand(device: Device) -> list[Machine]:
+    """Those of the cluster that was joined, or this one."""
+    return [this_machine()] if settings().ray_address is None else cluster_machines(look_at_cards=device == "gpu")
+
+
+def _shared_out(devices: float, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine arguments for a group of GPUs, or for a part of one."""
+    if devices >= 1:
+        return {"tensor_parallel_size": int(devices)} if devices > 1 else {}
+    whole = float(arguments.get("gpu_memory_utilization", _USED_OF_A_GPU))
+    return {"gpu_memory_utilization": round(whole * devices, 3)}
+
+
+def _reuse(run: Run, entry: CatalogueEntry, arguments: Mapping[str, Any], asked: AskedOfEngine) -> PrefixReuse | None:
+    """Of a review nothing is said: the claims about a piece share its code too."""
+    if asked.review:
+        return None
+    is_asked = "enable_prefix_caching" in run.model.engine
+    return prefix_reuse(entry, arguments, is_asked, len(asked.frame.prefix))
 
 
 def start_engines_if_needed(run: Run) -> EnginePool | None:
@@ -153,6 +207,8 @@ def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: P
     progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
     begun = {"engines": pool.engines, "devices": pool.devices, "start_seconds": pool.start_seconds}
     run.store.create(layout.engines_begun(time.time_ns()), json.dumps(begun).encode())
+    if pool.reuse and pool.reuse.note:
+        progress.say(f"cache     {pool.reuse.note}")
     with progress.stage("score", "items") as stage:
 
         def look_at_plan() -> None:
@@ -171,6 +227,7 @@ def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: P
         "devices": pool.devices,
         "held_seconds": pool.held_seconds,
         "start_seconds": pool.start_seconds,
+        "promised_cached_tokens": pool.reuse and pool.reuse.promised_tokens,
     }
     run.store.create(layout.engine_time(time.time_ns()), json.dumps(held).encode())
 
@@ -180,3 +237,12 @@ def held_device_seconds(store: Store) -> float:
     sessions = [json.loads(store.read(key)) for key in store.list(layout.SCORING)]
     # Versions before 2026-12 wrote down the engines alone.
     return math.fsum(session.get("devices", session["engines"]) * session["held_seconds"] for session in sessions)
+
+
+def cache_promise(store: Store) -> CachePromise | None:
+    """What the prefix cache is to hold of each prompt; None where a session cannot say."""
+    sessions = [json.loads(store.read(key)) for key in store.list(layout.SCORING)]
+    promised = [session.get("promised_cached_tokens") for session in sessions]
+    if not sessions or None in promised:
+        return None
+    return CachePromise(tokens=min(promised), engines=max(session["engines"] for session in sessions))

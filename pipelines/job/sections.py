@@ -284,6 +284,27 @@ class Compute(Section):
     engines: int | None = Field(
         None, ge=1, le=_MOST_ENGINES, description="engines to start; default: one per GPU group, or per core"
     )
+    max_engines: int | None = Field(
+        None,
+        ge=1,
+        le=_MOST_ENGINES,
+        exclude_if=lambda most: most is None,  # runs from before this field keep their id, here and below
+        description="how many there may be while work waits: as machines join, or an autoscaler brings them; default: "
+        "`engines`, or as many as find room",
+    )
+    gpu_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        exclude_if=lambda share: share is None,
+        description="part of one GPU that an engine takes, so that several of a small model share it, e.g. 0.25",
+    )
+
+    @model_validator(mode="after")
+    def _least_and_most(self) -> Compute:
+        if self.engines and self.max_engines and self.max_engines < self.engines:
+            raise ValueError("max_engines is less than engines, which are started in any case")
+        return self
 
 
 class Evaluation(Section):

@@ -19,6 +19,7 @@ from pipelines.costs.accounting import PlainMoney, add_known, sum_money, to_mone
 from pipelines.documents.gold import shown_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
+from pipelines.report.prompts import CachePromise, Prompts, PromptTally
 from pipelines.report.reasons import ReasonCount, Reasons
 from pipelines.results import ROUTES
 from pipelines.routes import Route, Stop
@@ -46,6 +47,9 @@ NEEDED_COLUMNS = [
     "cost_usd",
     "duplicate_of",
     "api_input_tokens",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
 ]
 
 
@@ -98,6 +102,7 @@ class Summary(BaseModel):
     left_out: dict[str, int] = {}  # no documents by rule: how many files, folders or commits, by reason
     reasons: list[ReasonCount] = []  # why items have no answer
     copies: int = 0  # rows whose answer is another document's of the same text
+    prompts: Prompts | None = None  # what the engine read; None where it read nothing
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
 
 
@@ -117,6 +122,7 @@ class Tally:
         self._asked_claude = 0
         self._copies = 0
         self._ids = ItemSum()
+        self._prompts = PromptTally()
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of one part."""
@@ -130,6 +136,7 @@ class Tally:
             for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
                 self._money.setdefault((route, column), []).append(sum_money(rows[column]))
         self._reasons.add(table)
+        self._prompts.add(table)
         self._add_agreement(table)
         table = self._with_labels_only(table)
         for label in table["gold_label"].drop_null().to_pylist():
@@ -219,6 +226,7 @@ class Tally:
         is_calibration_refused: bool = False,
         left_out: Mapping[str, int] | None = None,
         document_limit: int | None = None,
+        cache_promise: CachePromise | None = None,
     ) -> Summary:
         """Close the books.
 
@@ -262,9 +270,11 @@ class Tally:
                 *_cost_warnings(gpu_cost, api_cost),
                 *_gold_warnings(self.accuracy()),
                 *self._doubt_warnings(rule, escalated_share),
+                *self._prompts.warnings(cache_promise),
             ],
             reasons=reasons,
             copies=self._copies,
+            prompts=self._prompts.closed(cache_promise),
             problem=_problem(items, routes[Route.FAILED].items, reasons),
         )
 

@@ -85,7 +85,7 @@ def measure(folder: Path, items: int, place: str, delay_seconds: float, quality:
             proxy = servers.enter_context(DelayingProxy(folder / "proxy", emulator.endpoint, delay_seconds))
             extra |= variables | {"AWS_ENDPOINT_URL": proxy.endpoint}
             helpers, output = {"emulator": emulator.pid, "proxy": proxy.pid}, f"s3://{_BUCKET}/runs"
-        job = _write_job(folder / "job.yaml", documents, output, quality)
+        job = write_job(folder / "job.yaml", documents, output, quality)
         started_at = time.time()
         run = _submit(folder, job, child_environment(folder, extra), helpers)
         requests = proxy.requests() if proxy else []
@@ -122,7 +122,7 @@ def write_documents(folder: Path, items: int) -> None:
                 stream.write(f'{{"id": "doc-{number}", "text": {json.dumps(text)}}}\n')
 
 
-def _write_job(path: Path, documents: Path, output: str, quality: str) -> Path:
+def write_job(path: Path, documents: Path, output: str, quality: str) -> Path:
     """The sample job without escalation; ``quality``: off, or a threshold for every item by itself."""
     job = yaml.safe_load(TICKETS_JOB.read_text(encoding="utf-8")) | {
         "input": str(documents),

@@ -1,8 +1,8 @@
-"""Whole wall time of 2,000 tickets, start-up included: `pipeline submit` against the same work in ray.data.llm.
+"""Whole wall time of 2,000 tickets, start-up included: `pipeline submit`, `vllm run-batch`, `ray.data.llm`.
 
 ``python -m tests.bench.wall``. Each way runs in a fresh process without a running Ray, from the command to the last
-row on disk. The product reads the held-out tickets as they are, in eight formats; ray.data.llm gets their texts as
-one JSONL file. Neither asks Claude. Each round takes another order.
+row on disk. The product reads the held-out tickets as they are, in eight formats; the others get their texts as one
+JSONL file. Neither asks Claude. Each round takes another order.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.tasks.classification import answer_schema
 from tests.bench.children import COMMAND, REPOSITORY, ask, busy_cores, child_environment, machine, remark, run_logged
+from tests.bench.run_batch import Style, run_batch
 from tests.bench.workload import HELDOUT, read_texts, write_job
 from workers.engines.catalogue import resolve_model
 
@@ -116,8 +117,27 @@ def _ray_data(style: str) -> Callable[[Bench, Path], int]:
     return run
 
 
+def _run_batch(style: Style) -> Callable[[Bench, Path], int]:
+    def run(bench: Bench, home: Path) -> int:
+        question = LabelQuestion(bench.job, resolve_model(bench.job.model))
+        rows = map(json.loads, (bench.folder / "documents.jsonl").read_text(encoding="utf-8").splitlines())
+        return run_batch(
+            style,
+            {row["id"]: row["text"] for row in rows},
+            (question.prompt.before, question.prompt.after),
+            answer_schema(question.labels),
+            question.model.weights,
+            {**question.model.engine, "enable_prefix_caching": True},
+            home,
+        )
+
+    return run
+
+
 WAYS: dict[str, Callable[[Bench, Path], int]] = {
     "pipeline submit": _submit,
+    "vllm run-batch, JSON": _run_batch("json"),
+    "vllm run-batch, one token": _run_batch("one-token"),
     "ray.data.llm, JSON chat": _ray_data("json"),
     "ray.data.llm, one token": _ray_data("one-token"),
 }

@@ -129,7 +129,7 @@ def test_engines_that_were_held_for_less_than_they_were_busy_have_no_known_price
 
 
 def test_a_price_that_the_book_lacks_is_named_and_never_zero() -> None:
-    missing = offer(compared(), "qwen3.5-9b", None)
+    missing = offer(compared(), "qwen3.5-4b", None)
     assert (missing.usd, missing.missing, missing.engine_alone) == ({}, "not in the book", None)
     early = compare(RUN, BOOK, datetime(2026, 9, 30, tzinfo=UTC))
     assert offer(early, "claude-haiku-5-5").missing == "no row in force on 2026-09-30"
@@ -170,7 +170,7 @@ def own_book(**content: Any) -> PriceBook:
 
 
 def test_prices_of_ones_own_go_before_those_of_the_book_from_their_day_on() -> None:
-    hosted = {"provider": "acme", "model": "qwen3.5-9b", "valid_from": "2026-11-01", "input": "0.03", "output": "0.09"}
+    hosted = {"provider": "acme", "model": "qwen3.5-4b", "valid_from": "2026-11-01", "input": "0.03", "output": "0.09"}
     claude = {
         "provider": "anthropic",
         "model": "claude-haiku-5-5",
@@ -186,8 +186,8 @@ def test_prices_of_ones_own_go_before_those_of_the_book_from_their_day_on() -> N
     assert (
         offer(shown, "claude-haiku-5-5").usd["live"] == (1_040_000 * Decimal("0.08") + 60_000 * Decimal("0.4")) / 10**6
     )
-    assert offer(shown, "qwen3.5-9b", "acme").usd["live"] == (800_000 * Decimal("0.03") + 90) / 10**6
-    assert "qwen3.5-9b" not in [each.model for each in shown.offers if each.missing]
+    assert offer(shown, "qwen3.5-4b", "acme").usd["live"] == (800_000 * Decimal("0.03") + 90) / 10**6
+    assert "qwen3.5-4b" not in [each.model for each in shown.offers if each.missing]
     assert (shown.gpu_hour_usd, shown.reserved_usd) == (Decimal(2), Decimal(2))
     assert shown.figures.gpu_cost_usd == Decimal("1.5"), "what was paid stays paid"
     later = own_book(price=[claude | {"valid_from": "2026-12-01"}])

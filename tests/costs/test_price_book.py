@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from genai_prices import Usage, calc_price
 
-from pipelines.costs.price_book import Price, PriceBook, TokenUsage, price_book
+from pipelines.costs.price_book import HostedPrice, Price, PriceBook, TokenUsage, price_book
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MILLION = 1_000_000
@@ -158,3 +158,19 @@ def test_every_row_is_a_price_of_its_own_and_caching_follows_the_published_multi
         assert price.cache_write_1h == price.input * 2
         assert price.cache_read <= price.input / 10
         assert price.output == price.input * 5
+
+
+HOSTED = [row for row in price_book().hosted if row.provider == "openrouter"]
+# What OpenRouter calls a model by the day of its release.
+DATED = {"qwen3.5-flash": "qwen3.5-flash-02-23", "qwen3.5-plus": "qwen3.5-plus-02-15"}
+
+
+@pytest.mark.parametrize("price", HOSTED, ids=[row.model for row in HOSTED])
+def test_every_hosted_row_of_openrouter_agrees_with_genai_prices(price: HostedPrice) -> None:
+    theirs = calc_price(
+        Usage(input_tokens=1_001, output_tokens=53),
+        f"qwen/{DATED.get(price.model, price.model)}",
+        provider_id="openrouter",
+        genai_request_timestamp=NOW,
+    ).total_price
+    assert theirs == (1_001 * price.input + 53 * price.output) / MILLION

@@ -198,12 +198,13 @@ def measure(arm: Arm) -> dict[str, Any]:
     if arm.queued:
         import workers.engines.engine
 
+        own = workers.engines.engine.most_requests
         short = Arm(**{**asdict(arm), "document": 40, "documents": arm.documents * 2})
         answer["short_raw"] = asdict(bench.raw(short.documents, bench.one, short))
         for queued in arm.queued:
-            workers.engines.engine._QUEUED_REQUESTS = queued
+            workers.engines.engine.most_requests = lambda *_, most=queued: most
             answer[f"short_ours_{queued}"] = asdict(bench.sluice(short.documents, short))
-        workers.engines.engine._QUEUED_REQUESTS = 512
+        workers.engines.engine.most_requests = own
     if not arm.processes:
         answer["profile"] = bench.profile()
     return answer

@@ -92,8 +92,8 @@ def test_each_broken_input_is_one_failed_row_and_the_good_rows_are_scored(
         ({"output": "README.md"}, "output: 'README.md' is a file, not a folder; choose another"),
         (
             {"model": "qwen-9000"},
-            "model: 'qwen-9000' is not in the catalogue (starter, review-starter, qwen3.5-0.8b, qwen3.5-4b, "
-            "qwen3.5-9b, qwen3.5-27b-fp8, qwen3.5-35b-a3b); did you mean 'qwen3.5-9b'; or give "
+            "model: 'qwen-9000' is not in the catalogue, which `pipeline models` lists; "
+            "did you mean 'qwen3.5-9b'; or give "
             "{source: <Hugging Face id>}",
         ),
         (

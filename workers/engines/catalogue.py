@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,6 +43,14 @@ class CatalogueEntry(BaseModel):
     source: str
     revision: str | None = None
     engine: dict[str, Any] = Field(default_factory=dict)
+    # What models.toml explains; None: no source says.
+    good_for: str = ""
+    weights: Literal["bf16", "FP8", "Int4", "NVFP4"] | None = None
+    gpu_gb: float | None = None
+    context: int | None = None
+    prefix_block: int | None = None
+    devices: str = ""
+    environment: dict[str, str] = Field(default_factory=dict)
 
 
 class DeviceDefaults(BaseModel):
@@ -54,6 +62,35 @@ class DeviceDefaults(BaseModel):
     engine: dict[str, Any]
 
 
+class BatchLimits(BaseModel):
+    """Of one message batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: int
+    megabytes: int
+    hours: int  # until what is unfinished expires
+    days_kept: int
+
+
+class ClaudeTier(BaseModel):
+    """A Claude model beside the engines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: int
+    good_for: str
+
+
+class Claude(BaseModel):
+    """What `escalation` may name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: BatchLimits
+    models: dict[str, ClaudeTier]
+
+
 class Catalogue(BaseModel):
     """The models of models.toml."""
 
@@ -61,6 +98,8 @@ class Catalogue(BaseModel):
 
     models: dict[str, CatalogueEntry]
     devices: dict[str, DeviceDefaults]
+    services: dict[str, str]  # hosted, no weights: the nearest model that has some
+    claude: Claude
 
 
 @dataclass(frozen=True)
@@ -95,10 +134,22 @@ def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
         entry = CatalogueEntry(about="", source=model.source, revision=model.revision, engine=model.engine)
         return model.source, entry
     known = catalogue().models
+    if nearest := catalogue().services.get(model):
+        raise JobError(
+            [f"model: '{model}' is the name of a hosted service, not of weights; the nearest weights are '{nearest}'"]
+        )
     if model not in known:
-        there = f"is not in the catalogue ({', '.join(known)}){did_you_mean(model, known)}"
+        if forms := [name for name in known if name.startswith(f"{model}-")]:
+            raise JobError([f"model: '{model}' comes in several forms; name one of {', '.join(forms)}"])
+        there = f"is not in the catalogue, which `pipeline models` lists{did_you_mean(model, known)}"
         raise JobError([f"model: '{model}' {there}; or give {{source: <Hugging Face id>}}"])
     return model, known[model]
+
+
+def known_facts(entry: CatalogueEntry) -> CatalogueEntry:
+    """The entry, or where it is a job's own, what the catalogue knows of the same weights."""
+    same = (known for known in catalogue().models.values() if known.source == entry.source)
+    return entry if entry.about else next(same, entry)
 
 
 def refuse_code(model: str | ModelSource | None) -> None:

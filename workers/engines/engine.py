@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import queue
 import threading
 import time
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 
 # vLLM's own bound on `logprob_token_ids` (sampling_params.MAX_LOGPROB_TOKEN_IDS in 0.32).
 MAX_LABELS = 128
-# Requests the scheduler holds beyond those it runs: enough to never run dry between two steps.
-_QUEUED_REQUESTS = 512
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,21 @@ class _Shard:
     remaining: int
 
 
+def most_requests(batched_tokens: int, running: int, uncached_tokens: float) -> int:
+    """How many requests an engine holds at a time, so that it never runs dry between two steps.
+
+    Args:
+        batched_tokens: that one step processes at most.
+        running: that one step works on at most.
+        uncached_tokens: that a request brings on average; few of short documents, whose frame is in the cache.
+    """
+    return max(2 * running, math.ceil(2 * batched_tokens / max(uncached_tokens, 1.0)))
+
+
 class _Engine:
     """One running engine, and the thread that owns it."""
 
-    def __init__(self, weights: str, engine_args: Mapping[str, Any], codes: Sequence[int], devices: int) -> None:
+    def __init__(self, weights: str, engine_args: Mapping[str, Any], codes: Sequence[int], devices: float) -> None:
         # Imported late: the environment that vLLM reads at import is set by the caller just before.
         from vllm import LLM, SamplingParams
         from vllm.inputs.engine import tokens_input
@@ -83,6 +93,7 @@ class _Engine:
         self._tokens_input = tokens_input
         # max_num_batched_tokens etc. are left to vLLM.
         self._engine = LLM(weights, **engine_args).llm_engine
+        self._scheduler = self._engine.vllm_config.scheduler_config
         self._label_params = SamplingParams(
             max_tokens=1,
             temperature=0,
@@ -143,7 +154,7 @@ class _Engine:
         waiting: deque[tuple[_Shard, int]] = deque()  # rows not yet given to the engine
         running: dict[str, tuple[_Shard, int]] = {}
         ids = itertools.count()
-        unshared_nanoseconds = 0
+        unshared_nanoseconds = ended = uncached = 0
         while True:
             while not (running or waiting) or not self._inbox.empty():  # blocks only when there is nothing to do
                 shard = self._inbox.get()
@@ -151,7 +162,9 @@ class _Engine:
                     return
                 open_shards.append(shard)
                 waiting.extend((shard, row) for row in range(shard.items))
-            while waiting and len(running) < _QUEUED_REQUESTS:
+            limits, mean = self._scheduler, uncached / ended if ended else math.inf
+            most = most_requests(limits.max_num_batched_tokens, limits.max_num_seqs, mean)
+            while waiting and len(running) < most:
                 shard, row = waiting.popleft()
                 request_id = str(next(ids))
                 self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params)
@@ -160,14 +173,16 @@ class _Engine:
             outputs = self._engine.step()
             unshared_nanoseconds += time.perf_counter_ns() - started
             if outputs:  # else the step worked on prompts that the next one ends
-                self._share(unshared_nanoseconds, [_take(output, running) for output in outputs])
+                worked = [_take(output, running) for output in outputs]
+                ended, uncached = ended + len(worked), uncached + sum(tokens for _, _, tokens in worked)
+                self._share(unshared_nanoseconds, worked)
                 unshared_nanoseconds = 0
                 _settle(open_shards)
 
     def _share(self, nanoseconds: int, worked: Sequence[tuple[_Shard, int, int]]) -> None:
         """Share the engine's time among the rows that it brought forward, by the tokens that each made it process."""
         weights = np.array([tokens for _, _, tokens in worked], dtype=np.int64)
-        shares = share_nanoseconds(nanoseconds * self._devices, weights).tolist()
+        shares = share_nanoseconds(round(nanoseconds * self._devices), weights).tolist()
         for (shard, row, _), share in zip(worked, shares, strict=True):
             shard.result.device_nanoseconds[row] += share
 
@@ -217,7 +232,7 @@ def _settle(open_shards: list[_Shard]) -> None:
 class LabelEngine(_Engine):
     """Scores shards of documents for one prompt frame."""
 
-    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: int = 1) -> None:
+    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: float = 1) -> None:
         """Load the model and start stepping.
 
         Args:
@@ -252,7 +267,7 @@ class ReviewEngine(_Engine):
         codes: Sequence[int],
         schema: Mapping[str, Any],
         max_output_tokens: int,
-        devices: int = 1,
+        devices: float = 1,
     ) -> None:
         """Load the model and its tokenizer, which the grammar needs, and start stepping.
 

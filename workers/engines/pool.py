@@ -12,18 +12,22 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import ray
 from ray._private import ray_constants
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
 from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
 from workers.engines.feed import ShardFeed
+from workers.engines.fitting.fit import room
+from workers.engines.fitting.growth import Growth
+from workers.engines.fitting.machines import cluster_machines
+from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT
 from workers.engines.scorer import ScorerActor, ScorerConfig, ShardReport
 
@@ -142,7 +146,13 @@ def _cluster_resources() -> dict[str, float]:
 class EnginePool:
     """Scorer actors for one run. Whoever makes one closes it."""
 
-    def __init__(self, config: ScorerConfig, engines: int | None, wanted_device: Device | None = None) -> None:
+    def __init__(
+        self,
+        config: ScorerConfig,
+        engines: int | None,
+        wanted_device: Device | None = None,
+        most_engines: int | None = None,
+    ) -> None:
         """Ask Ray for the actors; returns at once, they start while the caller plans.
 
         Args:
@@ -151,13 +161,14 @@ class EnginePool:
                 machines that join while there is work too.
             wanted_device: asked for even where the cluster has none now: actors without a place are what makes an
                 autoscaler bring machines. Otherwise no more engines are asked for than there is room for.
+            most_engines: how many there may be in all, while there is work for more than there are.
 
         Raises:
             EngineError: there is no room for an engine, or nobody says how many machines are to come.
         """
-        resources = _cluster_resources()
         self._uses_gpu = (wanted_device or cluster_device(None)) == "gpu"
-        available = self._room(resources, config)
+        self._config = config
+        available = self._room()
         if wanted_device and engines:
             available = engines
         elif not available and wanted_device:
@@ -165,14 +176,23 @@ class EnginePool:
                 f"the Ray cluster has no {wanted_device.upper()} now and SLUICE_DEVICE={wanted_device} asks for some: "
                 "set compute.engines in the job, so that the autoscaler knows how many to bring"
             )
+        elif not available and config.devices_per_engine > 1:
+            wanted = f"{config.devices_per_engine:g} {'GPUs' if self._uses_gpu else 'CPU cores'}"
+            raise EngineError(f"no node of the Ray cluster has {wanted} for an engine; add one")
         elif not available:
             raise EngineError("the Ray cluster has neither a GPU nor a CPU core to give; add a node")
-        self._config = config
-        self._takes_all = engines is None
+        self._growth = Growth(most_engines, takes_all=engines is None, brings_machines=wanted_device is not None)
         self._asked_at = self._looked_at = time.monotonic()
         self.start_seconds: float | None = None
-        self._actors = [self._new_actor() for _ in range(min(engines or available, available))]
+        first = min(engines or available, available, most_engines or available)
+        self._actors = [self._new_actor() for _ in range(first)]
         self._held_since = [self._asked_at] * self.engines
+        self._homeless: set[int] = set()  # slots of engines that were asked for later and are not ready yet
+
+    @property
+    def reuse(self) -> PrefixReuse | None:
+        """What its engines keep of the prompts' shared beginning, where that can be said."""
+        return self._config.reuse
 
     @property
     def engines(self) -> int:
@@ -180,9 +200,9 @@ class EnginePool:
         return len(self._actors)
 
     @property
-    def devices(self) -> int:
-        """How many GPUs, or cores, these engines hold."""
-        return len(self._actors) * self._config.devices_per_engine
+    def devices(self) -> float:
+        """How many GPUs, or cores, these engines hold; one that never found a place holds none."""
+        return (self.engines - len(self._homeless)) * self._config.devices_per_engine
 
     def wait_ready(self, feed: ShardFeed | None = None) -> bool:
         """Wait for the first engine; ``start_seconds`` is then known. False if the feed is cancelled meanwhile.
@@ -205,8 +225,9 @@ class EnginePool:
             try:
                 ray.get(call)
                 break
-            except RayActorError as error:
-                if error.actor_init_failed or replaced == _ATTEMPTS_PER_SHARD - 1:
+            except (RayActorError, OutOfMemoryError) as error:
+                is_refused = isinstance(error, RayActorError) and error.actor_init_failed
+                if is_refused or replaced == _ATTEMPTS_PER_SHARD - 1:
                     raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
             log.warning("engine %d is lost while it starts; starting another", slot)
             self._actors[slot] = self._new_actor()
@@ -249,7 +270,7 @@ class EnginePool:
             wait_seconds = _LOOK_FOR_SHARDS_SECONDS if feed.may_bring_more else _LOOK_FOR_ROOM_SECONDS
             ended, _ = ray.wait(list(running), num_returns=1, timeout=wait_seconds)
             if todo:
-                self._grow(running)
+                self._grow(running, len(todo), in_flight())
             if not ended:
                 continue
             (call,) = ended
@@ -264,32 +285,36 @@ class EnginePool:
             else:
                 if report is None:
                     attempts[None] = 0
+                    self._homeless.discard(slot)
                 else:
                     on_scored(report)
 
     @property
     def held_seconds(self) -> float:
         """How long an engine's devices have been held, start-up included; the mean, where some came later."""
-        return time.monotonic() - sum(self._held_since) / self.engines
+        held = [since for slot, since in enumerate(self._held_since) if slot not in self._homeless]
+        return time.monotonic() - sum(held) / len(held)
 
     def close(self) -> None:
         """End the actors; their devices are free again."""
         for actor in self._actors:
             ray.kill(actor)
 
-    def _room(self, resources: Mapping[str, float], config: ScorerConfig) -> int:
-        """How many engines a cluster of these resources holds."""
-        return int(resources.get("GPU" if self._uses_gpu else "CPU", 0)) // config.devices_per_engine
+    def _room(self) -> int:
+        """How many engines the cluster holds now, each on one machine."""
+        device: Device = "gpu" if self._uses_gpu else "cpu"
+        return room(cluster_machines(look_at_cards=False), device, self._config.devices_per_engine)
 
-    def _grow(self, running: dict[Any, tuple[int, int | None]]) -> None:
-        """Start engines where machines have joined since the last look; an engine without a place takes up room too."""
-        if not self._takes_all or time.monotonic() - self._looked_at < _LOOK_FOR_ROOM_SECONDS:
+    def _grow(self, running: dict[Any, tuple[int, int | None]], waiting: int, in_flight: int) -> None:
+        """Start engines for what waits, now and then; an engine without a place takes up room too."""
+        if time.monotonic() - self._looked_at < _LOOK_FOR_ROOM_SECONDS:
             return
         self._looked_at = time.monotonic()
-        for slot in range(self.engines, self._room(_cluster_resources(), self._config)):
-            log.warning("the cluster has room for another engine; starting engine %d", slot)
+        for slot in range(self.engines, self._growth.until(self.engines, waiting, in_flight, self._room)):
+            log.warning("there is work for another engine; asking for engine %d", slot)
             self._actors.append(self._new_actor())
             self._held_since.append(self._looked_at)
+            self._homeless.add(slot)
             running[self._actors[slot].ready.remote()] = (slot, None)
 
     def _new_actor(self) -> Any:
@@ -336,7 +361,7 @@ class _EngineLostError(Exception):
 def _result(call: Any, shard: int | None) -> ShardReport | None:
     try:
         report = ray.get(call)
-    except RayActorError as error:
+    except (RayActorError, OutOfMemoryError) as error:  # the latter: Ray ends processes where a node runs out of it
         raise _EngineLostError(_last_line(error)) from error
     except RayTaskError as error:
         if isinstance(error.cause, EngineError):

@@ -23,6 +23,7 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from workers.engines.engine import LabelEngine, ReviewEngine, ShardScores
+from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.label_orders import TwoOrders
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import TokenFrame
@@ -38,9 +39,10 @@ class ScorerConfig:
     engine_args: Mapping[str, Any]
     environment: Mapping[str, str]
     frame: TokenFrame
-    devices_per_engine: int
+    devices_per_engine: float  # less than one: engines share a GPU
     review: ReviewSettings | None = None  # None: documents are classified
     two_orders: TwoOrders | None = None  # None: the labels are read as given
+    reuse: PrefixReuse | None = None  # of the frame; None: nothing is said of it
 
 
 @dataclass(frozen=True)

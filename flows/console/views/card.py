@@ -40,6 +40,8 @@ def _lines(summary: Summary, report: str) -> list[str | Text]:
     if summary.items:
         lines += [*_bar(summary), *_accuracy(summary), *_cost(summary)]
     lines += [f"{label:<{_LABEL}}{told}" for label, told in worth_knowing(summary)]
+    if summary.prompts:
+        lines.append(f"prompts   {summary.prompts.told()}")
     if summary.left_out:
         lines.append(f"left out  {told_left_out(summary.left_out)}")
     lines += [f"warning   {warning}" for warning in summary.warnings]

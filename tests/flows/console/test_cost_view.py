@@ -102,7 +102,7 @@ def test_the_tables_fit_a_terminal_of_eighty_columns_and_cut_no_name(root: Path,
         assert max(map(len, rows)) <= 80
         for row in price_book().price:
             assert re.search(rf"^{row.model} ", shown, flags=re.MULTILINE), row.model
-    assert "not in the book: qwen3.5-9b, qwen3.5-27b, " in pipeline("prices")
+    assert "not in the book: qwen3.5-4b, qwen3.5-2b, " in pipeline("prices")
 
 
 def numbers(content: Any) -> list[str]:
@@ -129,7 +129,7 @@ def test_json_has_the_same_and_no_number_that_a_person_could_not_read(root: Path
     listed = json.loads(pipeline("prices", "--json"))
     assert {each["kind"] for each in listed["prices"]} == {"claude", "fast", "hosted"}
     assert all(each["source"] and each["checked_on"] and each["valid_from"] for each in listed["prices"])
-    assert listed["not_in_the_book"][0] == "qwen3.5-9b"
+    assert listed["not_in_the_book"][0] == "qwen3.5-4b"
 
 
 def test_a_missing_price_names_what_gives_it(root: Path, pipeline: Pipeline) -> None:

@@ -14,11 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.preflight import doctor, job_checks, machine_checks
+from flows.preflight import doctor, job_checks, machine_checks, surroundings
 from flows.preflight.check import GIB, Check
+from pipelines.job.job_file import load_job
 from pipelines.settings import settings
 from tests.flows.command_case import Command, command
 from tests.job.job_case import CLAUDE, GOOD
+from workers.engines.fitting.machines import Machine
 
 __all__ = ["command"]
 SECRET = "sk-ant-not-to-be-shown"
@@ -136,6 +138,23 @@ def test_a_model_that_does_not_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> 
     (told,) = job_checks.check_weights(job)
     assert (told.state, told.mend.split(",")[0]) == ("wrong", "run this in a clone of the repository")
     assert told.what.startswith("'starter' is a sample model")
+
+
+def test_a_model_that_no_machine_here_holds_is_refused_before_anything_is_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine("this machine", 16, 128 * GIB, (24 * GIB,))
+    monkeypatch.setattr(surroundings, "this_machine", lambda: machine)
+    Path("large.yaml").write_text(GOOD.replace("model: starter", "model: qwen3.5-27b-bf16"))
+    told = command("doctor", "large.yaml")
+    assert (told.code, "WRONG model" in told.out) == (1, True), told
+    done = command("submit", "large.yaml")
+    assert done.code == 2, done
+    assert "cannot run here: it needs about 65 GiB; the largest machine has 1 x 24 GiB; it is meant for" in done.err
+    assert "what fits: qwen3.5-9b, qwen3.5-35b-a3b-int4" in done.err
+    assert not Path("out").exists()
+    with_environment(monkeypatch, RAY_ADDRESS="10.0.0.1:6379")  # its machines are asked once it is joined
+    surroundings.check_surroundings(load_job(Path("large.yaml"), {}))
 
 
 def test_a_check_that_hangs_or_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """How long engines were held is counted in device-seconds, as the time in which they were busy is."""
 
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +10,17 @@ from rich.console import Console
 
 from flows.console.progress import ProgressReporter
 from flows.stages import scoring
+from pipelines.report.prompts import CachePromise
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from workers.engines.fitting.prefix import PrefixReuse
 
 POOL = SimpleNamespace(
     engines=2,
     devices=8,  # four GPUs each
     held_seconds=10.0,
     start_seconds=4.0,
+    reuse=None,
     wait_ready=lambda _: True,
     score=lambda *_: None,
 )
@@ -35,3 +39,13 @@ def test_sessions_of_earlier_versions_are_read_as_they_were_written(tmp_path: Pa
         session = {"engines": engines, "held_seconds": 2.0, "start_seconds": 1.0}
         store.create(layout.engine_time(number), json.dumps(session).encode())
     assert scoring.held_device_seconds(store) == 8
+
+
+def test_that_the_prefix_cache_is_off_is_said_and_what_it_promises_is_written_down(tmp_path: Path) -> None:
+    store, shown = Store(str(tmp_path)), io.StringIO()
+    run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
+    pool = SimpleNamespace(**{**vars(POOL), "reuse": PrefixReuse(tokens=300, block=528, is_on=False)})
+    progress = ProgressReporter(Console(file=shown, width=200))
+    scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, pool), progress)
+    assert "cache     off: the prompts share 300 tokens, and the model keeps blocks of 528" in shown.getvalue()
+    assert scoring.cache_promise(store) == CachePromise(tokens=0, engines=2)

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipelines.cascade.confidence import Calibration
+from pipelines.costs.price_book import price_book
 from pipelines.errors import JobError
 from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
@@ -43,11 +45,40 @@ def calibrate(folder: Path, model_sha256: str) -> Calibration:
     return calibration
 
 
-def test_a_name_nobody_knows_lists_those_that_are_known() -> None:
-    assert problems("qwen") == [
-        "model: 'qwen' is not in the catalogue (starter, review-starter, qwen3.5-0.8b, qwen3.5-4b, qwen3.5-9b, "
-        "qwen3.5-27b-fp8, qwen3.5-35b-a3b); or give {source: <Hugging Face id>}"
+def test_a_name_nobody_knows_is_told_where_those_that_are_known_stand_and_which_is_close() -> None:
+    assert problems("gpt") == [
+        "model: 'gpt' is not in the catalogue, which `pipeline models` lists; or give {source: <Hugging Face id>}"
     ]
+    assert "did you mean 'qwen3.5-9b'" in problems("qwen-3.5-9B")[0]
+    assert problems("qwen3.5-27b") == [
+        "model: 'qwen3.5-27b' comes in several forms; name one of qwen3.5-27b-bf16, qwen3.5-27b-fp8, qwen3.5-27b-int4"
+    ]
+
+
+@pytest.mark.parametrize("service", ["qwen3.5-flash", "qwen3.5-plus"])
+def test_the_name_of_a_service_is_told_as_one_with_the_nearest_weights(service: str) -> None:
+    nearest = catalogue().services[service]
+    assert problems(service) == [
+        f"model: '{service}' is the name of a hosted service, not of weights; the nearest weights are '{nearest}'"
+    ]
+    assert nearest in catalogue().models
+
+
+def test_the_catalogue_holds_every_qwen_of_the_comparison_in_each_of_its_forms() -> None:
+    models = catalogue().models
+    sources = {entry.source.removeprefix("Qwen/Qwen3.5-") for entry in models.values()}
+    small, large = ["0.8B", "2B", "4B", "9B"], ["27B", "35B-A3B", "122B-A10B", "397B-A17B"]
+    assert sources >= {*small, *(f"{size}{form}" for size in large for form in ("", "-FP8", "-GPTQ-Int4"))}
+    assert {"Qwen/Qwen3-Coder-Next", "Qwen/Qwen3-Coder-Next-FP8", "Qwen/Qwen3-8B"} <= sources
+    assert models["qwen3.5-35b-a3b"].source.endswith("-FP8"), "what jobs that name it have always been given"
+    for name, entry in models.items():
+        assert entry.good_for and entry.devices and entry.weights and entry.prefix_block, name
+        assert entry.context is None or entry.engine["max_model_len"] <= entry.context, name
+
+
+def test_claude_tiers_have_their_prices_in_the_book() -> None:
+    for name in catalogue().claude.models:
+        assert price_book().find(name, datetime.now(UTC)), name
 
 
 def test_every_entry_of_the_catalogue_is_found_by_its_name() -> None:

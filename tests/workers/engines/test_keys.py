@@ -22,6 +22,7 @@ from pipelines.job.job import Job
 from pipelines.settings import settings, trust_remote_code, withhold_claude_key
 from tests.flows.drop_folder.drop_folder_case import JOB
 from workers.engines import pool, scorer
+from workers.engines.fitting.machines import Machine
 from workers.engines.scorer import ScorerConfig
 from workers.engines.tokens import TokenFrame
 
@@ -94,6 +95,7 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> _Actors:
     found = _Actors()
     monkeypatch.setattr(pool, "ScorerActor", found)
     monkeypatch.setattr(pool, "_cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(pool, "cluster_machines", lambda **_: [Machine("node", 1, None)])
     return found
 
 

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 import ray
+from ray.exceptions import OutOfMemoryError
 
 from pipelines.errors import EngineError
 from workers.engines import pool
@@ -49,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return Actor.asked
 
 
-def config(devices: int = 1) -> ScorerConfig:
+def config(devices: float = 1) -> ScorerConfig:
     return ScorerConfig("root", "weights", "revision", {}, {}, None, devices)  # type: ignore[arg-type]  # no frame is looked at
 
 
@@ -70,6 +72,12 @@ def test_gpus_that_are_still_to_come_are_asked_for(asked: list[dict[str, Any]]) 
     assert resources(asked) == [{"num_gpus": 2, "num_cpus": 1}] * 4
 
 
+def test_engines_of_a_small_model_share_a_gpu(asked: list[dict[str, Any]]) -> None:
+    pool = EnginePool(config(devices=0.25), 4, "gpu")
+    assert (pool.engines, pool.devices) == (4, 1.0)
+    assert resources(asked) == [{"num_gpus": 0.25, "num_cpus": 1}] * 4
+
+
 def test_who_asks_for_machines_to_come_says_how_many(asked: list[dict[str, Any]]) -> None:
     with pytest.raises(EngineError) as refused:
         EnginePool(config(), None, "gpu")
@@ -81,7 +89,7 @@ def test_who_asks_for_machines_to_come_says_how_many(asked: list[dict[str, Any]]
 
 
 def test_no_room_for_a_single_engine(asked: list[dict[str, Any]]) -> None:
-    with pytest.raises(EngineError, match="has neither a GPU nor a CPU core to give; add a node"):
+    with pytest.raises(EngineError, match="no node of the Ray cluster has 64 CPU cores for an engine; add one"):
         EnginePool(config(devices=64), None)
     assert asked == []
 
@@ -117,3 +125,43 @@ def test_an_engine_holds_its_fair_share_and_no_more(
         holding.close()
     assert sorted(report.shard for report in reports) == list(range(8))
     assert max(report.items for report in reports) == most
+
+
+def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_hold_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    monkeypatch.setattr(pool, "_LOOK_FOR_ROOM_SECONDS", 0.1)
+    reports: list[ShardReport] = []
+    growing = EnginePool(config(), 1, "cpu", most_engines=5)
+    assert growing.engines == 1
+    try:
+        growing.score(ShardFeed.of(range(24)), reports.append)
+        assert growing.engines == 5, "two find no core: an autoscaler would bring them some"
+        assert 1 < growing.devices <= 3
+    finally:
+        growing.close()
+    assert sorted(report.shard for report in reports) == list(range(24))
+    assert 1 < len({report.scorer_pid for report in reports}) <= 3
+
+
+def test_an_engine_that_ray_ends_for_want_of_memory_is_replaced_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    outcome, ends = pool._result, iter([OutOfMemoryError("the node runs out of memory")])
+
+    def once_out_of_memory(call: Any, shard: int | None) -> ShardReport | None:
+        if shard is None or not (error := next(ends, None)):
+            return outcome(call, shard)
+        with monkeypatch.context() as patch:
+            patch.setattr(ray, "get", Mock(side_effect=error))
+            return outcome(call, shard)
+
+    monkeypatch.setattr(pool, "_result", once_out_of_memory)
+    reports: list[ShardReport] = []
+    holding = EnginePool(config(), 1)
+    try:
+        holding.score(ShardFeed.of(range(3)), reports.append)
+    finally:
+        holding.close()
+    assert sorted(report.shard for report in reports) == [0, 1, 2]
+    assert next(ends, None) is None

@@ -97,13 +97,14 @@ def start_engines(run: Run) -> EnginePool:
     config = ScorerConfig(
         run_root=run.store.root,
         weights=run.model.weights,
-        revision=run.record.model_revision,
+        revision=run.model.base_revision,
         engine_args=arguments,
         environment=defaults.environment,
         frame=asked.frame,
         devices_per_engine=int(arguments.get("tensor_parallel_size", 1)),
         review=asked.review,
         two_orders=asked.two_orders,
+        adapter=run.model.adapter,
     )
     return EnginePool(config, run.job.compute.engines, settings().device)
 

@@ -28,6 +28,9 @@ TargetOption = Annotated[
 ]
 BudgetOption = Annotated[str | None, typer.Option(metavar="USD", help="The most that Claude may cost, instead.")]
 ModelOption = Annotated[str | None, typer.Option(metavar="NAME", help="A model of `pipeline models`, instead.")]
+AdapterOption = Annotated[
+    str | None, typer.Option(metavar="PLACE", help="A LoRA adapter over the job's model, such as `adapt` wrote.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 

@@ -100,4 +100,4 @@ def _uniform_items(run: Run) -> frozenset[str]:
     asks = finished_batches(target_steps(population.scored, promise, labels), labels)
     drawn = [ask.items for ask in asks if ask.stage != "escalate"]
     ids = population.item_ids.take(pa.array(np.concatenate([np.zeros(0, np.int64), *drawn])))
-    return frozenset(ids.to_pylist())
+    return frozenset(map(str, ids.to_pylist()))

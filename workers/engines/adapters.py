@@ -169,7 +169,7 @@ def _read_config(path: Path, source: str) -> dict[str, Any]:
 
 def _rank(config: Mapping[str, Any]) -> int:
     """The largest of its matrices."""
-    return max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    return int(max([config["r"], *(config.get("rank_pattern") or {}).values()]))
 
 
 def _kind_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -114,7 +114,8 @@ def _check_installed() -> None:
 
 
 def _check_output(output: str) -> None:
-    if Store(output).exists(CONFIG):
+    # A store makes the folder that it is given: nothing is made before there is an adapter.
+    if Store(output).exists(CONFIG) if "://" in output else (Path(output) / CONFIG).exists():
         raise JobError([f"-o: there is an adapter in '{output}' already; name another place"])
 
 

@@ -217,12 +217,10 @@ class _Adapting:
         adapter = self._newest.model.adapter
         if adapter is None:
             return self._score(network, "before")
-        from peft import PeftModel
+        from workers.adapting.training import with_adapter
 
-        served = PeftModel.from_pretrained(network, str(adapter.folder))
-        scores = self._score(served, "before")
-        served.unload()
-        return scores
+        with with_adapter(network, adapter.folder) as served:
+            return self._score(served, "before")
 
     def _train(self, network: Any) -> Any:
         from workers.adapting.examples import Example

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bench.changed_labels import as_job, changed_tickets
 from tests.scenarios.pipeline_command import PipelineCommand
 
-pytestmark = [pytest.mark.prove, pytest.mark.engine]
+pytestmark = [pytest.mark.prove, pytest.mark.engine, pytest.mark.timeout(7_200)]
 
 DOCUMENTS = 600
 TARGET = {"target": 0.9, "assurance": 0.9, "audit_items": 20}
+
+
+def run_json(pipeline: PipelineCommand, *arguments: str | Path) -> Any:
+    """On a busy machine, training takes a quarter of an hour."""
+    done = pipeline.run(*arguments, "--json", timeout=3_000)
+    assert done.returncode == 0, done.stderr + pipeline.log()
+    return json.loads(done.stdout)
 
 
 def test_run_2_asks_a_third_less_than_run_1_with_an_adapter_that_run_1_has_taught(tmp_path: Path) -> None:
@@ -34,8 +42,8 @@ def test_run_2_asks_a_third_less_than_run_1_with_an_adapter_that_run_1_has_taugh
     )
     (tmp_path / "job.yaml").write_text(job)
     pipeline, adapter = PipelineCommand(tmp_path), tmp_path / "adapter"
-    first = pipeline.run_json("submit", tmp_path / "job.yaml")
-    adapted = pipeline.run_json("adapt", first["run_id"], "-o", str(adapter))
+    first = run_json(pipeline, "submit", tmp_path / "job.yaml")
+    adapted = run_json(pipeline, "adapt", first["run_id"], "-o", str(adapter))
     assert adapted["is_better"]
     assert {path.name for path in adapter.iterdir()} == {
         "README.md",
@@ -44,7 +52,7 @@ def test_run_2_asks_a_third_less_than_run_1_with_an_adapter_that_run_1_has_taugh
         "adapter_model.safetensors",
     }
     options = ("--input", tmp_path / "half-2.jsonl", "--adapter", adapter)
-    second = pipeline.run_json("submit", tmp_path / "job.yaml", *options)
+    second = run_json(pipeline, "submit", tmp_path / "job.yaml", *options)
     asked = [run["summary"]["routes"]["escalated"]["items"] for run in (first, second)]
     print(f"asked {asked[0]} of {DOCUMENTS} in run 1, {asked[1]} in run 2; the gate expected {adapted['gate']}")
     assert asked[1] <= asked[0] * 2 / 3

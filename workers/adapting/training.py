@@ -10,7 +10,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,16 @@ def _restore(network: PeftModel, optimizer: torch.optim.Optimizer, plan: Plan, f
     set_peft_model_state_dict(network, state["adapter"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["done"])
+
+
+@contextmanager
+def with_adapter(network: Any, folder: Path) -> Iterator[PeftModel]:
+    """The network with a trained adapter; afterwards it is what it was."""
+    adapted = PeftModel.from_pretrained(network, str(folder))
+    try:
+        yield adapted
+    finally:
+        adapted.unload()
 
 
 def adapter_files(network: PeftModel, folder: Path) -> None:

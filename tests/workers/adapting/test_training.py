@@ -104,6 +104,23 @@ def test_a_killed_training_goes_on_to_the_very_same_adapter(tmp_path: Path, monk
         np.testing.assert_array_equal(weights(resumed)[name].numpy(), weight.numpy())
 
 
+def test_an_adapter_that_was_written_says_the_same_when_it_is_read_and_leaves_the_base_as_it_was(
+    tmp_path: Path,
+) -> None:
+    from workers.adapting.network import score
+    from workers.adapting.training import Plan, adapter_files, train, with_adapter
+
+    documents = [each.tokens for each in examples(6)]
+    trained = train(network(), examples(), [SERVED], [], Plan(epochs=2, rank=4, learning_rate=1e-2), tmp_path)
+    adapter_files(trained, tmp_path / "adapter")
+    base = network()
+    plain, expected = score(base, SERVED, documents), score(trained, SERVED, documents)
+    with with_adapter(base, tmp_path / "adapter") as served:
+        np.testing.assert_allclose(score(served, SERVED, documents), expected, atol=0.02)
+    np.testing.assert_array_equal(score(base, SERVED, documents), plain)
+    assert np.abs(plain - expected).max() > 0.1
+
+
 def test_a_checkpoint_of_another_plan_is_not_gone_on_from(tmp_path: Path) -> None:
     from workers.adapting.training import Plan, train
 

@@ -38,6 +38,10 @@ SOME_RESULTS = [
     "pipeline results RUN --route failed --limit 20 --columns document_id,reason",
     "pipeline results RUN --route review --route withheld -o to_answer.csv",
 ]
+ADAPT = [
+    "pipeline adapt RUN -o adapters/tickets",
+    "pipeline submit my_job.yaml --adapter adapters/tickets",
+]
 EVALUATE_REVIEW_MODEL = "python -m sample_data.evaluate_code_review_model"
 FIRST_HOUR = [
     "pipeline doctor",
@@ -61,6 +65,7 @@ EXECUTED = {
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
     **dict.fromkeys(FIRST_HOUR, "test_the_first_hour"),
     ESTIMATE: "test_estimate",
+    **dict.fromkeys(ADAPT, "tests/scenarios/test_adapt.py"),
     **dict.fromkeys(REVIEW, "test_code_review"),
     EVALUATE_REVIEW_MODEL: "test_the_measures_of_the_review_model",
     SCHEDULE: "test_schedule",

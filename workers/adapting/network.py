@@ -21,8 +21,11 @@ from workers.adapting.examples import OrderedFrame, Tokens
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.tokens import TokenFrame
 
-# Padded tokens that go through the network at a time: some gigabytes of activations for the largest models.
+# What goes through the network at a time where nothing is kept for gradients.
 _MOST_TOKENS, _MOST_ROWS = 16_384, 32
+# What is kept for gradients: bytes for each token, layer and unit of the width, as measured on the starter model.
+_KEPT_BYTES = 130
+_MOST_KEPT_BYTES = {"cpu": 1024**3, "cuda": 8 * 1024**3}
 
 
 def device() -> torch.device:
@@ -84,11 +87,17 @@ def _lend_prefix(network: Any, frame: TokenFrame, rows: int) -> DynamicCache:
     return DynamicCache([(each.keys.expand(rows, -1, -1, -1), each.values.expand(rows, -1, -1, -1)) for each in layers])
 
 
-def in_parts(lengths: Sequence[int]) -> Iterator[list[int]]:
+def tokens_in_training(network: Any) -> int:
+    """Tokens that may go through at a time where gradients are wanted; a longer document goes alone."""
+    config = network.config.get_text_config()
+    return int(_MOST_KEPT_BYTES[device().type] // (_KEPT_BYTES * config.num_hidden_layers * config.hidden_size))
+
+
+def in_parts(lengths: Sequence[int], most_tokens: int = _MOST_TOKENS) -> Iterator[list[int]]:
     """Places of prompts that go through the network together, longest first."""
     part: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if part and (len(part) == _MOST_ROWS or (len(part) + 1) * lengths[part[0]] > _MOST_TOKENS):
+        if part and (len(part) == _MOST_ROWS or (len(part) + 1) * lengths[part[0]] > most_tokens):
             yield part
             part = []
         part.append(place)

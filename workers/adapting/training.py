@@ -21,7 +21,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 
 from pipelines.errors import JobError
 from workers.adapting.examples import Batch, Example, OrderedFrame, batches
-from workers.adapting.network import answer_logits, in_parts
+from workers.adapting.network import answer_logits, in_parts, tokens_in_training
 
 # Their names in all of Qwen, Llama, Mistral, Gemma and their kin.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -112,7 +112,8 @@ def _step(network: Any, batch: Batch, weights: list[torch.nn.Parameter], optimiz
     documents = [example.tokens for example in batch.examples]
     wanted = [batch.frame.code(example.label) for example in batch.examples]
     optimizer.zero_grad()
-    for part in in_parts([len(tokens) + len(batch.frame.frame) for tokens in documents]):
+    lengths = [len(tokens) + len(batch.frame.frame) for tokens in documents]
+    for part in in_parts(lengths, tokens_in_training(network)):
         logits = answer_logits(network, batch.frame.frame, [documents[place] for place in part])
         targets = torch.tensor([wanted[place] for place in part], device=logits.device)
         # Over the whole vocabulary: the cross-entropy over the codes, and that the answer is one of them at all.

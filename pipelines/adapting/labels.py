@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 Source = Literal["gold", "people", "claude", "engine"]
 
-# Of documents with gold labels, one in four is held back beside the run's own samples.
-_HELD_BACK_OF = 4
+# Where the runs' own samples are few, one in four documents with gold labels is held back too.
+_HELD_BACK_OF, _ENOUGH_SAMPLES = 4, 150
 # Beside labels of doubtful documents alone, a slice of what the engine is surest of, or the easy part is forgotten. Of
 # the surest: a target lets many of the least sure accepted answers be wrong.
 _ACCEPTED_SLICE = 1 / 3
@@ -54,14 +54,16 @@ class Division:
 
 
 def divide(labelled: Sequence[Labelled]) -> Division:
-    """Divide them; the same documents always fall to the same side, in whichever run they are."""
+    """Divide them; a document that several runs have read is on one side only."""
+    samples = sum(each.is_uniform and each.source != "engine" for each in labelled)
+    needs_gold = samples < _ENOUGH_SAMPLES
     held: dict[bytes, Labelled] = {}
     training: dict[bytes, Labelled] = {}
     for each in labelled:
         if each.source == "engine":
             continue
         text = each.tokens.tobytes()
-        is_held = each.is_uniform or (each.source == "gold" and _chance(text) % _HELD_BACK_OF == 0)
+        is_held = each.is_uniform or (needs_gold and each.source == "gold" and _chance(text) % _HELD_BACK_OF == 0)
         (held if is_held else training)[text] = each
     own = {text: each for text, each in training.items() if text not in held}
     return Division((*own.values(), *_slice_of_accepted(labelled, own, held)), tuple(held.values()))

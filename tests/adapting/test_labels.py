@@ -23,7 +23,12 @@ def test_documents_that_the_rule_drew_are_held_back_and_doubtful_ones_are_traine
     assert division.counts == {"training": {"claude": 200}, "held_back": {"claude": 50}}
 
 
-def test_one_in_four_gold_labels_is_held_back_the_same_in_whichever_run() -> None:
+def test_where_the_runs_own_samples_are_enough_all_other_gold_labels_are_trained_on() -> None:
+    division = divide([*labelled(200, "gold", is_uniform=True), *labelled(700, "gold", first=200)])
+    assert division.counts == {"training": {"gold": 700}, "held_back": {"gold": 200}}
+
+
+def test_without_such_samples_one_in_four_gold_labels_is_held_back_the_same_in_whichever_run() -> None:
     division = divide(labelled(1_000, "gold"))
     assert 200 < len(division.held_back) < 300
     assert texts(divide(labelled(500, "gold")).held_back) <= texts(division.held_back)

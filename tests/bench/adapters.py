@@ -1,10 +1,10 @@
 """Is the second run cheaper? Two runs over halves of the sample tickets, under labels that the model was not made for.
 
-    python -m tests.bench.adapters [--seeds 20] [--shuffled 20] [--out .cache/adapters.jsonl]
+    python -m tests.bench.adapters [--seeds 20] [--shuffled 20] [--source gold] [--out .cache/adapters.jsonl]
 
 Run 1 asks a simulated Claude, which answers from the true labels and is wrong as often as its error rate says, until
-the rule has kept its target. `pipeline adapt`'s own functions divide what Claude answered, train an adapter on it and
-judge it. Run 2 is over the other half, with the adapter. The promise is counted over many drawings of run 2's rule.
+the rule has kept its target. `pipeline adapt`'s own functions divide the true labels of run 1's documents, or with
+``--source claude`` what Claude answered, train an adapter on them and judge it. Run 2 is over the other half, with the adapter. The promise is counted over many drawings of run 2's rule.
 Everything is scored by torch, in the engine's prompts; a test with real engines is in `tests/scenarios`. With
 ``--shuffled``, the same training with the labels dealt out at random must be refused. Each seed's outcome is kept in
 the file, and the same command goes on from there.
@@ -31,7 +31,7 @@ from rich.table import Table
 from flows.deciding.adapting import served_frames, served_logprobs, shuffled_frames
 from flows.questions.classification import LabelQuestion
 from pipelines.adapting.gate import Gate, Logprobs, judge
-from pipelines.adapting.labels import Division, Labelled, divide
+from pipelines.adapting.labels import Division, Labelled, Source, divide
 from pipelines.cascade.confidence import read_scores
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, Scored
 from pipelines.cascade.rule.target import Target, target_steps
@@ -62,7 +62,8 @@ class Played:
 class World:
     """The tickets, what Claude would answer to each, and what the base says of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
+        self.source = source
         job = parse_job(
             as_job(name="tickets", input=".", output="out", model="starter", quality="off", escalation="off"), ""
         )
@@ -74,10 +75,10 @@ class World:
         others = (truth + random.integers(1, len(names), len(truth))) % len(names)
         self.claude: Items = np.where(random.random(len(truth)) < ERROR_RATE, others, truth)
         encoded = self.question.encode([ticket.text for ticket in tickets])
-        room = self.question.document_tokens
+        room, taught = self.question.document_tokens, truth if source == "gold" else self.claude
         self.documents = [
-            Labelled(ticket.id, np.array(tokens[:room], np.int32), int(label), "claude", False)
-            for ticket, tokens, label in zip(tickets, encoded, self.claude, strict=True)
+            Labelled(ticket.id, np.array(tokens[:room], np.int32), int(label), source, False)
+            for ticket, tokens, label in zip(tickets, encoded, taught, strict=True)
         ]
 
     @cached_property
@@ -108,12 +109,12 @@ class World:
         return Played(float((~is_accepted).mean()), agreement, ~is_accepted, by_chance)
 
     def learnt(self, run: Played, items: Items, logprobs: Logprobs) -> Division:
-        """What `read_labelled` finds in such a run with ``--from claude``, divided."""
+        """What `read_labelled` finds in such a run, divided."""
         answers, sure = logprobs.argmax(axis=1), np.exp(logprobs.max(axis=1)).tolist()
         return divide(
             [
                 replace(self.documents[item], is_uniform=bool(run.drawn_by_chance[row]))
-                if run.asked[row]
+                if run.asked[row] or self.source == "gold"
                 else replace(self.documents[item], label=int(answers[row]), source="engine", sureness=sure[row])
                 for row, item in enumerate(items.tolist())
             ]
@@ -149,6 +150,7 @@ def one_seed(world: World, seed: int, kind: str) -> dict[str, Any]:
     found = {
         "seed": seed,
         "kind": kind,
+        "source": world.source,
         "run_1_asked": run.asked_share,
         "trained_on": len(labels),
         "held_back": gate.held_back,
@@ -188,9 +190,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--shuffled", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path(".cache/adapters.jsonl"))
+    parser.add_argument("--source", choices=["gold", "claude"], default="gold")
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    done = read(arguments.out)
+    done = [row for row in read(arguments.out) if row["source"] == arguments.source]
     wanted = {ADAPTED: arguments.seeds, SHUFFLED: arguments.shuffled}
     left = [
         (seed, kind)
@@ -198,7 +201,7 @@ def main() -> None:
         for kind, seeds in wanted.items()
         if seed < seeds and not any((row["seed"], row["kind"]) == (seed, kind) for row in done)
     ]
-    world = World() if left else None
+    world = World(arguments.source) if left else None
     for seed, kind in left:
         assert world is not None
         with arguments.out.open("a", encoding="utf-8") as stream:

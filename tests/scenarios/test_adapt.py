@@ -13,7 +13,7 @@ from tests.scenarios.pipeline_command import PipelineCommand
 
 pytestmark = [pytest.mark.prove, pytest.mark.engine, pytest.mark.timeout(7_200)]
 
-DOCUMENTS = 600
+DOCUMENTS = 900
 TARGET = {"target": 0.9, "assurance": 0.9, "audit_items": 20}
 
 

@@ -4,10 +4,11 @@
 
 Run 1 asks a simulated Claude, which answers from the true labels and is wrong as often as its error rate says, until
 the rule has kept its target. `pipeline adapt`'s own functions divide the true labels of run 1's documents, or with
-``--source claude`` what Claude answered, train an adapter on them and judge it. Run 2 is over the other half, with the adapter. The promise is counted over many drawings of run 2's rule.
-Everything is scored by torch, in the engine's prompts; a test with real engines is in `tests/scenarios`. With
-``--shuffled``, the same training with the labels dealt out at random must be refused. Each seed's outcome is kept in
-the file, and the same command goes on from there.
+``--source claude`` what Claude answered, train an adapter on them and judge it. Run 2 is over the other half, with the
+adapter. The promise is counted over many drawings of run 2's rule. Everything is scored by torch, in the engine's
+prompts; `tests/scenarios/test_adapt.py` does the same with real engines. For ``--shuffled`` seeds the labels are dealt
+out at random before the same training, and the adapter must be refused. Each seed's outcome is kept in the file, and
+the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def main() -> None:
     parser.add_argument("--source", choices=["gold", "claude"], default="gold")
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    done = [row for row in read(arguments.out) if row["source"] == arguments.source]
+    done = read(arguments.out, arguments.source)
     wanted = {ADAPTED: arguments.seeds, SHUFFLED: arguments.shuffled}
     left = [
         (seed, kind)
@@ -206,12 +207,13 @@ def main() -> None:
         assert world is not None
         with arguments.out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(one_seed(world, seed, kind)) + "\n")
-        show(read(arguments.out))
-    show(read(arguments.out))
+        show(read(arguments.out, arguments.source))
+    show(read(arguments.out, arguments.source))
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+def read(path: Path, source: str) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [row for row in map(json.loads, lines) if row["source"] == source]
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

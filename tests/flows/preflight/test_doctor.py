@@ -16,7 +16,9 @@ import pytest
 
 from flows.preflight import doctor, job_checks, machine_checks
 from flows.preflight.check import GIB, Check
+from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
+from tests.adapter_files import write_adapter
 from tests.flows.command_case import Command, command
 from tests.job.job_case import CLAUDE, GOOD
 
@@ -133,6 +135,16 @@ def test_a_model_that_does_not_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(job_checks, "weights_on_disk", lambda entry: None)
     (told,) = job_checks.check_weights(job.model_copy(update={"model": "qwen3.5-9b"}))
     assert (told.state, told.mend) == ("warning", "hf download Qwen/Qwen3.5-9B")
+
+
+def test_an_adapter_of_another_base_is_wrong_before_anything_starts(tmp_path: Path) -> None:
+    job, _ = job_checks.load(Path("job.yaml"))
+    assert job
+    for layers, state in ((3, "ok"), (5, "wrong")):
+        model = ModelSource(source="starter", adapter=str(write_adapter(tmp_path / str(layers), layers=layers)))
+        (told,) = job_checks.check_weights(job.model_copy(update={"model": model}))
+        assert told.state == state
+    assert "is of another base: it has a layer 3, the model 3 layers" in told.what
 
 
 def test_a_check_that_hangs_or_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,9 +34,12 @@ AdapterOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
-def asked(limit: int | None, target: float | None, budget: str | None, model: str | None) -> dict[str, object]:
+def asked(
+    limit: int | None, target: float | None, budget: str | None, model: str | None, adapter: str | None
+) -> dict[str, object]:
     """What stands in place of the job's own fields."""
     given = {"limits.documents": limit, "quality.target": target, "budget_usd": budget, "model": model}
+    given["model.adapter"] = adapter  # over that model
     fields: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     return fields if target is None else fields | {"quality.raw_threshold": None}  # one dial
 

@@ -62,7 +62,7 @@ def submit(
     trust(trust_remote_code)
     given = {"input": input, "output": output, "escalation.provider": provider}
     overrides: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    overrides |= asked(limit, target, budget, model) | ({"model.adapter": adapter} if adapter else {})
+    overrides |= asked(limit, target, budget, model, adapter)
     with Terminal(as_json=as_json) as terminal:
         if since_last:
             outcome = submit_since_last(job, overrides, wait, terminal.progress)
@@ -78,6 +78,7 @@ def estimate(
     target: TargetOption = None,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    adapter: AdapterOption = None,
     trust_remote_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +88,7 @@ def estimate(
 
     trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
-        overrides = asked(limit, target, budget, model)
+        overrides = asked(limit, target, budget, model, adapter)
         terminal.show_estimates(job, estimate_job(job, overrides, terminal.progress))
 
 

@@ -5,6 +5,7 @@ In: runs, and the sources that may teach. Out: labelled token ids, as the runs' 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.run import Run
 from flows.stages.planning import read_plan
-from pipelines.adapting.labels import Labelled, Source
+from pipelines.adapting.labels import Labelled, Source, accepted_needed
 from pipelines.cascade.rule.history import finished_batches
 from pipelines.cascade.rule.target import target_steps
 from pipelines.escalation.journal import Journal
@@ -59,6 +60,10 @@ def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
     codes = {name: code for code, name in enumerate(run.job.labels)}
     answers, sureness = _answers(run)
     answers["people"] = people_answers(run)
+    # Of a million accepted items, only those that can be wanted are held.
+    most = accepted_needed(len(answers["claude"]) + len(answers["people"]))
+    surest = heapq.nlargest(most, answers["engine"], key=sureness.__getitem__)
+    answers["engine"] = {item_id: answers["engine"][item_id] for item_id in surest}
     uniform = _uniform_items(run)
     usable = [source for source in _BELIEVED if source in sources or source == "engine"]
     for part in in_order(lambda shard: _plan_part(run, shard), range(plan.shards)):

@@ -21,7 +21,9 @@ Source = Literal["gold", "people", "claude", "engine"]
 _HELD_BACK_OF, _ENOUGH_SAMPLES = 4, 150
 # Beside labels of doubtful documents alone, a slice of what the engine is surest of, or the easy part is forgotten. Of
 # the surest: a target lets many of the least sure accepted answers be wrong.
-_ACCEPTED_SLICE = 1 / 3
+_SLICE_OF = 3
+# A small adapter learns little from more, and a gate's interval is narrow by then.
+_MOST_TRAINING, _MOST_HELD_BACK = 20_000, 5_000
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,21 @@ def divide(labelled: Sequence[Labelled]) -> Division:
         text = each.tokens.tobytes()
         is_held = each.is_uniform or (needs_gold and each.source == "gold" and _chance(text) % _HELD_BACK_OF == 0)
         (held if is_held else training)[text] = each
-    own = {text: each for text, each in training.items() if text not in held}
-    return Division((*own.values(), *_slice_of_accepted(labelled, own, held)), tuple(held.values()))
+    own = _some({text: each for text, each in training.items() if text not in held}, _MOST_TRAINING)
+    slice_of_accepted = _slice_of_accepted(labelled, own, held)
+    return Division((*own.values(), *slice_of_accepted), tuple(_some(held, _MOST_HELD_BACK).values()))
+
+
+def accepted_needed(labels: int) -> int:
+    """How many of the engine's own answers are taken beside so many labels of doubtful documents."""
+    return labels // _SLICE_OF
+
+
+def _some(labelled: dict[bytes, Labelled], most: int) -> dict[bytes, Labelled]:
+    """At most so many, drawn by chance."""
+    if len(labelled) <= most:
+        return labelled
+    return {text: labelled[text] for text in sorted(labelled, key=_chance)[:most]}
 
 
 def _slice_of_accepted(
@@ -77,7 +92,7 @@ def _slice_of_accepted(
     accepted = {each.tokens.tobytes(): each for each in labelled if each.source == "engine"}
     free = [text for text in accepted if text not in own and text not in held]
     free.sort(key=lambda text: (-accepted[text].sureness, _chance(text)))
-    return [accepted[text] for text in free[: int(len(own) * _ACCEPTED_SLICE)]]
+    return [accepted[text] for text in free[: accepted_needed(len(own))]]
 
 
 def _chance(text: bytes) -> int:

@@ -51,3 +51,9 @@ def test_beside_doubtful_documents_a_slice_of_what_the_engine_is_surest_of_is_tr
 def test_beside_gold_labels_none_is_and_the_engines_answers_alone_teach_nothing() -> None:
     assert "engine" not in divide([*labelled(90, "gold"), *labelled(50, "engine", first=1_000)]).counts["training"]
     assert divide(labelled(50, "engine")).counts == {"training": {}, "held_back": {}}
+
+
+def test_more_labels_than_are_of_use_are_drawn_from_by_chance() -> None:
+    division = divide([*labelled(200, "gold", is_uniform=True), *labelled(20_100, "gold", first=200)])
+    assert len(division.training) == 20_000
+    assert {each.label for each in division.training} == {0, 1, 2}

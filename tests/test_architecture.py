@@ -25,12 +25,13 @@ FORBIDDEN = {
 ONLY_IMPORTER = {
     "vllm": {"workers/engines/engine.py"},
     "anthropic": {"workers/providers/claude.py"},
+    "peft": {"workers/adapting/training.py"},
     "boto3": {"workers/providers/bedrock_account.py", "flows/drop_folder/queue.py"},
     "botocore": {"workers/providers/bedrock_account.py", "flows/drop_folder/queue.py"},
 }
 # The second stands in for vLLM, which nothing but its environment reaches.
 ENVIRONMENT_READERS = {"pipelines/settings.py", "infra/local/engine/site/vllm/__init__.py"}
-HEAVY = {"ray", "prefect", "vllm", "torch", "anthropic", "boto3", "transformers", "pyarrow"}
+HEAVY = {"ray", "prefect", "vllm", "torch", "anthropic", "boto3", "transformers", "peft", "pyarrow"}
 
 
 @cache

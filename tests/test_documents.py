@@ -46,6 +46,10 @@ REVIEW_BY_PEOPLE = [
     "pipeline review RUN --export to_answer.csv",
     "pipeline review RUN --import answered.csv --as ann",
 ]
+ADAPT = [
+    "pipeline adapt RUN -o adapters/tickets",
+    "pipeline submit my_job.yaml --adapter adapters/tickets",
+]
 EVALUATE_REVIEW_MODEL = "python -m sample_data.evaluate_code_review_model"
 FIRST_HOUR = [
     "pipeline doctor",
@@ -70,6 +74,7 @@ EXECUTED = {
     **dict.fromkeys(["make demo-s3", *SERVICE_COMMANDS], "tests/scenarios/test_demo_s3.py"),
     **dict.fromkeys(FIRST_HOUR, "test_the_first_hour"),
     ESTIMATE: "test_estimate",
+    **dict.fromkeys(ADAPT, "tests/scenarios/test_adapt.py"),
     **dict.fromkeys(REVIEW, "test_code_review"),
     EVALUATE_REVIEW_MODEL: "test_the_measures_of_the_review_model",
     SCHEDULE: "test_schedule",

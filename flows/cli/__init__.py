@@ -18,7 +18,7 @@ if Path(sys.argv[0]).stem == "pipeline":  # before anything slow is imported: Ct
 
 import typer
 
-from flows.cli import answering, beginning, looking, models, running, serving
+from flows.cli import adapting, answering, beginning, looking, models, running, serving
 
 app = typer.Typer(
     help="Answer very large document sets on your own GPUs; send only the doubtful items to Claude.",
@@ -48,5 +48,5 @@ def before_any_command(
     quiet_third_parties()
 
 
-for commands in (beginning, running, looking, answering, models, serving):
+for commands in (beginning, running, adapting, looking, answering, models, serving):
     app.add_typer(commands.app)

@@ -28,12 +28,18 @@ TargetOption = Annotated[
 ]
 BudgetOption = Annotated[str | None, typer.Option(metavar="USD", help="The most that Claude may cost, instead.")]
 ModelOption = Annotated[str | None, typer.Option(metavar="NAME", help="A model of `pipeline models`, instead.")]
+AdapterOption = Annotated[
+    str | None, typer.Option(metavar="PLACE", help="A LoRA adapter over the job's model, such as `adapt` wrote.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 
 
-def asked(limit: int | None, target: float | None, budget: str | None, model: str | None) -> dict[str, object]:
+def asked(
+    limit: int | None, target: float | None, budget: str | None, model: str | None, adapter: str | None
+) -> dict[str, object]:
     """What stands in place of the job's own fields."""
     given = {"limits.documents": limit, "quality.target": target, "budget_usd": budget, "model": model}
+    given["model.adapter"] = adapter  # over that model
     fields: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     return fields if target is None else fields | {"quality.raw_threshold": None}  # one dial
 

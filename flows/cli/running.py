@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.options import (
+    AdapterOption,
     BudgetOption,
     JobArgument,
     JsonOption,
@@ -42,6 +43,7 @@ def submit(
     target: TargetOption = None,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    adapter: AdapterOption = None,
     since_last: Annotated[
         bool,
         typer.Option("--since-last", help="Take only files that are new or changed since the job's last such run."),
@@ -60,7 +62,7 @@ def submit(
     trust(trust_remote_code)
     given = {"input": input, "output": output, "escalation.provider": provider}
     overrides: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    overrides |= asked(limit, target, budget, model)
+    overrides |= asked(limit, target, budget, model, adapter)
     with Terminal(as_json=as_json) as terminal:
         if since_last:
             outcome = submit_since_last(job, overrides, wait, terminal.progress)
@@ -76,6 +78,7 @@ def estimate(
     target: TargetOption = None,
     budget: BudgetOption = None,
     model: ModelOption = None,
+    adapter: AdapterOption = None,
     sample: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Score only N documents, drawn by chance, and reckon the rest by them."),
@@ -92,7 +95,7 @@ def estimate(
         raise typer.BadParameter("goes with --sample", param_hint="--ask")
     trust(trust_remote_code)
     with Terminal(as_json=as_json) as terminal:
-        overrides = asked(limit, target, budget, model)
+        overrides = asked(limit, target, budget, model, adapter)
         if sample is not None:
             from flows.console.views.sample import show_sample
             from flows.estimate.sample import estimate_from_sample

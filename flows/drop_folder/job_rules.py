@@ -64,6 +64,11 @@ class JobRules:
                 f"model.source: '{named}' is not allowed in a job file beside dropped files; name a model from "
                 f"`pipeline models`, or have the listener started with --allow-model '{named}'"
             )
+        if job.model.adapter and job.model.adapter != getattr(self.default.model, "adapter", None):
+            yield (
+                f"model.adapter: '{job.model.adapter}' is not allowed in a job file beside dropped files; only the "
+                "adapter of the listener's default job is: leave it out"
+            )
         for argument in sorted(job.model.engine.keys() - set(_ENGINE_ARGUMENTS)):
             yield (
                 f"model.engine.{argument}: is not allowed in a job file beside dropped files; "

@@ -10,6 +10,7 @@ from typing import Any
 from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
+from flows.deciding.run_labels import replay
 from flows.run import Run
 from flows.stages.planning import read_plan
 from flows.submit import begin_job, process_run
@@ -19,8 +20,6 @@ from pipelines.cascade.rule.scored import UNASKED
 from pipelines.cascade.rule.target import Target
 from pipelines.costs.accounting import to_money
 from pipelines.errors import JobError, SluiceError
-from pipelines.escalation.journal import Journal
-from pipelines.escalation.ledger import Ledger
 
 SHOWN_TARGETS = (0.90, 0.95, 0.99)
 
@@ -103,15 +102,3 @@ def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: Pr
     if outcome.summary and outcome.summary.problem:
         raise SluiceError(f"nothing to ask about: {outcome.summary.problem}")
     return run
-
-
-def replay(run: Run) -> Ledger:
-    """Where every item stands, by the journal alone."""
-    assert run.job.escalation is not None
-    journal, ledger = Journal(run.store), Ledger(len(run.job.escalation.all_tiers))
-    for chunk in range(journal.chunks()):
-        ledger.begin(journal.state(chunk))
-        answers = journal.answers(chunk)
-        if answers is not None:
-            ledger.settle(chunk, answers)
-    return ledger

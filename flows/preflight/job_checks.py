@@ -12,9 +12,10 @@ from flows.preflight.surroundings import check_surroundings
 from pipelines.errors import JobError, StoreError
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
+from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
 from pipelines.store.objects import Store
-from workers.engines.catalogue import find_entry, missing_folder, weights_on_disk
+from workers.engines.catalogue import find_entry, missing_folder, resolve_model, weights_on_disk
 from workers.engines.fitting.machines import cards_here as gpus
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
@@ -120,6 +121,12 @@ def check_weights(job: Job) -> list[Check]:
     if weights is None:
         mend = f"hf download {entry.source}" + (f" --revision {entry.revision}" if entry.revision else "")
         return [Check("model", "warning", f"{name}: weights are not here yet; the first run downloads them", mend)]
+    if isinstance(job.model, ModelSource) and job.model.adapter:
+        try:
+            resolve_model(job.model)
+        except (JobError, StoreError) as error:
+            problems = error.problems if isinstance(error, JobError) else [str(error)]
+            return [Check("adapter", "wrong", problem.removeprefix("model.adapter: ")) for problem in problems]
     what, needed = f"{name}: {size(weights)} of weights", weights * _MORE_THAN_WEIGHTS
     cards = gpus()
     room = min((memory for _, memory in cards), default=None) if cards else available_memory()

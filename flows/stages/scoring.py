@@ -114,7 +114,7 @@ def start_engines(run: Run) -> EnginePool:
     config = ScorerConfig(
         run_root=run.store.root,
         weights=run.model.weights,
-        revision=run.record.model_revision,
+        revision=run.model.base_revision,
         engine_args=arguments,
         environment={**defaults.environment, **facts.environment},
         frame=asked.frame,
@@ -122,6 +122,7 @@ def start_engines(run: Run) -> EnginePool:
         review=asked.review,
         two_orders=asked.two_orders,
         reuse=reuse,
+        adapter=run.model.adapter,
     )
     compute = run.job.compute
     return EnginePool(config, compute.engines, settings().device, most_engines=compute.max_engines)

@@ -77,8 +77,10 @@ def with_absolute_places(job: Job) -> Job:
         given = job.evaluation.model_dump(include={"gold_file", "faults_file"}, exclude_none=True)
         moved = {name: _absolute(place) for name, place in given.items()}
         places["evaluation"] = job.evaluation.model_copy(update=moved)
-    if isinstance(job.model, ModelSource) and Path(job.model.source).is_dir():
-        places["model"] = job.model.model_copy(update={"source": _absolute(job.model.source)})
+    if isinstance(job.model, ModelSource):
+        named = job.model.model_dump(include={"source", "adapter"}, exclude_none=True)
+        moved = {name: _absolute(place) for name, place in named.items() if Path(place).is_dir()}
+        places["model"] = job.model.model_copy(update=moved)
     return job.model_copy(update=places)
 
 
@@ -93,7 +95,8 @@ def _override(content: dict[str, Any], names: list[str], value: object) -> None:
         if not isinstance(inner, dict):
             if section == "escalation":  # --provider on a job whose escalation is off: leave it off
                 return
-            inner = content[section] = {}
+            # --adapter on a model of the catalogue: that model with it
+            inner = content[section] = {"source": inner} if section == "model" and isinstance(inner, str) else {}
         content = inner
     content[last] = value
 

@@ -46,10 +46,17 @@ _OneOrSeveral = Annotated[
 class ModelSource(Section):
     """A model that is not in the catalogue."""
 
-    source: Place = Field(min_length=1, description="Hugging Face id or local folder")
+    source: Place = Field(min_length=1, description="Hugging Face id, local folder, or a name from `pipeline models`")
     revision: str | None = Field(None, description="commit of the Hugging Face repository; pin it")
     engine: EngineArguments = Field(
         default_factory=dict, description="vLLM engine arguments, over the device's defaults"
+    )
+    adapter: Place | None = Field(
+        None,
+        min_length=1,
+        exclude_if=lambda adapter: adapter is None,  # runs from before this field keep their id
+        description="a LoRA adapter over these weights: folder, s3:// place or Hugging Face id; `pipeline adapt` "
+        "trains one",
     )
 
 

@@ -44,7 +44,10 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 def quality_of(text: str, **asked: Any) -> Quality:
     Path("job.yaml").write_text(text)
-    job = load_job("job.yaml", options.asked(**{"limit": None, "target": None, "budget": None, "model": None} | asked))
+    job = load_job(
+        "job.yaml",
+        options.asked(**{"limit": None, "target": None, "budget": None, "model": None, "adapter": None} | asked),
+    )
     assert isinstance(job.quality, Quality)
     return job.quality
 

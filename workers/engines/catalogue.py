@@ -22,6 +22,7 @@ from pipelines.job.sections import ModelSource
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.store.regular_files import open_regular
+from workers.engines.adapters import Adapter, resolve_adapter
 from workers.engines.file_hashes import content_hash, file_hash
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
 _SAMPLES = "sample_data/"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
 _DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
+_WITH_ADAPTER = "+"
 _SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a tenth of it
 
 
@@ -115,6 +117,12 @@ class ResolvedModel:
     files: Path
     engine: Mapping[str, Any]
     calibration: Calibration | None
+    adapter: Adapter | None = None
+
+    @property
+    def base_revision(self) -> str:
+        """Of the weights alone; ``revision`` names the adapter too: what was learnt of one holds for no other."""
+        return self.revision.partition(_WITH_ADAPTER)[0]
 
 
 @lru_cache
@@ -131,6 +139,9 @@ def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
         JobError: the catalogue does not know the name.
     """
     if isinstance(model, ModelSource):
+        known_as = None if Path(model.source).is_dir() else catalogue().models.get(model.source)
+        if known_as is not None and model.revision is None:
+            return model.source, known_as.model_copy(update={"engine": known_as.engine | model.engine})
         entry = CatalogueEntry(about="", source=model.source, revision=model.revision, engine=model.engine)
         return model.source, entry
     known = catalogue().models
@@ -185,6 +196,11 @@ def resolve_model(model: str | ModelSource) -> ResolvedModel:
     else:
         folder = _fetch_small_files(entry)
         weights, revision = entry.source, folder.name  # huggingface_hub names snapshot folders by commit
+    if isinstance(model, ModelSource) and model.adapter:
+        adapter = resolve_adapter(model.adapter, folder, revision, entry.engine)
+        name, revision = f"{name} + {adapter.source}", f"{revision}{_WITH_ADAPTER}{adapter.revision}"
+        # The model's own calibration says nothing of what an adapter makes of it.
+        return ResolvedModel(name, weights, revision, folder, entry.engine, None, adapter)
     return ResolvedModel(name, weights, revision, folder, entry.engine, _read_calibration(folder))
 
 

@@ -27,12 +27,16 @@ from numpy.typing import NDArray
 from pipelines.cascade.confidence import refuse_no_probabilities
 from pipelines.costs.accounting import share_nanoseconds
 from pipelines.errors import EngineError
+from workers.engines.adapters import Adapter, adapter_here, engine_arguments
 from workers.engines.tokens import TokenFrame
 
 log = logging.getLogger(__name__)
 
 # vLLM's own bound on `logprob_token_ids` (sampling_params.MAX_LOGPROB_TOKEN_IDS in 0.32).
 MAX_LABELS = 128
+# A tenth of what bfloat16 tells apart near a log-probability of -1: whatever an adapter does is more.
+_LEAST_CHANGE = 1e-3
+_PROBE_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class _Shard:
     future: Future[Any]
     items: int
     remaining: int
+    with_adapter: bool = True
 
 
 def most_requests(batched_tokens: int, running: int, uncached_tokens: float) -> int:
@@ -84,7 +89,14 @@ def most_requests(batched_tokens: int, running: int, uncached_tokens: float) -> 
 class _Engine:
     """One running engine, and the thread that owns it."""
 
-    def __init__(self, weights: str, engine_args: Mapping[str, Any], codes: Sequence[int], devices: float) -> None:
+    def __init__(
+        self,
+        weights: str,
+        engine_args: Mapping[str, Any],
+        codes: Sequence[int],
+        devices: float,
+        adapter: Adapter | None = None,
+    ) -> None:
         # Imported late: the environment that vLLM reads at import is set by the caller just before.
         from vllm import LLM, SamplingParams
         from vllm.inputs.engine import tokens_input
@@ -92,8 +104,11 @@ class _Engine:
 
         self._tokens_input = tokens_input
         # max_num_batched_tokens etc. are left to vLLM.
-        self._engine = LLM(weights, **engine_args).llm_engine
+        arguments = {**engine_args, **(engine_arguments(adapter) if adapter else {})}
+        self._engine = LLM(weights, **arguments).llm_engine
         self._scheduler = self._engine.vllm_config.scheduler_config
+        self._adapter = adapter
+        self._with_adapter = {"lora_request": self._load(adapter)} if adapter else {}
         self._label_params = SamplingParams(
             max_tokens=1,
             temperature=0,
@@ -111,7 +126,43 @@ class _Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def _label(self, prompt: Callable[[int], list[int]], count: int) -> Future[ShardScores]:
+    def _load(self, adapter: Adapter) -> Any:
+        """What every request is to name."""
+        from vllm.lora.request import LoRARequest
+
+        request = LoRARequest(adapter.revision, 1, str(adapter_here(adapter)))
+        try:
+            self._engine.add_lora(request)
+        except Exception as error:  # the files are a stranger's: vLLM raises whatever they bring about
+            raise EngineError(
+                f"adapter '{adapter.source}' cannot be loaded over this model: {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}; train it on this model (pipeline adapt), or leave it out"
+            ) from error
+        return request
+
+    def refuse_idle_adapter(self, frame: TokenFrame) -> None:
+        """An adapter that the engine ignores looks like one that works: its answers to some prompts must differ.
+
+        Raises:
+            EngineError: it changes nothing.
+        """
+        if self._adapter is None:
+            return
+        texts = [(), frame.prefix[:_PROBE_TOKENS], frame.prefix[-_PROBE_TOKENS:], frame.prefix]
+        prompts = [[*frame.prefix, *text, *frame.suffix] for text in texts]
+        # The second without finds its prompts in the cache, which rounds otherwise: so much is no change.
+        plain, again, adapted = (
+            self._label(prompts.__getitem__, len(prompts), with_adapter).result().label_logprobs
+            for with_adapter in (False, False, True)
+        )
+        noise = float(np.abs(plain - again).max())
+        if float(np.abs(adapted - plain).max()) <= max(_LEAST_CHANGE, noise):
+            raise EngineError(
+                f"adapter '{self._adapter.source}' changes nothing: with and without it, the engine gives every label "
+                "the same probability; train it anew, or leave model.adapter out"
+            )
+
+    def _label(self, prompt: Callable[[int], list[int]], count: int, with_adapter: bool = True) -> Future[ShardScores]:
         """Queue requests for one token: the log-probabilities of the codes at its place."""
         scores = ShardScores(np.empty((count, self._codes), np.float32), *_zeros(count))
 
@@ -119,7 +170,7 @@ class _Engine:
             # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
             scores.label_logprobs[row] = completion.logprobs.logprobs[1:]
 
-        return self._queue(_Shard(prompt, self._label_params, keep, scores, Future(), count, count))
+        return self._queue(_Shard(prompt, self._label_params, keep, scores, Future(), count, count, with_adapter))
 
     def _queue(self, shard: _Shard) -> Future[Any]:
         if not shard.items:
@@ -167,7 +218,8 @@ class _Engine:
             while waiting and len(running) < most:
                 shard, row = waiting.popleft()
                 request_id = str(next(ids))
-                self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params)
+                adapter = self._with_adapter if shard.with_adapter else {}
+                self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params, **adapter)
                 running[request_id] = (shard, row)
             started = time.perf_counter_ns()
             outputs = self._engine.step()
@@ -232,7 +284,14 @@ def _settle(open_shards: list[_Shard]) -> None:
 class LabelEngine(_Engine):
     """Scores shards of documents for one prompt frame."""
 
-    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: float = 1) -> None:
+    def __init__(
+        self,
+        weights: str,
+        engine_args: Mapping[str, Any],
+        frame: TokenFrame,
+        devices: float = 1,
+        adapter: Adapter | None = None,
+    ) -> None:
         """Load the model and start stepping.
 
         Args:
@@ -240,9 +299,13 @@ class LabelEngine(_Engine):
             engine_args: vLLM engine arguments.
             frame: tokens around every document.
             devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
+            adapter: over the weights.
+
+        Raises:
+            EngineError: the adapter cannot be loaded.
         """
         # Text never enters the engine, so no tokenizer is loaded.
-        super().__init__(weights, {"skip_tokenizer_init": True, **engine_args}, frame.codes, devices)
+        super().__init__(weights, {"skip_tokenizer_init": True, **engine_args}, frame.codes, devices, adapter)
         self._frame = frame
 
     def score(self, documents: Sequence[NDArray[np.int32]], frame: TokenFrame | None = None) -> Future[ShardScores]:
@@ -268,6 +331,7 @@ class ReviewEngine(_Engine):
         schema: Mapping[str, Any],
         max_output_tokens: int,
         devices: float = 1,
+        adapter: Adapter | None = None,
     ) -> None:
         """Load the model and its tokenizer, which the grammar needs, and start stepping.
 
@@ -278,6 +342,10 @@ class ReviewEngine(_Engine):
             schema: of what is written.
             max_output_tokens: where what is written is cut.
             devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
+            adapter: over the weights, for what is written and for claims.
+
+        Raises:
+            EngineError: the adapter cannot be loaded.
         """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
@@ -298,7 +366,7 @@ class ReviewEngine(_Engine):
         self._text_params = cache(text_params)
         # With white space wherever it likes, a model that is at a loss would write that to the end.
         structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
-        super().__init__(weights, structured | dict(engine_args), codes, devices)
+        super().__init__(weights, structured | dict(engine_args), codes, devices, adapter)
 
     def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
         """Queue whole prompts for an answer each. The future fails if the engine does.

@@ -327,7 +327,7 @@ class EnginePool:
 
     def _withheld_keys(self) -> list[str]:
         """Keys that the scorers' processes would inherit: none as a rule, where Ray was started here."""
-        here = keys_not_for_engines([self._config.run_root, self._config.weights])
+        here = keys_not_for_engines(self._config.places)
         return sorted(here | usual_keys() if settings().ray_address else here)
 
     def _feed(self, todo: deque[int], running: dict[Any, tuple[int, int | None]], in_flight: int) -> None:

@@ -22,6 +22,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
+from workers.engines.adapters import Adapter
 from workers.engines.engine import LabelEngine, ReviewEngine, ShardScores
 from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.label_orders import TwoOrders
@@ -43,6 +44,12 @@ class ScorerConfig:
     review: ReviewSettings | None = None  # None: documents are classified
     two_orders: TwoOrders | None = None  # None: the labels are read as given
     reuse: PrefixReuse | None = None  # of the frame; None: nothing is said of it
+    adapter: Adapter | None = None
+
+    @property
+    def places(self) -> list[str]:
+        """What an engine reads and writes."""
+        return [self.run_root, self.weights, *([self.adapter.source] if self.adapter else [])]
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Scorer:
     """One engine and the shards it is given."""
 
     def __init__(self, config: ScorerConfig) -> None:
-        withhold_keys_from_engine([config.run_root, config.weights])  # before any code of a model's own can look
+        withhold_keys_from_engine(config.places)  # before any code of a model's own can look
         os.environ.update(config.environment)  # read by vLLM when it is imported, which happens below
         self._store = Store(config.run_root)
         arguments = dict(config.engine_args)
@@ -81,7 +88,9 @@ class Scorer:
 
 
 def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:
-    engine = LabelEngine(config.weights, arguments, config.frame, config.devices_per_engine)
+    engine = LabelEngine(config.weights, arguments, config.frame, config.devices_per_engine, config.adapter)
+    if config.adapter:
+        engine.refuse_idle_adapter(config.frame)
 
     def predict(plan_part: bytes) -> pa.Table:
         plan = from_arrow(plan_part, columns=["item_id", "tokens"])
@@ -106,7 +115,10 @@ def _review(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[byt
         engine_answer_schema(),
         config.review.max_output_tokens,
         config.devices_per_engine,
+        config.adapter,
     )
+    if config.adapter:
+        engine.refuse_idle_adapter(config.frame)
     reviewer = Reviewer(engine, config.review)
 
     def predict(plan_part: bytes) -> pa.Table:

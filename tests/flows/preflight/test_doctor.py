@@ -17,7 +17,9 @@ import pytest
 from flows.preflight import doctor, job_checks, machine_checks, surroundings
 from flows.preflight.check import GIB, Check
 from pipelines.job.job_file import load_job
+from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
+from tests.adapter_files import write_adapter
 from tests.flows.command_case import Command, command
 from tests.job.job_case import CLAUDE, GOOD
 from workers.engines.fitting.machines import Machine
@@ -155,6 +157,16 @@ def test_a_model_that_no_machine_here_holds_is_refused_before_anything_is_writte
     assert not Path("out").exists()
     with_environment(monkeypatch, RAY_ADDRESS="10.0.0.1:6379")  # its machines are asked once it is joined
     surroundings.check_surroundings(load_job(Path("large.yaml"), {}))
+
+
+def test_an_adapter_of_another_base_is_wrong_before_anything_starts(tmp_path: Path) -> None:
+    job, _ = job_checks.load(Path("job.yaml"))
+    assert job
+    for layers, state in ((3, "ok"), (5, "wrong")):
+        model = ModelSource(source="starter", adapter=str(write_adapter(tmp_path / str(layers), layers=layers)))
+        (told,) = job_checks.check_weights(job.model_copy(update={"model": model}))
+        assert told.state == state
+    assert "is of another base: it has a layer 3, the model 3 layers" in told.what
 
 
 def test_a_check_that_hangs_or_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

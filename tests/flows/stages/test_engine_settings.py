@@ -40,7 +40,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
         frame = TokenFrame(tuple(range(frame_tokens)), (1,), (2, 3))
         run: Any = SimpleNamespace(
             job=job,
-            model=SimpleNamespace(engine=find_entry(model)[1].engine, weights="weights"),
+            model=SimpleNamespace(
+                engine=find_entry(model)[1].engine, weights="weights", base_revision="0", adapter=None
+            ),
             record=SimpleNamespace(input_bytes=1, model_revision="0"),
             store=SimpleNamespace(root="root"),
             question=SimpleNamespace(asked_of_engine=SimpleNamespace(frame=frame, review=None, two_orders=None)),

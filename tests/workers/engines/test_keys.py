@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,9 +20,10 @@ from flows.quiet import QUIET
 from flows.run import Run
 from pipelines.errors import ProviderError
 from pipelines.job.job import Job
-from pipelines.settings import settings, trust_remote_code, withhold_claude_key
+from pipelines.settings import keys_not_for_engines, settings, trust_remote_code, withhold_claude_key
 from tests.flows.drop_folder.drop_folder_case import JOB
 from workers.engines import pool, scorer
+from workers.engines.adapters import Adapter
 from workers.engines.fitting.machines import Machine
 from workers.engines.scorer import ScorerConfig
 from workers.engines.tokens import TokenFrame
@@ -68,6 +70,12 @@ def test_an_engine_finds_no_key(seen: list[dict[str, str]], tmp_path: Path) -> N
     scorer.Scorer(config(str(tmp_path)))
     assert CANARY not in seen[0].values()
     assert (seen[0]["HF_TOKEN"], seen[0]["FOR_VLLM"]) == ("for the weights", "1")
+
+
+def test_an_engine_whose_adapter_lies_on_s3_keeps_what_opens_it() -> None:
+    adapter = Adapter("s3://b/adapter", "lora-0", Path("/nowhere"), 8)
+    assert keys_not_for_engines(replace(config("/r"), adapter=adapter).places).isdisjoint(AWS)
+    assert keys_not_for_engines(config("/r").places) >= set(AWS)
 
 
 @pytest.mark.parametrize(("root", "weights"), [("s3://b/r", "/m"), ("/r", "s3://b/m")])

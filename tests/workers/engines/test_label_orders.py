@@ -31,7 +31,9 @@ FIRST, REST = np.log(0.5), np.log(0.1)
 class BiasedEngine:
     """Gives the first code half of the probability, then a little by document; counts differ by order."""
 
-    def __init__(self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: int = 1) -> None:
+    def __init__(
+        self, weights: str, engine_args: Mapping[str, Any], frame: TokenFrame, devices: int = 1, adapter: None = None
+    ) -> None:
         self._frame = frame
         self.asked: list[tuple[TokenFrame, int]] = []
 

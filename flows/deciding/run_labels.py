@@ -1,0 +1,111 @@
+"""The labels that complete runs have left, and which of their documents were drawn by chance.
+
+In: runs, and the sources that may teach. Out: labelled token ids, as the runs' engine read them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.deciding.decisions import promise_of
+from flows.deciding.population import read_population
+from flows.run import Run
+from flows.stages.planning import read_plan
+from pipelines.adapting.labels import Labelled, Source, accepted_needed
+from pipelines.cascade.rule.history import finished_batches
+from pipelines.cascade.rule.target import target_steps
+from pipelines.escalation.journal import Journal
+from pipelines.escalation.ledger import Ledger
+from pipelines.people.answers import Answers
+from pipelines.routes import Route
+from pipelines.store import layout
+from pipelines.store.runs import result_parts
+from pipelines.store.schemas import from_arrow, read_part
+from pipelines.store.side_by_side import in_order
+
+_COLUMNS = ("item_id", "route", "answer", "raw_prob", "label_mass")
+# Where several know a document's label, the first of these is believed.
+_BELIEVED: tuple[Source, ...] = ("gold", "people", "claude", "engine")
+
+
+def replay(run: Run) -> Ledger:
+    """Where every item stands, by the journal alone."""
+    assert run.job.escalation is not None
+    journal, ledger = Journal(run.store), Ledger(len(run.job.escalation.all_tiers))
+    for chunk in range(journal.chunks()):
+        ledger.begin(journal.state(chunk))
+        answers = journal.answers(chunk)
+        if answers is not None:
+            ledger.settle(chunk, answers)
+    return ledger
+
+
+def people_answers(run: Run) -> Mapping[str, str]:
+    """Labels that people gave to items of a run, by item id."""
+    return {item_id: given.answer for item_id, given in Answers(run.store).by_item.items()}
+
+
+def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
+    """Every document of a complete run that one of the sources has labelled, and what the engine alone answered.
+
+    Documents that a policy withholds teach nothing: what an adapter has learnt of them would leave with it.
+    """
+    plan = read_plan(run)
+    assert plan is not None, "a complete run has a plan"
+    codes = {name: code for code, name in enumerate(run.job.labels)}
+    answers, sureness = _answers(run)
+    answers["people"] = people_answers(run)
+    # Of a million accepted items, only those that can be wanted are held.
+    most = accepted_needed(len(answers["claude"]) + len(answers["people"]))
+    surest = heapq.nlargest(most, answers["engine"], key=sureness.__getitem__)
+    answers["engine"] = {item_id: answers["engine"][item_id] for item_id in surest}
+    uniform = _uniform_items(run)
+    usable = [source for source in _BELIEVED if source in sources or source == "engine"]
+    for part in in_order(lambda shard: _plan_part(run, shard), range(plan.shards)):
+        for row in part.to_pylist():
+            if row["tokens"] is None:  # it failed, or it is a copy, whose original teaches the same
+                continue
+            found = {"gold": row["gold_label"], **{name: given.get(row["item_id"]) for name, given in answers.items()}}
+            source = next((source for source in usable if found[source] in codes), None)
+            if source is not None:
+                tokens = np.array(row["tokens"], np.int32)
+                sure = sureness[row["item_id"]] if source == "engine" else 0.0
+                yield Labelled(row["item_id"], tokens, codes[found[source]], source, row["item_id"] in uniform, sure)
+
+
+def _plan_part(run: Run, shard: int) -> pa.Table:
+    part = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "tokens", "gold_label", "withheld"])
+    return part.filter(pc.and_(pc.is_valid(part["tokens"]), pc.is_null(part["withheld"])))
+
+
+def _answers(run: Run) -> tuple[dict[str, Mapping[str, str]], dict[str, float]]:
+    """What Claude answered, and what stands of the engine's own answers, by item id; and how sure the engine was."""
+    found: dict[str, dict[str, str]] = {"claude": {}, "engine": {}}
+    sureness: dict[str, float] = {}
+    of_route = {Route.ESCALATED: "claude", Route.ACCEPTED: "engine"}
+    for key in result_parts(run.store):
+        rows: list[dict[str, Any]] = read_part(run.store.read(key), list(_COLUMNS)).to_pylist()
+        for row in rows:
+            sureness[row["item_id"]] = (row["raw_prob"] or 0.0) * (row["label_mass"] or 0.0)
+            if row["route"] in of_route and row["answer"] is not None:
+                found[of_route[row["route"]]][row["item_id"]] = row["answer"]
+    return dict(found), sureness
+
+
+def _uniform_items(run: Run) -> frozenset[str]:
+    """Pilot and certifying sample of a run with a target."""
+    promise, plan = promise_of(run), read_plan(run)
+    if promise is None or plan is None or run.job.escalation is None:
+        return frozenset()
+    population = read_population(run, plan)
+    labels = population.labels(replay(run), tuple(run.job.labels))
+    asks = finished_batches(target_steps(population.scored, promise, labels), labels)
+    drawn = [ask.items for ask in asks if ask.stage != "escalate"]
+    ids = population.item_ids.take(pa.array(np.concatenate([np.zeros(0, np.int64), *drawn])))
+    return frozenset(map(str, ids.to_pylist()))

@@ -1,0 +1,99 @@
+"""Real vLLM engines with an adapter over the starter model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.errors import EngineError
+from pipelines.job.sections import ModelSource
+from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
+from tests.adapter_files import write_adapter
+from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.engine import LabelEngine, ReviewEngine
+from workers.engines.tokens import ModelTokenizer, TokenFrame
+
+# vLLM, torch and transformers warn about themselves while they load.
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
+
+LABELS = {"billing": None, "refund": None, "outage": "the service is down", "delivery": None}
+TEXTS = ["Please cancel the second invoice, we were charged twice in May.", "I want my money back."]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ModelTokenizer:
+    return ModelTokenizer(resolve_model("starter"))
+
+
+@pytest.fixture(scope="module")
+def frame(tokenizer: ModelTokenizer) -> TokenFrame:
+    return tokenizer.encode_frame(
+        local_prompt(assign_codes(LABELS, tokenizer.is_single_token, "starter"), DEFAULT_INSTRUCTIONS)
+    )
+
+
+def start_engine(adapter: Path, frame: TokenFrame) -> LabelEngine:
+    cpu = catalogue().devices["cpu"]
+    os.environ.update(cpu.environment)
+    model = resolve_model(ModelSource(source="starter", adapter=str(adapter)))
+    arguments = {**cpu.engine, **model.engine, "enforce_eager": True}
+    return LabelEngine(model.weights, arguments, frame, adapter=model.adapter)
+
+
+def test_an_adapter_gives_the_log_probabilities_of_the_weights_with_it_merged_in(
+    tmp_path: Path, tokenizer: ModelTokenizer, frame: TokenFrame
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    engine = start_engine(write_adapter(tmp_path / "adapter"), frame)
+    engine.refuse_idle_adapter(frame)
+    documents = tokenizer.encode_documents(TEXTS)
+    scores = engine.score([np.array(ids, np.int32) for ids in documents]).result()
+    engine.close()
+    model = AutoModelForCausalLM.from_pretrained(resolve_model("starter").weights, dtype=torch.float32).eval()
+    tensors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    for name in [name for name in tensors if "lora_A" in name]:
+        added = 2.0 * tensors[name.replace("lora_A", "lora_B")] @ tensors[name]
+        model.get_submodule(name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")).weight.data += added
+    for row, ids in enumerate(documents):
+        prompt = torch.tensor([[*frame.prefix, *ids, *frame.suffix]])
+        with torch.no_grad():
+            expected = torch.log_softmax(model(prompt).logits[0, -1], -1)[list(frame.codes)].numpy()
+        probable = expected > -6
+        np.testing.assert_allclose(scores.label_logprobs[row][probable], expected[probable], atol=0.2)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path, frame: TokenFrame) -> None:
+    engine = start_engine(write_adapter(tmp_path / "adapter", strength=0.0), frame)
+    with pytest.raises(EngineError, match="changes nothing: with and without it, the engine gives every label the"):
+        engine.refuse_idle_adapter(frame)
+    engine.close()
+
+
+def test_what_vllm_cannot_load_is_told_as_the_adapters_fault(tmp_path: Path, frame: TokenFrame) -> None:
+    adapter = write_adapter(tmp_path / "adapter", init_lora_weights="pissa")
+    with pytest.raises(EngineError, match=r"adapter '.*' cannot be loaded over this model: .*; train it on this model"):
+        start_engine(adapter, frame)
+
+
+def test_a_review_is_written_and_verified_with_the_adapter(tmp_path: Path, frame: TokenFrame) -> None:
+    cpu, model = (
+        catalogue().devices["cpu"],
+        resolve_model(ModelSource(source="starter", adapter=str(write_adapter(tmp_path / "adapter", strength=0.2)))),
+    )
+    os.environ.update(cpu.environment)
+    arguments = {**cpu.engine, **model.engine, "enforce_eager": True}
+    schema, prompts = {"enum": ["one", "two", "three"]}, [[*frame.prefix, *frame.suffix]]
+    engine = ReviewEngine(model.weights, arguments, frame.codes, schema, 16, adapter=model.adapter)
+    engine.refuse_idle_adapter(frame)
+    assert engine.write(prompts).result().texts[0].strip('"') in schema["enum"]
+    with_adapter = engine.score(prompts).result().label_logprobs
+    engine.close()
+    plain = ReviewEngine(model.weights, arguments, frame.codes, schema, 16)
+    assert np.abs(plain.score(prompts).result().label_logprobs - with_adapter).max() > 0.01
+    plain.close()

@@ -104,6 +104,12 @@ def settings() -> Settings:
     return Settings()
 
 
+def secret_named(name: str) -> SecretStr | None:
+    """A key whose variable the job names: that of a first tier over HTTP."""
+    value = os.environ.get(name)
+    return None if value is None else SecretStr(value)
+
+
 def withhold_claude_key() -> None:
     """Take Claude's key out of the environment once it is read: Ray, Prefect's server and engines do not inherit it."""
     settings()

@@ -138,7 +138,7 @@ def _quotes(node: yaml.Node | None) -> str | None:
     )
 
 
-_TAGS = ("~quality", "~off", "~name", "~source", "~none")
+_TAGS = ("~quality", "~off", "~name", "~source", "~endpoint", "~none")
 
 
 def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:

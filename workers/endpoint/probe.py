@@ -1,0 +1,275 @@
+"""What a first tier over HTTP gives of a label's probability: found out before a run begins, on documents of our own.
+
+Servers take a request for probabilities and leave it out of the answer, round them, or answer with something else
+than a label. Each of these would pass for answers until somebody looks at the rows; here the job is refused, with what
+to do. The order: the server's own decisions, exact log-probabilities of the codes, the likeliest tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from pipelines.costs.first_tier import token_cost
+from pipelines.errors import EngineError, JobError
+from pipelines.job.endpoint import Api, ModelEndpoint, TokenPrice
+from pipelines.tasks.classification import Label, local_prompt
+from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError
+from workers.endpoint.served import Served, Way
+from workers.endpoint.ways import (
+    PATHS,
+    SYSTEMONE_LABELS,
+    TOP_TOKENS,
+    AskedOverHttp,
+    LabelAnswer,
+    NoAnswerError,
+    NoCodeError,
+    read_answer,
+    request_body,
+)
+from workers.engines.engine import MAX_LABELS
+
+# Two that could be anything, so that no server is sure of its answer; the first is asked about twice.
+_KNOWN = (
+    "Hello, I am writing again because of the matter we spoke about last week. Please let me know what you think.",
+    "Thank you. See the attachment.",
+)
+_DECIMALS = 2  # so few mean ties among the surest, where a target is decided
+_ENOUGH_DECIMALS = 9
+_NOTHING = 1e-25  # `ways` puts a little in the place of a probability of 0
+_WAYS: dict[Api | None, tuple[Way, ...]] = {
+    "systemone": ("systemone",),
+    "openai": ("token_ids", "top_logprobs"),
+    "ollama": ("ollama",),
+    None: ("systemone", "token_ids", "top_logprobs", "ollama"),
+}
+_MOST_LABELS: dict[Way, int] = {
+    "systemone": SYSTEMONE_LABELS,
+    "token_ids": MAX_LABELS,
+    "top_logprobs": TOP_TOKENS,
+    "ollama": TOP_TOKENS,
+}
+_MOST_MASS = 1.05
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One way, as it is tried; ``asked`` with the codes that it needs."""
+
+    way: Way
+    asked: AskedOverHttp
+    token_ids: tuple[int, ...] = ()
+    thinking_off: bool = False
+
+
+class _NotThisWayError(Exception):
+    """Why a way does not do."""
+
+
+def probe(
+    asked: ModelEndpoint, labels: Sequence[Label], instructions: str, client: FirstTierClient, today: date
+) -> Served:
+    """Find out which way gives probabilities, and what the server is.
+
+    Args:
+        asked: of the job.
+        labels: of the job; their codes are given here.
+        instructions: of the job.
+        client: to the server.
+        today: for the record.
+
+    Raises:
+        JobError: no way does, with what was found of each.
+        EngineError: the server cannot be reached.
+    """
+    listed = _listed_models(client)
+    if listed is not None and asked.name not in listed:
+        names = ", ".join(f"'{name}'" for name in sorted(listed)[:10]) or "none"
+        raise JobError([f"model.name: {asked.endpoint} has no model '{asked.name}'; it has {names}"])
+    found: list[str] = []
+    tried: set[str] = set()
+    for each in _tries(asked, labels, instructions, client, found):
+        try:
+            return _probed(asked, each, client, today)
+        except _NotThisWayError as error:
+            if (line := f"{PATHS[each.way]}: {error}") not in tried:
+                found.append(line)
+            tried.add(line)
+    raise JobError(
+        [
+            f"model.endpoint: {asked.endpoint} gives no probabilities of labels to go by ({'; '.join(found)}). Serve "
+            "the model with vLLM (`vllm serve`), llama.cpp or Ollama 0.12.11 or later, name another provider that "
+            "returns log-probabilities, or give model a source, for an engine of its own"
+        ]
+    )
+
+
+def _tries(
+    asked: ModelEndpoint, labels: Sequence[Label], instructions: str, client: FirstTierClient, found: list[str]
+) -> Iterator[_Try]:
+    for way in _WAYS[asked.api]:
+        if len(labels) > _MOST_LABELS[way]:
+            found.append(
+                f"{PATHS[way]} ({way}): tells of at most {_MOST_LABELS[way]} labels, the job has {len(labels)}"
+            )
+            continue
+        if way == "systemone":
+            yield _Try(way, _with_codes(labels, instructions, [""] * len(labels)))
+            continue
+        codes, token_ids = _codes(asked, len(labels), client if way == "token_ids" else None)
+        if way == "token_ids" and not token_ids:
+            continue  # not a server that takes ids: it has no /tokenize
+        with_codes = _with_codes(labels, instructions, codes)
+        if way == "ollama":
+            yield _Try(way, with_codes)
+        else:  # hosted servers refuse a field that they do not know
+            yield _Try(way, with_codes, token_ids, thinking_off=True)
+            yield _Try(way, with_codes, token_ids)
+
+
+def _with_codes(labels: Sequence[Label], instructions: str, codes: Sequence[str]) -> AskedOverHttp:
+    coded = tuple(replace(label, code=code) for label, code in zip(labels, codes, strict=True))
+    return AskedOverHttp(coded, instructions, local_prompt(coded, instructions))
+
+
+def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> tuple[list[str], tuple[int, ...]]:
+    """A code for each label; with a client, those that are one token of the server's, and which."""
+    letters = string.ascii_uppercase
+    pairs = map("".join, itertools.product(letters, repeat=2))
+    candidates = iter(letters) if count <= len(letters) else pairs
+    if client is None:
+        return list(itertools.islice(candidates, count)), ()
+    found: dict[str, int] = {}
+    for code in candidates:
+        try:
+            body = {"model": asked.name, "prompt": code, "add_special_tokens": False}
+            tokens = client.post("/tokenize", body, is_free=True).get("tokens")
+        except RefusedError:
+            return [], ()
+        if isinstance(tokens, list) and len(tokens) == 1 and isinstance(tokens[0], int):
+            found[code] = tokens[0]
+        if len(found) == count:
+            return list(found), tuple(found.values())
+    return [], ()
+
+
+def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: date) -> Served:
+    answers = [_ask(asked, each, client, text) for text in (_KNOWN[0], *_KNOWN)]
+    for answer in answers:
+        if math.fsum(map(math.exp, answer.logprobs)) > _MOST_MASS:
+            raise _NotThisWayError("what it gives are no probabilities: together they are over 1")
+    decimals = _decimals_told(each, answers)
+    if decimals <= _DECIMALS:
+        raise _NotThisWayError(
+            f"it rounds probabilities to {decimals} decimals, so that the surest answers cannot be told apart"
+        )
+    first, second = (list(map(math.exp, answer.logprobs)) for answer in answers[:2])
+    server, digest = _server(client, asked, each.way)
+    counts = [(answer.input_tokens, answer.output_tokens) for answer in answers]
+    return Served(
+        endpoint=asked.endpoint,
+        name=asked.name,
+        where=asked.where,
+        way=each.way,
+        server=server,
+        model=answers[0].model,
+        fingerprint=answers[0].fingerprint or digest,
+        probed_on=today,
+        codes=each.asked.prompt.codes if each.way != "systemone" else (),
+        token_ids=each.token_ids,
+        told_tokens=min((answer.told_tokens for answer in answers if answer.told_tokens), default=None),
+        tells_mass=all(answer.mass is not None for answer in answers),
+        turns_thinking_off=each.thinking_off,
+        decimals=decimals,
+        most_difference=max(abs(one - other) for one, other in zip(first, second, strict=True)),
+        calls=len(answers),
+        input_tokens=_total(count for count, _ in counts),
+        output_tokens=_total(count for _, count in counts),
+        cost_usd=_cost(asked.price, answers),
+    )
+
+
+def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -> LabelAnswer:
+    body = request_body(
+        each.way, asked.name, each.asked, text, token_ids=each.token_ids, thinking_off=each.thinking_off
+    )
+    try:
+        return read_answer(each.way, client.post(PATHS[each.way], body), each.asked, each.token_ids)
+    except RefusedError as error:
+        # The text is our own, so the server's words say nothing of anybody's documents.
+        raise _NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
+    except NoCodeError as error:
+        raise _NotThisWayError(f"{error}: is it an instruct model, with thinking off?") from error
+    except NoAnswerError as error:
+        raise _NotThisWayError(str(error)) from error
+    except OutcomeUnknownError as error:
+        raise EngineError(
+            f"the first tier at {asked.endpoint} does not answer: {error}; nothing is begun, run the same command again"
+        ) from error
+
+
+def _decimals_told(each: _Try, answers: Sequence[LabelAnswer]) -> int:
+    """Of the probabilities as they were told: /v1/systemone tells shares, all others logarithms, which may be rounded."""
+    logs = [value for answer in answers for value in answer.logprobs]
+    if each.way == "systemone":
+        return _decimals([math.exp(value) / (answer.mass or 1) for answer in answers for value in answer.logprobs])
+    return min(_decimals([math.exp(value) for value in logs]), _decimals([abs(value) for value in logs]))
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """How many decimals all the values have, at the most; a very small value is no rounded one."""
+    for decimals in range(_ENOUGH_DECIMALS):
+        if all(abs(value - round(value, decimals)) <= 1e-9 * value for value in values if value > _NOTHING):
+            return decimals
+    return _ENOUGH_DECIMALS
+
+
+def _listed_models(client: FirstTierClient) -> set[str] | None:
+    """The names of a server's models, where it lists any."""
+    content = client.get("/v1/models")
+    models = content.get("data") if content else None
+    if not isinstance(models, list):
+        return None
+    names = {str(each["id"]) for each in models if isinstance(each, dict) and "id" in each}
+    # Ollama lists `llama3:latest` and answers to `llama3`.
+    return names | {name.removesuffix(":latest") for name in names} or None
+
+
+def _server(client: FirstTierClient, asked: ModelEndpoint, way: Way) -> tuple[str | None, str | None]:
+    """What the server is, and a digest of the model's files, where it tells one."""
+    if way == "ollama":
+        version, tags = client.get("/api/version") or {}, client.get("/api/tags") or {}
+        models = tags.get("models") if isinstance(tags.get("models"), list) else []
+        mine = [each for each in models if isinstance(each, dict) and _is_named(each, asked.name)]
+        return _named("ollama", version), str(mine[0]["digest"]) if mine and mine[0].get("digest") else None
+    listed = client.get("/v1/models") or {}
+    mine = [each for each in listed.get("data") or () if isinstance(each, dict) and each.get("id") == asked.name]
+    # vLLM names the folder or the id that it has loaded.
+    loaded = {name: mine[0].get(name) for name in ("root", "max_model_len")} if mine else {}
+    digest = "".join(f"{name}={value};" for name, value in loaded.items() if value is not None) or None
+    return _named("vllm", client.get("/version") or {}), digest
+
+
+def _is_named(listed: dict[str, Any], name: str) -> bool:
+    return str(listed.get("name")).removesuffix(":latest") == name.removesuffix(":latest")
+
+
+def _named(server: str, told: dict[str, Any]) -> str | None:
+    version = told.get("version")
+    return f"{server} {version}" if isinstance(version, str) else None
+
+
+def _total(counts: Iterator[int | None]) -> int | None:
+    listed = list(counts)
+    return None if None in listed else sum(count for count in listed if count is not None)
+
+
+def _cost(price: TokenPrice | None, answers: Sequence[LabelAnswer]) -> Decimal | None:
+    costs = [token_cost(price, each.input_tokens, each.cached_tokens, each.output_tokens) for each in answers]
+    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))

@@ -16,6 +16,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from pipelines.costs.accounting import add_known
 from pipelines.costs.first_tier import token_cost
 from pipelines.errors import EngineError, JobError
 from pipelines.job.endpoint import Api, ModelEndpoint, TokenPrice
@@ -30,7 +31,9 @@ from workers.endpoint.ways import (
     LabelAnswer,
     NoAnswerError,
     NoCodeError,
+    Usage,
     read_answer,
+    read_usage,
     request_body,
 )
 from workers.engines.engine import MAX_LABELS
@@ -160,7 +163,7 @@ def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> 
 
 
 def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: date) -> Served:
-    answers = [_ask(asked, each, client, text) for text in (_KNOWN[0], *_KNOWN)]
+    answers, usages = zip(*(_ask(asked, each, client, text) for text in (_KNOWN[0], *_KNOWN)), strict=True)
     for answer in answers:
         if math.fsum(map(math.exp, answer.logprobs)) > _MOST_MASS:
             raise _NotThisWayError("what it gives are no probabilities: together they are over 1")
@@ -170,37 +173,38 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
             f"it rounds probabilities to {decimals} decimals, so that the surest answers cannot be told apart"
         )
     first, second = (list(map(math.exp, answer.logprobs)) for answer in answers[:2])
-    server, digest = _server(client, asked, each.way)
-    counts = [(answer.input_tokens, answer.output_tokens) for answer in answers]
+    server, digest, context_tokens = _server(client, asked, each.way)
     return Served(
         endpoint=asked.endpoint,
         name=asked.name,
         where=asked.where,
         way=each.way,
         server=server,
-        model=answers[0].model,
-        fingerprint=answers[0].fingerprint or digest,
+        model=usages[0].model,
+        fingerprint=usages[0].fingerprint or digest,
         probed_on=today,
         codes=each.asked.prompt.codes if each.way != "systemone" else (),
         token_ids=each.token_ids,
         told_tokens=min((answer.told_tokens for answer in answers if answer.told_tokens), default=None),
         tells_mass=all(answer.mass is not None for answer in answers),
         turns_thinking_off=each.thinking_off,
+        context_tokens=context_tokens,
         decimals=decimals,
         most_difference=max(abs(one - other) for one, other in zip(first, second, strict=True)),
         calls=len(answers),
-        input_tokens=_total(count for count, _ in counts),
-        output_tokens=_total(count for _, count in counts),
-        cost_usd=_cost(asked.price, answers),
+        input_tokens=_total(usage.input_tokens for usage in usages),
+        output_tokens=_total(usage.output_tokens for usage in usages),
+        cost_usd=_cost(asked.price, usages),
     )
 
 
-def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -> LabelAnswer:
+def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -> tuple[LabelAnswer, Usage]:
     body = request_body(
         each.way, asked.name, each.asked, text, token_ids=each.token_ids, thinking_off=each.thinking_off
     )
     try:
-        return read_answer(each.way, client.post(PATHS[each.way], body), each.asked, each.token_ids)
+        content = client.post(PATHS[each.way], body)
+        return read_answer(each.way, content, each.asked, each.token_ids), read_usage(each.way, content)
     except RefusedError as error:
         # The text is our own, so the server's words say nothing of anybody's documents.
         raise _NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
@@ -215,7 +219,7 @@ def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -
 
 
 def _decimals_told(each: _Try, answers: Sequence[LabelAnswer]) -> int:
-    """Of the probabilities as they were told: /v1/systemone tells shares, all others logarithms, which may be rounded."""
+    """Of what was told: /v1/systemone tells shares, all others logarithms, which may be rounded themselves."""
     logs = [value for answer in answers for value in answer.logprobs]
     if each.way == "systemone":
         return _decimals([math.exp(value) / (answer.mass or 1) for answer in answers for value in answer.logprobs])
@@ -241,19 +245,19 @@ def _listed_models(client: FirstTierClient) -> set[str] | None:
     return names | {name.removesuffix(":latest") for name in names} or None
 
 
-def _server(client: FirstTierClient, asked: ModelEndpoint, way: Way) -> tuple[str | None, str | None]:
-    """What the server is, and a digest of the model's files, where it tells one."""
+def _server(client: FirstTierClient, asked: ModelEndpoint, way: Way) -> tuple[str | None, str | None, int | None]:
+    """What the server is, what it has loaded, and the model's context, as far as it tells."""
     if way == "ollama":
         version, tags = client.get("/api/version") or {}, client.get("/api/tags") or {}
         models = tags.get("models") if isinstance(tags.get("models"), list) else []
         mine = [each for each in models if isinstance(each, dict) and _is_named(each, asked.name)]
-        return _named("ollama", version), str(mine[0]["digest"]) if mine and mine[0].get("digest") else None
+        return _named("ollama", version), str(mine[0]["digest"]) if mine and mine[0].get("digest") else None, None
     listed = client.get("/v1/models") or {}
     mine = [each for each in listed.get("data") or () if isinstance(each, dict) and each.get("id") == asked.name]
     # vLLM names the folder or the id that it has loaded.
-    loaded = {name: mine[0].get(name) for name in ("root", "max_model_len")} if mine else {}
-    digest = "".join(f"{name}={value};" for name, value in loaded.items() if value is not None) or None
-    return _named("vllm", client.get("/version") or {}), digest
+    root, context_tokens = (mine[0].get(name) if mine else None for name in ("root", "max_model_len"))
+    context_tokens = context_tokens if isinstance(context_tokens, int) and context_tokens > 0 else None
+    return _named("vllm", client.get("/version") or {}), None if root is None else str(root), context_tokens
 
 
 def _is_named(listed: dict[str, Any], name: str) -> bool:
@@ -270,6 +274,5 @@ def _total(counts: Iterator[int | None]) -> int | None:
     return None if None in listed else sum(count for count in listed if count is not None)
 
 
-def _cost(price: TokenPrice | None, answers: Sequence[LabelAnswer]) -> Decimal | None:
-    costs = [token_cost(price, each.input_tokens, each.cached_tokens, each.output_tokens) for each in answers]
-    return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+def _cost(price: TokenPrice | None, usages: Sequence[Usage]) -> Decimal | None:
+    return add_known(token_cost(price, each.input_tokens, each.cached_tokens, each.output_tokens) for each in usages)

@@ -1,4 +1,4 @@
-"""What a first tier over HTTP turned out to be when the run began; written into its record, and part of its identity."""
+"""What a first tier over HTTP turned out to be when the run began: in its record, and part of its identity."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ class Served(BaseModel):
     way: Way
     server: str | None  # such as `vllm 0.32.0`, where it says so
     model: str | None  # what it says has answered
-    fingerprint: str | None  # the server's own `system_fingerprint`, or the digest of the model's files
+    fingerprint: str | None  # the server's own `system_fingerprint`, or what it says that it has loaded
     probed_on: date
     codes: tuple[str, ...]  # one for each label of the job; none where the server makes its own
     token_ids: tuple[int, ...] = ()  # of the codes
     told_tokens: int | None = None  # how many of the likeliest tokens it tells
     tells_mass: bool  # whether it tells how likely any label is at all
     turns_thinking_off: bool = False  # whether it takes `chat_template_kwargs`
+    context_tokens: int | None = None
     decimals: int  # of the probabilities that it told, at the least
     most_difference: float  # between two answers to one question
     calls: int

@@ -54,18 +54,23 @@ class AskedOverHttp:
 class LabelAnswer:
     """``logprobs``: of a label that is not among the likeliest, the most that it can be.
 
-    ``mass``: how likely any label is at all, at the least; None where the server tells only how they share it. A count
-    that the server does not tell is None.
+    ``mass``: how likely any label is at all, at the least; None where the server tells only how they share it.
     """
 
     logprobs: tuple[float, ...]
     mass: float | None
-    input_tokens: int | None = None
-    cached_tokens: int | None = None
-    output_tokens: int | None = None
+    told_tokens: int | None = None  # of the likeliest
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a call took, and who answered; what the server does not tell is None."""
+
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
     model: str | None = None
     fingerprint: str | None = None
-    told_tokens: int | None = None  # of the likeliest
 
 
 def request_body(
@@ -124,6 +129,26 @@ def read_answer(
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS[way]} gives") from error
 
 
+def read_usage(way: Way, content: Mapping[str, Any]) -> Usage:
+    """What the server counted."""
+    told = content.get("usage")
+    usage = told if isinstance(told, Mapping) else {}
+    model = content.get("model") if isinstance(content.get("model"), str) else None
+    if way == "systemone":
+        return Usage(_count(usage.get("input_tokens")), None, _count(usage.get("output_tokens")), model)
+    if way == "ollama":
+        return Usage(_count(content.get("prompt_eval_count")), None, _count(content.get("eval_count")), model)
+    details = usage.get("prompt_tokens_details")
+    fingerprint = content.get("system_fingerprint")
+    return Usage(
+        _count(usage.get("prompt_tokens")),
+        _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None,
+        _count(usage.get("completion_tokens")),
+        model,
+        fingerprint if isinstance(fingerprint, str) else None,
+    )
+
+
 def _read_systemone(content: Mapping[str, Any], asked: AskedOverHttp) -> LabelAnswer:
     told = content["answers"][_QUESTION].get("probabilities")
     if not isinstance(told, Mapping):
@@ -133,50 +158,32 @@ def _read_systemone(content: Mapping[str, Any], asked: AskedOverHttp) -> LabelAn
     if not all(0 <= share <= 1 for share in shares) or (mass is not None and not 0 <= float(mass) <= 1 + 1e-6):
         raise NoProbabilitiesError("what the answer gives are no probabilities")
     factor = 1.0 if mass is None else float(mass)
-    usage = content.get("usage") or {}
     return LabelAnswer(
         logprobs=tuple(math.log(max(share * factor, _LEAST)) for share in shares),
         mass=None if mass is None else min(factor, 1.0),
-        input_tokens=_count(usage.get("input_tokens")),
-        output_tokens=_count(usage.get("output_tokens")),
-        model=content.get("model"),
     )
 
 
 def _read_chat(content: Mapping[str, Any], asked: AskedOverHttp, token_ids: Sequence[int] | None) -> LabelAnswer:
-    choice = content["choices"][0]
-    positions = (choice.get("logprobs") or {}).get("content")
-    usage = content.get("usage") or {}
-    counts = {
-        "input_tokens": _count(usage.get("prompt_tokens")),
-        "cached_tokens": _count((usage.get("prompt_tokens_details") or {}).get("cached_tokens")),
-        "output_tokens": _count(usage.get("completion_tokens")),
-        "model": content.get("model"),
-        "fingerprint": content.get("system_fingerprint"),
-    }
+    positions = (content["choices"][0].get("logprobs") or {}).get("content")
     if not positions:
         raise NoProbabilitiesError("the answer holds no log-probabilities")
     told = _told(positions[0])
     if token_ids is None:
-        return _of_likeliest(told, asked, counts)
+        return _of_likeliest(told, asked)
     by_token = dict(told)
     names = [f"token_id:{token}" for token in token_ids]
     if not all(name in by_token for name in names):
         raise NoProbabilitiesError("the answer does not tell of the tokens that were asked for")
     logprobs = tuple(by_token[name] for name in names)
-    return LabelAnswer(logprobs, _mass(logprobs), **counts)
+    return LabelAnswer(logprobs, _mass(logprobs))
 
 
 def _read_ollama(content: Mapping[str, Any], asked: AskedOverHttp) -> LabelAnswer:
-    counts = {
-        "input_tokens": _count(content.get("prompt_eval_count")),
-        "output_tokens": _count(content.get("eval_count")),
-        "model": content.get("model"),
-    }
     positions = content.get("logprobs")
     if not positions:
         raise NoProbabilitiesError("the answer holds no log-probabilities")
-    return _of_likeliest(_told(positions[0]), asked, counts)
+    return _of_likeliest(_told(positions[0]), asked)
 
 
 def _told(position: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -189,7 +196,7 @@ def _told(position: Mapping[str, Any]) -> list[tuple[str, float]]:
     return list(listed.items())
 
 
-def _of_likeliest(told: Sequence[tuple[str, float]], asked: AskedOverHttp, counts: Mapping[str, Any]) -> LabelAnswer:
+def _of_likeliest(told: Sequence[tuple[str, float]], asked: AskedOverHttp) -> LabelAnswer:
     """By the token's text: the same code with white space before it is the same answer."""
     if len(told) < len(asked.labels):  # else the bound below would bound nothing
         raise NoProbabilitiesError(f"the answer tells of {len(told)} tokens, for {len(asked.labels)} labels")
@@ -206,7 +213,6 @@ def _of_likeliest(told: Sequence[tuple[str, float]], asked: AskedOverHttp, count
         logprobs=tuple(bound if value is None else value for value in sums),
         mass=_mass(value for value in sums if value is not None),
         told_tokens=len(told),
-        **counts,
     )
 
 

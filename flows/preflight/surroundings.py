@@ -19,9 +19,11 @@ from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, NoInputError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
+from workers.endpoint.client import FirstTierClient
 from workers.engines.catalogue import find_entry, refuse_code
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,9 @@ def _check_output(output: str) -> None:
 
 
 def _check_model(job: Job) -> None:
-    if job.model is not None:
+    if isinstance(job.model, ModelEndpoint):
+        FirstTierClient(job.model).close()  # looks for the key; the server is asked when the run begins
+    elif job.model is not None:
         refuse_code(job.model)
         find_entry(job.model)
 

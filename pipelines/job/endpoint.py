@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipelines.job.job_places import refuse_unprintable
 from pipelines.job.sections import Section
@@ -16,6 +16,8 @@ Api = Literal["systemone", "openai", "ollama"]
 
 _MOST_USD_PER_MILLION = 1_000_000
 _MOST_AT_ONCE = 1_024
+# Of other accounts: a job file may come from anyone, and its endpoint is given what the variable holds.
+_OTHER_KEYS = ("ANTHROPIC_", "AWS_", "AZURE_", "GITHUB_", "GH_", "GITLAB_", "GOOGLE_", "HF_", "HUGGING", "PREFECT_")
 
 
 class TokenPrice(Section):
@@ -70,10 +72,17 @@ class ModelEndpoint(Section):
     price: TokenPrice | None = Field(None, description="without it, what the first tier costs is unknown")
     key_env: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+        pattern=r"^[A-Z][A-Z0-9_]{0,99}(KEY|TOKEN)$",
         description="name of the environment variable that holds the server's key; never the key itself",
     )
     requests_at_once: int = Field(32, ge=1, le=_MOST_AT_ONCE, description="the most requests under way at a time")
+
+    @field_validator("key_env")
+    @classmethod
+    def _is_its_own_key(cls, name: str | None) -> str | None:
+        if name is not None and name.startswith(_OTHER_KEYS):
+            raise ValueError(f"{name} opens another account than this server's; name a variable for this key alone")
+        return name
 
     @model_validator(mode="after")
     def _keeps_what_it_sends(self) -> ModelEndpoint:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -52,7 +53,7 @@ class FirstTierClient:
         asked: ModelEndpoint,
         *,
         transport: httpx2.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         attempts: int = _ATTEMPTS,
     ) -> None:
         """Look for the key; nothing is sent yet.
@@ -60,7 +61,9 @@ class FirstTierClient:
         Raises:
             JobError: the variable that the job names is not set.
         """
-        self._asked, self._sleep, self._attempts = asked, sleep, attempts
+        self._asked, self._attempts = asked, attempts
+        self._given_up = threading.Event()
+        self._sleep = sleep or self._given_up.wait
         headers = {"accept": "application/json"}
         if asked.key_env:
             headers["authorization"] = f"Bearer {_key(asked.key_env)}"
@@ -74,6 +77,10 @@ class FirstTierClient:
             transport=transport,
             follow_redirects=False,
         )
+
+    def give_up(self) -> None:
+        """Make no failed call again."""
+        self._given_up.set()
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -102,7 +109,7 @@ class FirstTierClient:
         return self._call("POST", path, body, is_free=self._asked.where == "own" if is_free is None else is_free)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None, *, is_free: bool) -> dict[str, Any]:
-        what = ""
+        what, attempt = "", 0
         for attempt in range(self._attempts):
             wait = min(_FIRST_WAIT_SECONDS * 2**attempt, _MOST_WAIT_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
             try:
@@ -119,10 +126,12 @@ class FirstTierClient:
                     raise OutcomeUnknownError(f"the server failed ({what})")
                 asked_to_wait = _retry_after(response)
                 wait = wait if asked_to_wait is None else min(asked_to_wait, _MOST_RETRY_AFTER_SECONDS)
-            if attempt + 1 < self._attempts:
+            if attempt + 1 < self._attempts and not self._given_up.is_set():
                 self._sleep(wait)
+            if self._given_up.is_set():
+                break
         raise EngineError(
-            f"the first tier at {self._asked.endpoint} does not answer: {what}, {self._attempts} times; see whether it "
+            f"the first tier at {self._asked.endpoint} does not answer: {what}, {attempt + 1} times; see whether it "
             "is up and has room, or mend model.endpoint. What is committed is kept: the same command goes on"
         )
 

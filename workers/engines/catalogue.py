@@ -99,7 +99,7 @@ def find_entry(model: str | ModelSource) -> tuple[str, CatalogueEntry]:
     return model, known[model]
 
 
-def refuse_code(model: str | ModelSource | None) -> None:
+def refuse_code(model: object) -> None:
     """A job file may come from anyone; what runs on this machine is for its owner to say.
 
     Raises:

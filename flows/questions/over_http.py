@@ -43,7 +43,15 @@ class OverHttpQuestion(LabelQuestion):
         served, asked = self.first_tier.served, self.asked_over_http
         told = [[label.name, label.description] for label in asked.labels]
         words = [asked.instructions, told] if served.way == "systemone" else [asked.prompt.before, asked.prompt.after]
-        parts = [served.way, *words, served.codes, served.token_ids, served.turns_thinking_off]
+        parts = [
+            served.way,
+            *words,
+            served.codes,
+            served.token_ids,
+            served.turns_thinking_off,
+            served.prefix,
+            served.suffix,
+        ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def encode(self, texts: list[str]) -> list[list[int]]:

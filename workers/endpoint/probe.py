@@ -20,7 +20,7 @@ from pipelines.costs.accounting import add_known
 from pipelines.costs.first_tier import token_cost
 from pipelines.errors import EngineError, JobError
 from pipelines.job.endpoint import Api, ModelEndpoint, TokenPrice
-from pipelines.tasks.classification import Label, local_prompt
+from pipelines.tasks.classification import DOCUMENT_SLOT, Label, local_prompt
 from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError
 from workers.endpoint.served import Served, Way
 from workers.endpoint.ways import (
@@ -31,10 +31,14 @@ from workers.endpoint.ways import (
     LabelAnswer,
     NoAnswerError,
     NoCodeError,
+    TokenPrompt,
     Usage,
+    completion_body,
     read_answer,
+    read_tokens,
     read_usage,
     request_body,
+    tokens_body,
 )
 from workers.engines.engine import MAX_LABELS
 
@@ -48,17 +52,19 @@ _ENOUGH_DECIMALS = 9
 _NOTHING = 1e-25  # `ways` puts a little in the place of a probability of 0
 _WAYS: dict[Api | None, tuple[Way, ...]] = {
     "systemone": ("systemone",),
-    "openai": ("token_ids", "top_logprobs"),
+    "openai": ("prompt_ids", "token_ids", "top_logprobs"),
     "ollama": ("ollama",),
-    None: ("systemone", "token_ids", "top_logprobs", "ollama"),
+    None: ("systemone", "prompt_ids", "token_ids", "top_logprobs", "ollama"),
 }
 _MOST_LABELS: dict[Way, int] = {
     "systemone": SYSTEMONE_LABELS,
+    "prompt_ids": MAX_LABELS,
     "token_ids": MAX_LABELS,
     "top_logprobs": TOP_TOKENS,
     "ollama": TOP_TOKENS,
 }
 _MOST_MASS = 1.05
+_LEAST_MASS = 0.01  # of the surest of three answers: a model that is asked for a letter gives one
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class _Try:
     asked: AskedOverHttp
     token_ids: tuple[int, ...] = ()
     thinking_off: bool = False
+    prompt: TokenPrompt | None = None
 
 
 class _NotThisWayError(Exception):
@@ -125,11 +132,16 @@ def _tries(
         if way == "systemone":
             yield _Try(way, _with_codes(labels, instructions, [""] * len(labels)))
             continue
-        codes, token_ids = _codes(asked, len(labels), client if way == "token_ids" else None)
-        if way == "token_ids" and not token_ids:
+        takes_ids = way in ("prompt_ids", "token_ids")
+        codes, token_ids = _codes(asked, len(labels), client if takes_ids else None)
+        if takes_ids and not token_ids:
             continue  # not a server that takes ids: it has no /tokenize
         with_codes = _with_codes(labels, instructions, codes)
-        if way == "ollama":
+        if way == "prompt_ids":
+            prompt = _token_prompt(asked, with_codes, client)
+            if prompt:
+                yield _Try(way, with_codes, token_ids, prompt=prompt)
+        elif way == "ollama":
             yield _Try(way, with_codes)
         else:  # hosted servers refuse a field that they do not know
             yield _Try(way, with_codes, token_ids, thinking_off=True)
@@ -151,15 +163,40 @@ def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> 
     found: dict[str, int] = {}
     for code in candidates:
         try:
-            body = {"model": asked.name, "prompt": code, "add_special_tokens": False}
-            tokens = client.post("/tokenize", body, is_free=True).get("tokens")
-        except RefusedError:
+            tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, code), is_free=True))
+        except (RefusedError, NoAnswerError):
             return [], ()
-        if isinstance(tokens, list) and len(tokens) == 1 and isinstance(tokens[0], int):
+        if len(tokens) == 1:
             found[code] = tokens[0]
         if len(found) == count:
             return list(found), tuple(found.values())
     return [], ()
+
+
+def _token_prompt(asked: ModelEndpoint, with_codes: AskedOverHttp, client: FirstTierClient) -> TokenPrompt | None:
+    """What the server's chat template puts around a document, cut where the document goes, as an engine's own is."""
+    before, after = with_codes.prompt.before, with_codes.prompt.after
+    message = {"role": "user", "content": before + DOCUMENT_SLOT + after}
+    whole = {
+        "model": asked.name,
+        "messages": [message],
+        "add_generation_prompt": True,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    try:
+        told = client.post("/tokenize", whole, is_free=True)
+        tokens = {"model": asked.name, "tokens": read_tokens(told)}
+        rendered = client.post("/detokenize", tokens, is_free=True).get("prompt")
+        if not isinstance(rendered, str) or rendered.count(message["content"].strip()) != 1:
+            return None
+        prefix, suffix = (
+            tuple(read_tokens(client.post("/tokenize", tokens_body(asked.name, part), is_free=True)))
+            for part in rendered.split(DOCUMENT_SLOT)
+        )
+    except (RefusedError, NoAnswerError):
+        return None
+    context = told.get("max_model_len")
+    return TokenPrompt(prefix, suffix, context if isinstance(context, int) else None)
 
 
 def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: date) -> Served:
@@ -167,6 +204,8 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
     for answer in answers:
         if math.fsum(map(math.exp, answer.logprobs)) > _MOST_MASS:
             raise _NotThisWayError("what it gives are no probabilities: together they are over 1")
+    if max(math.fsum(map(math.exp, answer.logprobs)) for answer in answers) < _LEAST_MASS:
+        raise _NotThisWayError("it hardly ever means a label: is it an instruct model, with thinking off?")
     decimals = _decimals_told(each, answers)
     if decimals <= _DECIMALS:
         raise _NotThisWayError(
@@ -185,10 +224,12 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
         probed_on=today,
         codes=each.asked.prompt.codes if each.way != "systemone" else (),
         token_ids=each.token_ids,
+        prefix=each.prompt.prefix if each.prompt else (),
+        suffix=each.prompt.suffix if each.prompt else (),
         told_tokens=min((answer.told_tokens for answer in answers if answer.told_tokens), default=None),
         tells_mass=all(answer.mass is not None for answer in answers),
         turns_thinking_off=each.thinking_off,
-        context_tokens=context_tokens,
+        context_tokens=context_tokens or (each.prompt.context_tokens if each.prompt else None),
         decimals=decimals,
         most_difference=max(abs(one - other) for one, other in zip(first, second, strict=True)),
         calls=len(answers),
@@ -199,10 +240,15 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
 
 
 def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -> tuple[LabelAnswer, Usage]:
-    body = request_body(
-        each.way, asked.name, each.asked, text, token_ids=each.token_ids, thinking_off=each.thinking_off
-    )
     try:
+        if each.prompt:
+            tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, text), is_free=True))
+            prompt = [*each.prompt.prefix, *tokens, *each.prompt.suffix]
+            body = completion_body(asked.name, prompt, each.token_ids)
+        else:
+            body = request_body(
+                each.way, asked.name, each.asked, text, token_ids=each.token_ids, thinking_off=each.thinking_off
+            )
         content = client.post(PATHS[each.way], body)
         return read_answer(each.way, content, each.asked, each.token_ids), read_usage(each.way, content)
     except RefusedError as error:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -34,9 +35,12 @@ from workers.endpoint.ways import (
     LabelAnswer,
     NoAnswerError,
     Usage,
+    completion_body,
     read_answer,
+    read_tokens,
     read_usage,
     request_body,
+    tokens_body,
 )
 from workers.engines.scorer import ShardReport
 
@@ -212,41 +216,29 @@ class OverHttpScorer:
         return row
 
     def _answered(self, item: _Item) -> _Row:
-        shown = text = plain(item.text)
         way, served = self._model.served.way, self._model.served
-        while True:
-            body = request_body(
-                way,
-                served.name,
-                self._asked,
-                shown,
-                token_ids=served.token_ids,
-                thinking_off=served.turns_thinking_off,
-            )
-            try:
-                content = self._client.post(PATHS[way], body)
-                break
-            except RefusedError as error:
-                if error.status == 404:
-                    raise EngineError(
-                        f"the first tier at {served.endpoint} has no model '{served.name}' any more, or no "
-                        f"{PATHS[way]} (HTTP 404); serve it again and run the same command again"
-                    ) from error
-                if error.status not in _TOO_LONG or len(shown) <= _SHORTEST_CUT:
-                    failure = f"the first tier refuses the document: HTTP {error.status}"
-                    return _Row(item.item_id, None, failure, None, _NOTHING_USED)
-                shown = shown[: self._shorter(len(shown))]
-            except OutcomeUnknownError as error:
-                failure = f"the first tier did not answer: {error}; it may have been paid, and is not asked again"
-                return _Row(item.item_id, None, failure, None, _UNKNOWN)
-        usage, note = read_usage(way, content), None
+        text = plain(item.text)
+        try:
+            content, note = self._asked_by_ids(text) if way == "prompt_ids" else self._asked_by_text(text)
+        except RefusedError as error:
+            if error.status == 404:
+                raise EngineError(
+                    f"the first tier at {served.endpoint} has no model '{served.name}' any more, or no {PATHS[way]} "
+                    "(HTTP 404); serve it again and run the same command again"
+                ) from error
+            failure = f"the first tier refuses the document: HTTP {error.status}"
+            return _Row(item.item_id, None, failure, None, _NOTHING_USED)
+        except OutcomeUnknownError as error:
+            failure = f"the first tier did not answer: {error}; it may have been paid, and is not asked again"
+            return _Row(item.item_id, None, failure, None, _UNKNOWN)
+        except NoAnswerError as error:
+            return _Row(item.item_id, None, f"the first tier gave no label: {error}", None, _NOTHING_USED)
+        usage = read_usage(way, content)
         if other := self._other_than_begun(usage):
             if not self._is_paid:
                 raise EngineError(other)
             self._other = other
             return _Row(item.item_id, None, "another model answered in the first tier's place", None, usage)
-        if len(shown) < len(text):
-            note = f"cut: the first tier read the first {len(shown):,} of {len(text):,} characters, as it refuses more"
         try:
             answer = read_answer(way, content, self._asked, served.token_ids)
         except NoAnswerError as error:
@@ -255,6 +247,37 @@ class OverHttpScorer:
             failure = "the first tier gave no label: its probabilities are over 1 together"
             return _Row(item.item_id, None, failure, note, usage)
         return _Row(item.item_id, answer, None, note, usage)
+
+    def _asked_by_ids(self, text: str) -> tuple[dict[str, Any], str | None]:
+        """The server's answer to the very tokens that an engine would be given, and what is to be known of it."""
+        served, note = self._model.served, None
+        tokens = read_tokens(self._client.post("/tokenize", tokens_body(served.name, text), is_free=True))
+        room = (served.context_tokens or len(tokens)) - len(served.prefix) - len(served.suffix) - 1
+        if served.context_tokens and len(tokens) > room:
+            note = f"cut: the first tier read the first {room:,} of {len(tokens):,} tokens (limit: the model's context)"
+            tokens = tokens[:room]
+        prompt = [*served.prefix, *tokens, *served.suffix]
+        return self._client.post(PATHS["prompt_ids"], completion_body(served.name, prompt, served.token_ids)), note
+
+    def _asked_by_text(self, text: str) -> tuple[dict[str, Any], str | None]:
+        """The same of a server that makes its own tokens: what is too long for it, it refuses."""
+        served, shown = self._model.served, text
+        ids, thinking_off = served.token_ids, served.turns_thinking_off
+        while True:
+            body = request_body(served.way, served.name, self._asked, shown, token_ids=ids, thinking_off=thinking_off)
+            try:
+                content = self._client.post(PATHS[served.way], body)
+            except RefusedError as error:
+                if error.status not in _TOO_LONG or len(shown) <= _SHORTEST_CUT:
+                    raise
+                shown = shown[: self._shorter(len(shown))]
+                continue
+            if len(shown) == len(text):
+                return content, None
+            return (
+                content,
+                f"cut: the first tier read the first {len(shown):,} of {len(text):,} characters, as it refuses more",
+            )
 
     def _other_than_begun(self, usage: Usage) -> str | None:
         """Answers of two models are not one run; a hosted server's fingerprint may change by the call."""

@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.job.endpoint import ModelEndpoint
 from workers.engines.catalogue import ResolvedModel
 
-# What was found to give probabilities: of /v1/chat/completions there are two ways, one exact and one by the likeliest.
-Way = Literal["systemone", "token_ids", "top_logprobs", "ollama"]
+# What was found to give probabilities. Of vLLM's there are two exact ways: the first is given the very tokens that an
+# engine of the run's own would be, the second a message, whose tokens are the server's to make.
+Way = Literal["systemone", "prompt_ids", "token_ids", "top_logprobs", "ollama"]
 
 WAYS_IN_WORDS: dict[Way, str] = {
     "systemone": "/v1/systemone",
+    "prompt_ids": "/v1/completions with token ids and logprob_token_ids",
     "token_ids": "/v1/chat/completions with logprob_token_ids",
     "top_logprobs": "/v1/chat/completions with top_logprobs",
     "ollama": "/api/chat with top_logprobs",
@@ -41,6 +43,8 @@ class Served(BaseModel):
     probed_on: date
     codes: tuple[str, ...]  # one for each label of the job; none where the server makes its own
     token_ids: tuple[int, ...] = ()  # of the codes
+    prefix: tuple[int, ...] = ()  # token ids around every document, where it is given token ids
+    suffix: tuple[int, ...] = ()
     told_tokens: int | None = None  # how many of the likeliest tokens it tells
     tells_mass: bool  # whether it tells how likely any label is at all
     turns_thinking_off: bool = False  # whether it takes `chat_template_kwargs`

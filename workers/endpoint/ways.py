@@ -20,6 +20,7 @@ SYSTEMONE_LABELS = 26
 TOP_TOKENS = 20
 PATHS: Mapping[Way, str] = {
     "systemone": "/v1/systemone",
+    "prompt_ids": "/v1/completions",
     "token_ids": "/v1/chat/completions",
     "top_logprobs": "/v1/chat/completions",
     "ollama": "/api/chat",
@@ -73,6 +74,45 @@ class Usage:
     fingerprint: str | None = None
 
 
+@dataclass(frozen=True)
+class TokenPrompt:
+    """How a server is asked by token ids: those around a document, and how many the model reads in all."""
+
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    context_tokens: int | None
+
+
+def tokens_body(name: str, text: str) -> dict[str, Any]:
+    """For /tokenize: the token ids of a text alone."""
+    return {"model": name, "prompt": text, "add_special_tokens": False}
+
+
+def read_tokens(content: Mapping[str, Any]) -> list[int]:
+    """The token ids.
+
+    Raises:
+        NoAnswerError: there are none.
+    """
+    tokens = content.get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        raise NoAnswerError("/tokenize gives no token ids")
+    return tokens
+
+
+def completion_body(name: str, prompt: Sequence[int], token_ids: Sequence[int]) -> dict[str, Any]:
+    """For /v1/completions: one token after a prompt of token ids."""
+    return {
+        "model": name,
+        "prompt": list(prompt),
+        "max_tokens": 1,
+        "temperature": 0,
+        "logprobs": 1,
+        "logprob_token_ids": list(token_ids),
+        "return_tokens_as_token_ids": True,
+    }
+
+
 def request_body(
     way: Way, name: str, asked: AskedOverHttp, text: str, *, token_ids: Sequence[int] = (), thinking_off: bool = False
 ) -> dict[str, Any]:
@@ -124,6 +164,9 @@ def read_answer(
             return _read_systemone(content, asked)
         if way == "ollama":
             return _read_ollama(content, asked)
+        if way == "prompt_ids":
+            told = content["choices"][0]["logprobs"]["top_logprobs"][0]
+            return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
         return _read_chat(content, asked, token_ids if way == "token_ids" else None)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS[way]} gives") from error
@@ -171,7 +214,10 @@ def _read_chat(content: Mapping[str, Any], asked: AskedOverHttp, token_ids: Sequ
     told = _told(positions[0])
     if token_ids is None:
         return _of_likeliest(told, asked)
-    by_token = dict(told)
+    return _of_ids(dict(told), token_ids)
+
+
+def _of_ids(by_token: Mapping[str, float], token_ids: Sequence[int]) -> LabelAnswer:
     names = [f"token_id:{token}" for token in token_ids]
     if not all(name in by_token for name in names):
         raise NoProbabilitiesError("the answer does not tell of the tokens that were asked for")
@@ -191,9 +237,13 @@ def _told(position: Mapping[str, Any]) -> list[tuple[str, float]]:
     listed = {str(each["token"]): float(each["logprob"]) for each in position.get("top_logprobs") or ()}
     if not listed:
         raise NoProbabilitiesError("the answer tells how likely its own token is, and not the others")
+    return list(_checked(listed).items())
+
+
+def _checked(listed: Mapping[str, float]) -> Mapping[str, float]:
     if any(math.isnan(value) or value > 1e-3 for value in listed.values()):
         raise NoProbabilitiesError("what the answer gives are no log-probabilities")
-    return list(listed.items())
+    return listed
 
 
 def _of_likeliest(told: Sequence[tuple[str, float]], asked: AskedOverHttp) -> LabelAnswer:

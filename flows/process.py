@@ -30,6 +30,7 @@ from flows.questions.question import is_calibration_refused
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import planning, publishing, scoring
+from flows.stages.over_http import first_tier_of
 from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
 from flows.stages.scoring import PlannedShards, Scorers
@@ -175,6 +176,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
         is_calibration_refused=rule is None and is_calibration_refused(run.question),
         left_out=plan.left_out,
         document_limit=run.job.limits.documents,
+        first_tier=first_tier_of(run),
     )
     tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:

@@ -15,6 +15,12 @@ def is_over_http(run: Run) -> bool:
     return isinstance(run.job.model, ModelEndpoint)
 
 
+def first_tier_of(run: Run) -> str | None:
+    """Which, for the summary; None where engines answer first, or nobody."""
+    model = run.job.model
+    return f"{model.name} at {model.endpoint}" if isinstance(model, ModelEndpoint) else None
+
+
 def open_first_tier(run: Run) -> EndpointPool:
     """Make ready to ask; nothing is asked yet.
 

@@ -19,9 +19,11 @@ from pipelines.costs.accounting import add_known, sum_money, to_money
 from pipelines.documents.gold import shown_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
+from pipelines.report.cost_warnings import cost_warnings
 from pipelines.report.reasons import ReasonCount, Reasons
 from pipelines.results import ROUTES
 from pipelines.routes import Route, Stop
+from pipelines.store.schemas import MONEY
 
 # A run in which a larger share of the items failed for one reason, or all did, has not done what was asked of it: its
 # rows are published, and it ends with exit code 1.
@@ -29,6 +31,7 @@ MOST_FAILED_SHARE = 0.5
 # From this share on, the engine has hardly spared a question.
 _NEARLY_ALL = 0.9
 _LEAST_TO_JUDGE = 30  # answers; of fewer, anything may be chance
+_MONEY = ("gpu_cost_usd", "api_cost_usd", "cost_usd", "first_tier_cost_usd")
 _Z = 1.645  # one-sided, 95 %
 
 NEEDED_COLUMNS = [
@@ -45,6 +48,7 @@ NEEDED_COLUMNS = [
     "api_cost_usd",
     "cost_usd",
     "api_input_tokens",
+    "first_tier_cost_usd",
 ]
 
 
@@ -57,6 +61,12 @@ class RouteSummary(BaseModel):
     gpu_cost_usd: Decimal | None
     api_cost_usd: Decimal | None
     cost_usd: Decimal | None
+    first_tier_cost_usd: Decimal | None = None  # over HTTP, in the place of gpu_cost_usd
+
+    @property
+    def first_cost_usd(self) -> Decimal | None:
+        """Of whatever answered first: engines, or a first tier over HTTP."""
+        return self.gpu_cost_usd if self.gpu_cost_usd is not None else self.first_tier_cost_usd
 
 
 class Accuracy(BaseModel):
@@ -97,6 +107,18 @@ class Summary(BaseModel):
     left_out: dict[str, int] = {}  # no documents by rule: how many files, folders or commits, by reason
     reasons: list[ReasonCount] = []  # why items have no answer
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
+    first_tier: str | None = None  # over HTTP: model and server; None where engines answered first, or nobody
+    first_tier_cost_usd: Decimal | None = None
+
+    @property
+    def first_cost_usd(self) -> Decimal | None:
+        """Of whatever answered first: engines, or a first tier over HTTP."""
+        return self.first_tier_cost_usd if self.first_tier else self.gpu_cost_usd
+
+    @property
+    def has_first_answers(self) -> bool:
+        """Whether anything answered before Claude did."""
+        return bool(self.gpu_seconds or self.first_tier)
 
 
 class Tally:
@@ -123,7 +145,9 @@ class Tally:
         for route in sorted(set(table["route"].to_numpy().tolist())):
             rows = table.filter(pc.field("route") == route)
             self._items[route] += len(rows)
-            for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
+            for column in _MONEY:
+                if column not in rows.column_names:  # of a part that an earlier version wrote
+                    rows = rows.append_column(column, pa.nulls(len(rows), MONEY))
                 self._money.setdefault((route, column), []).append(sum_money(rows[column]))
         self._reasons.add(table)
         self._add_agreement(table)
@@ -167,6 +191,7 @@ class Tally:
                 gpu_cost_usd=self._sum(route, "gpu_cost_usd"),
                 api_cost_usd=self._sum(route, "api_cost_usd"),
                 cost_usd=self._sum(route, "cost_usd"),
+                first_tier_cost_usd=self._sum(route, "first_tier_cost_usd"),
             )
             for route in ROUTES
         }
@@ -215,13 +240,16 @@ class Tally:
         is_calibration_refused: bool = False,
         left_out: Mapping[str, int] | None = None,
         document_limit: int | None = None,
+        first_tier: str | None = None,
     ) -> Summary:
         """Close the books.
 
         Raises:
             InvariantError: the rows are not exactly the planned items.
         """
-        routes = self.routes()
+        # The column of what did not answer first is empty, also where a route has no rows.
+        empty = "gpu_cost_usd" if first_tier else "first_tier_cost_usd"
+        routes = {name: route.model_copy(update={empty: None}) for name, route in self.routes().items()}
         items = sum(route.items for route in routes.values())
         if items != planned_items or set(self._items) - set(ROUTES):
             raise InvariantError(
@@ -231,6 +259,7 @@ class Tally:
         parts = list(routes.values())
         api_cost = add_known(part.api_cost_usd for part in parts)
         gpu_cost = add_known(part.gpu_cost_usd for part in parts)
+        first_tier_cost = add_known(part.first_tier_cost_usd for part in parts)
         scorable = items - routes[Route.FAILED].items
         is_priced = api_cost is not None and self._asked_claude
         escalated_share = self._asked_claude / scorable if scorable else 0.0
@@ -255,11 +284,13 @@ class Tally:
             warnings=[
                 *_limit_warnings(document_limit, items),
                 *_quality_warnings(raw_threshold, is_calibration_refused),
-                *_cost_warnings(gpu_cost, api_cost),
+                *cost_warnings(gpu_cost, api_cost, first_tier, first_tier_cost),
                 *_gold_warnings(self.accuracy()),
                 *self._doubt_warnings(rule, escalated_share),
             ],
             reasons=reasons,
+            first_tier=first_tier,
+            first_tier_cost_usd=first_tier_cost,
             problem=_problem(items, routes[Route.FAILED].items, reasons),
         )
 
@@ -338,15 +369,6 @@ def _quality_warnings(raw_threshold: float | None, is_calibration_refused: bool)
             "confidence is empty: the calibration that comes with the model was made for another prompt, other labels "
             "or another label_order. quality.target calibrates on this run's own labels"
         )
-    return warnings
-
-
-def _cost_warnings(gpu_cost: Decimal | None, api_cost: Decimal | None) -> list[str]:
-    warnings = []
-    if gpu_cost is None:
-        warnings.append("engine cost is unknown: set compute.device_hour_usd in the job")
-    if api_cost is None:
-        warnings.append("cost of Claude is unknown: its model is not in the price book, or rows came without usage")
     return warnings
 
 

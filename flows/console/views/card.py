@@ -95,7 +95,8 @@ def _accuracy(summary: Summary) -> list[str]:
 
 
 def _cost(summary: Summary) -> list[str]:
-    parts = f"engine {short_usd(summary.gpu_cost_usd)}, Claude {short_usd(summary.api_cost_usd)}"
+    first = "first tier" if summary.first_tier else "engine"
+    parts = f"{first} {short_usd(summary.first_cost_usd)}, Claude {short_usd(summary.api_cost_usd)}"
     asked = f"Claude asked about {percent(summary.escalated_share)}"
     lines = [f"cost      {_usd(summary.cost_usd)} ({parts}); {asked}"]
     for items, words in _UNITS:

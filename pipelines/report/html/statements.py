@@ -20,7 +20,11 @@ def cost_notes(run: ReportedRun) -> list[str]:
         notes.append(
             "Claude was simulated: its cost is what the tokens would have cost at list price. Nothing was billed."
         )
-    if summary.gpu_cost_usd is None:
+    if summary.first_tier:
+        notes.append(f"{summary.first_tier} answered first, over HTTP; the column of the engine is what that cost.")
+        if summary.first_tier_cost_usd is None:
+            notes.append("What that cost is unknown: the job names no model.price, or a call was not counted.")
+    elif summary.gpu_cost_usd is None:
         notes.append("The engine's cost is unknown: the job names no compute.device_hour_usd. It is not zero.")
     if summary.api_cost_usd is None:
         notes.append("Claude's cost is unknown: its model is not in the price book, or rows came without usage.")

@@ -54,10 +54,10 @@ class LabelRow:
 def cost_rows(summary: Summary) -> list[CostRow]:
     """Each route and their sum, which is the run's."""
     rows = [
-        _cost_row(name, summary.items, route.items, (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+        _cost_row(name, summary.items, route.items, (route.first_cost_usd, route.api_cost_usd, route.cost_usd))
         for name, route in summary.routes.items()
     ]
-    totals = (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd)
+    totals = (summary.first_cost_usd, summary.api_cost_usd, summary.cost_usd)
     return [*rows, _cost_row("all", summary.items, summary.items, totals)]
 
 

@@ -76,7 +76,8 @@ def read_predictions(table: pa.Table, labels: Sequence[str], calibration: Calibr
     refuse_no_probabilities(logprobs, "items of a committed shard")
     if "label_mass" in table.column_names:
         return _read_first_tier(table, logprobs, calibration)
-    return Predicted(read_scores(logprobs, calibration), logprobs, *[[None] * count] * 4)
+    none = [None] * count
+    return Predicted(read_scores(logprobs, calibration), logprobs, none, none, none, none)
 
 
 def _read_first_tier(table: pa.Table, logprobs: FloatArray, calibration: Calibration | None) -> Predicted:

@@ -34,6 +34,7 @@ from flows.console.views.draft import show_drafted
 from flows.console.views.errors import error_as_json
 from flows.console.views.runs import show_runs
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
 from pipelines.results import ROUTES
@@ -268,9 +269,9 @@ class Terminal:
             column.justify = "right"
         for name in ROUTES:
             route = summary.routes[name]
-            costs = (usd(cost) for cost in (route.first_cost_usd, route.api_cost_usd, route.cost_usd))
+            costs = (usd(cost) for cost in (first_cost_usd(route), route.api_cost_usd, route.cost_usd))
             table.add_row(name, f"{route.items:,}", *costs)
-        totals = (usd(cost) for cost in (summary.first_cost_usd, summary.api_cost_usd, summary.cost_usd))
+        totals = (usd(cost) for cost in (first_cost_usd(summary), summary.api_cost_usd, summary.cost_usd))
         table.add_section()
         table.add_row("all", f"{summary.items:,}", *totals)
         self.console.print(table)

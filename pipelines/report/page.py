@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.reasons import COUNTED_ROUTES
 from pipelines.report.summary import Summary
 
@@ -18,9 +19,9 @@ def as_markdown(summary: Summary) -> str:
     first = "first tier" if summary.first_tier else "engine"
     lines += [f"| route | items | {first} USD | Claude USD | total USD |", "|---|---:|---:|---:|---:|"]
     for name, route in summary.routes.items():
-        costs = " | ".join(usd(cost) for cost in (route.first_cost_usd, route.api_cost_usd, route.cost_usd))
+        costs = " | ".join(usd(cost) for cost in (first_cost_usd(route), route.api_cost_usd, route.cost_usd))
         lines.append(f"| {name} | {route.items:,} | {costs} |")
-    total = " | ".join(usd(cost) for cost in (summary.first_cost_usd, summary.api_cost_usd, summary.cost_usd))
+    total = " | ".join(usd(cost) for cost in (first_cost_usd(summary), summary.api_cost_usd, summary.cost_usd))
     lines += [f"| **all** | {summary.items:,} | {total} |", ""]
     lines += [f"- {line}" for line in reason_lines(summary)]
     if summary.problem:

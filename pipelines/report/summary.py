@@ -19,7 +19,7 @@ from pipelines.costs.accounting import add_known, sum_money, to_money
 from pipelines.documents.gold import shown_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
-from pipelines.report.cost_warnings import cost_warnings
+from pipelines.report.first_costs import cost_warnings
 from pipelines.report.reasons import ReasonCount, Reasons
 from pipelines.results import ROUTES
 from pipelines.routes import Route, Stop
@@ -63,11 +63,6 @@ class RouteSummary(BaseModel):
     cost_usd: Decimal | None
     first_tier_cost_usd: Decimal | None = None  # over HTTP, in the place of gpu_cost_usd
 
-    @property
-    def first_cost_usd(self) -> Decimal | None:
-        """Of whatever answered first: engines, or a first tier over HTTP."""
-        return self.gpu_cost_usd if self.gpu_cost_usd is not None else self.first_tier_cost_usd
-
 
 class Accuracy(BaseModel):
     """Share of answers equal to the gold label, over documents with a gold label."""
@@ -109,11 +104,6 @@ class Summary(BaseModel):
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
     first_tier: str | None = None  # over HTTP: model and server; None where engines answered first, or nobody
     first_tier_cost_usd: Decimal | None = None
-
-    @property
-    def first_cost_usd(self) -> Decimal | None:
-        """Of whatever answered first: engines, or a first tier over HTTP."""
-        return self.first_tier_cost_usd if self.first_tier else self.gpu_cost_usd
 
     @property
     def has_first_answers(self) -> bool:

@@ -98,7 +98,7 @@ def probe(
         JobError: no way does, with what was found of each.
         EngineError: the server cannot be reached.
     """
-    listed = _listed_models(client)
+    listed = listed_models(client)
     if listed is not None and asked.name not in listed:
         names = ", ".join(f"'{name}'" for name in sorted(listed)[:10]) or "none"
         raise JobError([f"model.name: {asked.endpoint} has no model '{asked.name}'; it has {names}"])
@@ -280,7 +280,7 @@ def _decimals(values: Sequence[float]) -> int:
     return _ENOUGH_DECIMALS
 
 
-def _listed_models(client: FirstTierClient) -> set[str] | None:
+def listed_models(client: FirstTierClient) -> set[str] | None:
     """The names of a server's models, where it lists any."""
     content = client.get("/v1/models")
     models = content.get("data") if content else None
@@ -295,8 +295,9 @@ def _server(client: FirstTierClient, asked: ModelEndpoint, way: Way) -> tuple[st
     """What the server is, what it has loaded, and the model's context, as far as it tells."""
     if way == "ollama":
         version, tags = client.get("/api/version") or {}, client.get("/api/tags") or {}
-        models = tags.get("models") if isinstance(tags.get("models"), list) else []
-        mine = [each for each in models if isinstance(each, dict) and _is_named(each, asked.name)]
+        models = tags.get("models")
+        listed_here = models if isinstance(models, list) else []
+        mine = [each for each in listed_here if isinstance(each, dict) and _is_named(each, asked.name)]
         return _named("ollama", version), str(mine[0]["digest"]) if mine and mine[0].get("digest") else None, None
     listed = client.get("/v1/models") or {}
     mine = [each for each in listed.get("data") or () if isinstance(each, dict) and each.get("id") == asked.name]

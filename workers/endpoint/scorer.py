@@ -145,7 +145,8 @@ class OverHttpScorer:
             tables.append(self._journalled(shard, number, todo[first : first + step]))
         places = {item.item_id: place for place, item in enumerate(items)}
         whole = pa.concat_tables([FIRST_TIER.empty_table(), *tables])
-        order = sorted(range(len(whole)), key=lambda row: places[whole["item_id"][row].as_py()])
+        ids = whole["item_id"].to_pylist()
+        order = sorted(range(len(whole)), key=lambda row: places[ids[row]])
         return whole.take(pa.array(order, pa.int64()))
 
     def _journalled(self, shard: int, number: int, items: Sequence[_Item]) -> pa.Table:

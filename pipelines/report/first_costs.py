@@ -1,8 +1,22 @@
-"""What is said of a run whose cost is not known in full: whose part, and what gives it."""
+"""What answering first has cost, by engines or a first tier over HTTP, and what is said where a cost is not known."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Protocol
+
+
+class _Part(Protocol):
+    @property
+    def gpu_cost_usd(self) -> Decimal | None: ...
+
+    @property
+    def first_tier_cost_usd(self) -> Decimal | None: ...
+
+
+def first_cost_usd(part: _Part) -> Decimal | None:
+    """Of a route or a whole run; one of the two columns is always empty."""
+    return part.gpu_cost_usd if part.gpu_cost_usd is not None else part.first_tier_cost_usd
 
 
 def cost_warnings(

@@ -282,25 +282,23 @@ def _decimals(values: Sequence[float]) -> int:
 
 def listed_models(client: FirstTierClient) -> set[str] | None:
     """The names of a server's models, where it lists any."""
-    content = client.get("/v1/models")
-    models = content.get("data") if content else None
-    if not isinstance(models, list):
-        return None
-    names = {str(each["id"]) for each in models if isinstance(each, dict) and "id" in each}
+    names = {str(each["id"]) for each in _listed(client.get("/v1/models"), "data") if "id" in each}
     # Ollama lists `llama3:latest` and answers to `llama3`.
     return names | {name.removesuffix(":latest") for name in names} or None
+
+
+def _listed(content: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
+    listed = content.get(name) if content else None
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 def _server(client: FirstTierClient, asked: ModelEndpoint, way: Way) -> tuple[str | None, str | None, int | None]:
     """What the server is, what it has loaded, and the model's context, as far as it tells."""
     if way == "ollama":
         version, tags = client.get("/api/version") or {}, client.get("/api/tags") or {}
-        models = tags.get("models")
-        listed_here = models if isinstance(models, list) else []
-        mine = [each for each in listed_here if isinstance(each, dict) and _is_named(each, asked.name)]
+        mine = [each for each in _listed(tags, "models") if _is_named(each, asked.name)]
         return _named("ollama", version), str(mine[0]["digest"]) if mine and mine[0].get("digest") else None, None
-    listed = client.get("/v1/models") or {}
-    mine = [each for each in listed.get("data") or () if isinstance(each, dict) and each.get("id") == asked.name]
+    mine = [each for each in _listed(client.get("/v1/models"), "data") if each.get("id") == asked.name]
     # vLLM names the folder or the id that it has loaded.
     root, context_tokens = (mine[0].get(name) if mine else None for name in ("root", "max_model_len"))
     context_tokens = context_tokens if isinstance(context_tokens, int) and context_tokens > 0 else None

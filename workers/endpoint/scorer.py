@@ -228,7 +228,9 @@ class OverHttpScorer:
                     "(HTTP 404); serve it again and run the same command again"
                 ) from error
             failure = f"the first tier refuses the document: HTTP {error.status}"
-            return _Row(item.item_id, None, failure, None, _NOTHING_USED)
+            # What was answered and cannot be read may have been paid.
+            usage = _NOTHING_USED if error.status >= 400 else _UNKNOWN
+            return _Row(item.item_id, None, failure, None, usage)
         except OutcomeUnknownError as error:
             failure = f"the first tier did not answer: {error}; it may have been paid, and is not asked again"
             return _Row(item.item_id, None, failure, None, _UNKNOWN)

@@ -24,6 +24,9 @@ from workers.endpoint.served import ResolvedEndpoint, Served, resolved
 from workers.endpoint.ways import AskedOverHttp
 from workers.engines.catalogue import ResolvedModel, resolve_model
 
+# Nothing is begun yet, and somebody may wait for a mistyped address.
+_ATTEMPTS_AT_FIRST = 3
+
 
 @dataclass(frozen=True)
 class OverHttpQuestion(LabelQuestion):
@@ -95,7 +98,7 @@ def model_of(job: Job, found: Served | None = None) -> ResolvedModel | None:
         return resolve_model(job.model) if job.model else None
     if found is None:
         labels = [Label("", name, meaning) for name, meaning in job.labels.items()]
-        client = FirstTierClient(job.model)
+        client = FirstTierClient(job.model, attempts=_ATTEMPTS_AT_FIRST)
         try:
             found = probe(job.model, labels, job.instructions, client, datetime.now(UTC).date())
         finally:

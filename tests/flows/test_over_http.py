@@ -137,7 +137,9 @@ def test_rows_summary_and_figures_cost_the_same_to_the_last_digit(begin: Begin) 
     )
     assert (figures.first_tier_cost_usd, figures.cost_usd, figures.gpu_cost_usd) == (total, total, None)
     run.store.create(layout.SUMMARY, summary.model_dump_json().encode())
-    assert b"answered first, over HTTP" in run_page(run.store)
+    page = run_page(run.store).decode()
+    assert "answered first, over HTTP" in page
+    assert "was sent to stand-in at" in page and "Nothing was sent to Claude" in page
 
 
 def test_without_a_price_what_it_costs_is_unknown_and_said_to_be(begin: Begin) -> None:

@@ -145,7 +145,7 @@ class OverHttpScorer:
             tables.append(self._journalled(shard, number, todo[first : first + step]))
         places = {item.item_id: place for place, item in enumerate(items)}
         whole = pa.concat_tables([FIRST_TIER.empty_table(), *tables])
-        ids = whole["item_id"].to_pylist()
+        ids: list[str] = whole["item_id"].to_numpy().tolist()
         order = sorted(range(len(whole)), key=lambda row: places[ids[row]])
         return whole.take(pa.array(order, pa.int64()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from ipaddress import ip_address
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ Api = Literal["systemone", "openai", "ollama"]
 
 _MOST_USD_PER_MILLION = 1_000_000
 _MOST_AT_ONCE = 1_024
+_KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,99}(KEY|TOKEN)")
 # Of other accounts: a job file may come from anyone, and its endpoint is given what the variable holds.
 _OTHER_KEYS = ("ANTHROPIC_", "AWS_", "AZURE_", "GITHUB_", "GH_", "GITLAB_", "GOOGLE_", "HF_", "HUGGING", "PREFECT_")
 
@@ -72,7 +74,6 @@ class ModelEndpoint(Section):
     price: TokenPrice | None = Field(None, description="without it, what the first tier costs is unknown")
     key_env: str | None = Field(
         None,
-        pattern=r"^[A-Z][A-Z0-9_]{0,99}(KEY|TOKEN)$",
         description="name of the environment variable that holds the server's key; never the key itself",
     )
     requests_at_once: int = Field(32, ge=1, le=_MOST_AT_ONCE, description="the most requests under way at a time")
@@ -80,6 +81,8 @@ class ModelEndpoint(Section):
     @field_validator("key_env")
     @classmethod
     def _is_its_own_key(cls, name: str | None) -> str | None:
+        if name is not None and not _KEY_NAME.fullmatch(name):  # it may be the key: it is not repeated
+            raise ValueError("the name of an environment variable is expected, in capitals, ending in KEY or TOKEN")
         if name is not None and name.startswith(_OTHER_KEYS):
             raise ValueError(f"{name} opens another account than this server's; name a variable for this key alone")
         return name

@@ -1,4 +1,4 @@
-"""A run whose first tier is a hosted server, by the command: killed while it asks, resumed, and nothing is asked twice."""
+"""A run whose first tier is a hosted server, by the command: killed while it asks, resumed; nothing is asked twice."""
 
 from __future__ import annotations
 

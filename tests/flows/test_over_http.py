@@ -237,7 +237,7 @@ def test_doctor_tells_of_a_server_that_is_not_there_or_has_another_model(address
 
 
 def test_a_run_is_not_begun_where_nobody_answers_or_nothing_is_told(begin: Begin, service: FirstTierService) -> None:
-    with pytest.raises(EngineError, match="does not answer: ConnectError"):
+    with pytest.raises(EngineError, match=r"does not answer \(ConnectError"):
         begin(rows(1), {"where": "own", "endpoint": "http://127.0.0.1:1"})
     service.faults = [Fault("round")]
     with pytest.raises(JobError, match="rounds probabilities to 2 decimals"):

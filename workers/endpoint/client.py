@@ -26,6 +26,7 @@ _NOT_TAKEN = {429, 503, 529}
 _TROUBLE = {408, 409, 425, 500, 502, 504, 520, 522, 524} | _NOT_TAKEN
 _NEVER_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _ATTEMPTS = 8
+_ATTEMPTS_AT_A_FAULT = 3  # of a server that is there, and fails
 _FIRST_WAIT_SECONDS, _MOST_WAIT_SECONDS, _MOST_RETRY_AFTER_SECONDS = 0.5, 30.0, 600.0
 # A server with much to do answers late; one that is gone does not accept the connection.
 _TIMEOUT = httpx2.Timeout(300.0, connect=10.0)
@@ -43,6 +44,10 @@ class RefusedError(Exception):
 
 class OutcomeUnknownError(Exception):
     """The call broke off: it may have been answered, and billed."""
+
+
+class ServerFailedError(Exception):
+    """The server fails on this request again and again, and answers others: it is the request's fault, or may be."""
 
 
 class FirstTierClient:
@@ -90,7 +95,7 @@ class FirstTierClient:
         """What the server says of itself; None where it says nothing of the kind."""
         try:
             return self._call("GET", path, None, is_free=True)
-        except RefusedError:
+        except (RefusedError, ServerFailedError):
             return None
 
     def post(self, path: str, body: Mapping[str, Any], *, is_free: bool | None = None) -> dict[str, Any]:
@@ -104,6 +109,7 @@ class FirstTierClient:
         Raises:
             RefusedError: the server does not take it.
             OutcomeUnknownError: of a paid call, nobody knows what became of it.
+            ServerFailedError: of a call that is free, the server fails on it alone.
             EngineError: the server cannot be reached, or does not let anybody in.
         """
         return self._call("POST", path, body, is_free=self._asked.where == "own" if is_free is None else is_free)
@@ -124,6 +130,8 @@ class FirstTierClient:
                 what = f"HTTP {response.status_code}"
                 if not is_free and response.status_code not in _NOT_TAKEN:
                     raise OutcomeUnknownError(f"the server failed ({what})")
+                if response.status_code == 500 and attempt + 1 >= _ATTEMPTS_AT_A_FAULT:
+                    raise ServerFailedError(f"{what}, {attempt + 1} times")
                 asked_to_wait = _retry_after(response)
                 wait = wait if asked_to_wait is None else min(asked_to_wait, _MOST_RETRY_AFTER_SECONDS)
             if attempt + 1 < self._attempts and not self._given_up.is_set():
@@ -131,13 +139,13 @@ class FirstTierClient:
             if self._given_up.is_set():
                 break
         raise EngineError(
-            f"the first tier at {self._asked.endpoint} does not answer: {what}, {attempt + 1} times; see whether it "
-            "is up and has room, or mend model.endpoint. What is committed is kept: the same command goes on"
+            f"the first tier at {self._asked.endpoint} does not answer ({what}; asked {attempt + 1} times); see "
+            "whether it is up and has room, or mend model.endpoint. What is committed is kept: the same command goes on"
         )
 
     def _content(self, response: httpx2.Response) -> dict[str, Any]:
         status = response.status_code
-        if status in (401, 402, 403):
+        if status in (401, 402) or (status == 403 and response.request.method == "POST"):
             key = f"the key in {self._asked.key_env}" if self._asked.key_env else "a request without a key (key_env)"
             raise EngineError(
                 f"the first tier at {self._asked.endpoint} refuses {key}: HTTP {status}; mend the key, its rights or "

@@ -21,7 +21,7 @@ from pipelines.costs.first_tier import token_cost
 from pipelines.errors import EngineError, JobError
 from pipelines.job.endpoint import Api, ModelEndpoint, TokenPrice
 from pipelines.tasks.classification import DOCUMENT_SLOT, Label, local_prompt
-from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError
+from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 from workers.endpoint.served import Served, Way
 from workers.endpoint.ways import (
     PATHS,
@@ -254,6 +254,8 @@ def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -
     except RefusedError as error:
         # The text is our own, so the server's words say nothing of anybody's documents.
         raise _NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
+    except ServerFailedError as error:
+        raise _NotThisWayError(str(error)) from error
     except NoCodeError as error:
         raise _NotThisWayError(f"{error}: is it an instruct model, with thinking off?") from error
     except NoAnswerError as error:

@@ -25,7 +25,7 @@ from pipelines.scored_parts import items_of_plan, partly_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import FIRST_TIER, from_arrow, to_arrow
-from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError
+from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 from workers.endpoint.paid_calls import AskedIntent, PaidCalls
 from workers.endpoint.plain import plain
 from workers.endpoint.served import ResolvedEndpoint
@@ -231,6 +231,9 @@ class OverHttpScorer:
             # What was answered and cannot be read may have been paid.
             usage = _NOTHING_USED if error.status >= 400 else _UNKNOWN
             return _Row(item.item_id, None, failure, None, usage)
+        except ServerFailedError as error:
+            failure = f"the first tier fails on the document: {error}"
+            return _Row(item.item_id, None, failure, None, _NOTHING_USED)
         except OutcomeUnknownError as error:
             failure = f"the first tier did not answer: {error}; it may have been paid, and is not asked again"
             return _Row(item.item_id, None, failure, None, _UNKNOWN)

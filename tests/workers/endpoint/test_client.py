@@ -11,7 +11,7 @@ import pytest
 from infra.local.first_tier.service import Fault
 from pipelines.errors import EngineError
 from tests.workers.endpoint.asked import client_of, endpoint, service_of
-from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError
+from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 
 PATH = "/v1/systemone"
 BODY = {"model": "stand-in", "state": "hello", "questions": {"label": {"criteria": {"a": None, "b": None}}}}
@@ -70,13 +70,30 @@ def test_the_server_says_how_long_to_wait() -> None:
 def test_a_server_that_stays_away_ends_the_asking_with_what_to_do() -> None:
     service = service_of("systemone")
     service.faults = [Fault("status", status=503)]
-    with pytest.raises(EngineError, match=r"at http://localhost:8000 does not answer: HTTP 503, 8 times; see whether"):
+    with pytest.raises(
+        EngineError, match=r"at http://localhost:8000 does not answer \(HTTP 503; asked 8 times\); see whether"
+    ):
         client_of(service, endpoint()).post(PATH, BODY)
+
+
+def test_a_request_on_which_ones_own_server_fails_is_given_up_soon() -> None:
+    service = service_of("systemone")
+    service.faults = [Fault("status", status=500)]
+    with pytest.raises(ServerFailedError, match="HTTP 500, 3 times"):
+        client_of(service, endpoint()).post(PATH, BODY)
+
+
+def test_a_key_that_may_ask_and_not_list_is_good_enough() -> None:
+    asked = endpoint()
+    forbidding = httpx2.MockTransport(lambda request: httpx2.Response(403 if request.method == "GET" else 200, json={}))
+    client = FirstTierClient(asked, transport=forbidding)
+    assert client.get("/v1/models") is None
+    assert client.post(PATH, BODY) == {}
 
 
 def test_an_unreachable_server_is_told_by_its_address() -> None:
     asked = endpoint(endpoint="http://127.0.0.1:1")
-    with pytest.raises(EngineError, match=r"the first tier at http://127.0.0.1:1 does not answer: ConnectError"):
+    with pytest.raises(EngineError, match=r"the first tier at http://127.0.0.1:1 does not answer \(ConnectError"):
         FirstTierClient(asked, attempts=1).post(PATH, BODY)
 
 
@@ -101,5 +118,5 @@ def test_no_failed_call_is_made_again_once_the_run_is_stopped() -> None:
     service.faults = [Fault("status", status=503)]
     client = client_of(service, endpoint())
     client.give_up()
-    with pytest.raises(EngineError, match="1 times"):
+    with pytest.raises(EngineError, match="asked 1 times"):
         client.post(PATH, BODY)

@@ -150,6 +150,15 @@ def test_an_item_without_an_answer_says_why_and_costs_what_was_counted(
     assert found["input_tokens"] == {"status": 0, "nonsense": None}.get(fault.kind, 40 + len(TEXTS[7]) // 4)
 
 
+def test_a_document_on_which_ones_own_server_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    case = Case(tmp_path, service_of("openai"), TEXTS[:20])
+    case.service.faults = [Fault("status", status=500, text_contains="number 7")]
+    case.plan()
+    told = failures(case.score())
+    assert told[7] == "the first tier fails on the document: HTTP 500, 3 times"
+    assert told.count(None) == 19
+
+
 def test_a_call_that_may_have_been_paid_is_not_made_again_and_its_cost_is_unknown(tmp_path: Path) -> None:
     case = Case(tmp_path, service_of("openai"), TEXTS[:20], where="hosted")
     case.service.faults = [Fault("break", text_contains="number 7")]
@@ -218,7 +227,7 @@ def test_ones_own_server_that_stays_away_stops_the_run_and_all_is_asked_again(tm
     case = Case(tmp_path, service_of("systemone"), TEXTS[:30])
     case.service.faults = [Fault("status", status=503, text_contains="number 2")]
     case.plan()
-    with pytest.raises(EngineError, match="does not answer: HTTP 503"):
+    with pytest.raises(EngineError, match=r"does not answer \(HTTP 503"):
         case.score()
     assert not case.store.exists(layout.predictions_part(0))
     case.service.faults = []

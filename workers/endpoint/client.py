@@ -8,6 +8,7 @@ server says of one reaches a message.
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 import time
@@ -50,6 +51,19 @@ class ServerFailedError(Exception):
     """The server fails on this request again and again, and answers others: it is the request's fault, or may be."""
 
 
+class _LineOfEachCall(logging.Filter):
+    """Leaves out of the log what the HTTP library writes of each call: a run has one a document, or two."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is about another server, or no line of a call."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return not any(str(argument).startswith(self._address) for argument in arguments)
+
+
 class FirstTierClient:
     """A connection to one server; used by several threads."""
 
@@ -72,6 +86,8 @@ class FirstTierClient:
         headers = {"accept": "application/json"}
         if asked.key_env:
             headers["authorization"] = f"Bearer {_key(asked.key_env)}"
+        self._quiet = _LineOfEachCall(asked.endpoint)
+        logging.getLogger("httpx2").addFilter(self._quiet)
         limits = httpx2.Limits(max_connections=asked.requests_at_once, max_keepalive_connections=asked.requests_at_once)
         # A redirect would take documents, and the key, to another server.
         self._http = httpx2.Client(
@@ -90,6 +106,7 @@ class FirstTierClient:
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
+        logging.getLogger("httpx2").removeFilter(self._quiet)
 
     def get(self, path: str) -> dict[str, Any] | None:
         """What the server says of itself; None where it says nothing of the kind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -111,6 +112,17 @@ def test_what_a_server_says_of_a_refusal_is_no_part_of_the_message() -> None:
         client_of(service, endpoint()).post(PATH, BODY | {"secret words": 1})
     assert str(refused.value) == "HTTP 400"
     assert "secret words" in refused.value.words
+
+
+def test_no_call_leaves_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    client = client_of(service_of("systemone"), endpoint())
+    client.post(PATH, BODY)
+    client.close()
+    assert caplog.records == []
+    other = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
+    other.get("http://elsewhere/")
+    assert len(caplog.records) == 1  # of others', what there was before
 
 
 def test_no_failed_call_is_made_again_once_the_run_is_stopped() -> None:

@@ -11,7 +11,7 @@ answers are lost, and its items are told so. Items of an intent that its answers
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -82,16 +82,6 @@ class PaidCalls:
     def answer(self, shard: int, number: int, answers: pa.Table) -> None:
         """Write down how the calls ended: schema `FIRST_TIER`."""
         self._store.create(_answered(shard, number), to_arrow(answers))
-
-
-def worst_of_lost(lost: Sequence[AskedIntent]) -> Mapping[str, object]:
-    """How many calls may have been paid for nothing, and what they cost at the most."""
-    costs = [intent.worst_cost_usd for intent in lost]
-    known = [cost for cost in costs if cost is not None]
-    return {
-        "items": sum(len(intent.item_ids) for intent in lost),
-        "worst_cost_usd": sum(known, Decimal(0)) if len(known) == len(costs) else None,
-    }
 
 
 def _asked(shard: int, number: int) -> str:

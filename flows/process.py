@@ -32,9 +32,10 @@ from flows.questions.question import is_calibration_refused
 from flows.run import Run, open_run
 from flows.run_lock import sole_process
 from flows.stages import copies, planning, publishing, scoring
+from flows.stages.over_http import first_tier_of
 from flows.stages.planning import PlanSummary
 from flows.stages.review import publish_review
-from flows.stages.scoring import PlannedShards
+from flows.stages.scoring import PlannedShards, Scorers
 from pipelines.cascade.rule.history import Stage as RuleStage
 from pipelines.errors import SluiceError
 from pipelines.job.sections import Quality
@@ -45,7 +46,7 @@ from pipelines.routes import Stop
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
 from pipelines.store.schemas import read_part
-from workers.engines.pool import EnginePool, leave_ray
+from workers.engines.pool import leave_ray
 
 AWAITING_CLAUDE = "AwaitingClaude"
 
@@ -54,7 +55,7 @@ _SECONDS_BETWEEN_UPDATES = 2.0
 # How the command hands its console to the flow: flow parameters must be JSON.
 reporter: ContextVar[ProgressReporter | None] = ContextVar("reporter", default=None)
 # Engines that the caller has asked for already: they start while Prefect does.
-early_engines: ContextVar[Future[EnginePool | None] | None] = ContextVar("early_engines", default=None)
+early_engines: ContextVar[Future[Scorers | None] | None] = ContextVar("early_engines", default=None)
 
 
 @flow(name="sluice-run", flow_run_name="{run}", validate_parameters=False)
@@ -129,7 +130,7 @@ def plan_documents(run: Run, planned: PlannedShards, progress: ProgressReporter)
 
 
 @task(cache_policy=NO_CACHE)
-def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: ProgressReporter) -> None:
+def score_shards(run: Run, planned: PlannedShards, pool: Scorers, progress: ProgressReporter) -> None:
     """Have the engines score what is not scored yet."""
     scoring.score_shards(run, planned, pool, progress)
 
@@ -181,6 +182,7 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
         left_out=plan.left_out,
         document_limit=run.job.limits.documents,
         cache_promise=scoring.cache_promise(run.store),
+        first_tier=first_tier_of(run),
     )
     tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:
@@ -206,7 +208,7 @@ def _commit_report(run: Run, progress: ProgressReporter) -> None:
     run.store.create(layout.REPORT, page)
 
 
-def _started(engines: Future[EnginePool | None]) -> EnginePool | None:
+def _started(engines: Future[Scorers | None]) -> Scorers | None:
     """The engines that were asked for, if they came: why they did not is told already, or another error is."""
     try:
         return engines.result()
@@ -214,8 +216,8 @@ def _started(engines: Future[EnginePool | None]) -> EnginePool | None:
         return None
 
 
-def _ask_for_engines(run: Run) -> Future[EnginePool | None]:
-    engines: Future[EnginePool | None] = Future()
+def _ask_for_engines(run: Run) -> Future[Scorers | None]:
+    engines: Future[Scorers | None] = Future()
     engines.set_result(scoring.start_engines_if_needed(run))
     return engines
 

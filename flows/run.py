@@ -13,6 +13,7 @@ from importlib.metadata import version
 import pyarrow as pa
 import yaml
 
+from flows.questions.over_http import model_of
 from flows.questions.question import Question
 from flows.questions.registry import question_of
 from flows.run_record import RunRecord, derive_run_id, new_record
@@ -27,6 +28,7 @@ from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.since_last import sources_of, sources_table
 from pipelines.documents.sources.sources import list_input as list_places
 from pipelines.errors import JobError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
 from pipelines.job.sections import Quality
@@ -36,7 +38,8 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store
 from pipelines.store.schemas import from_arrow, to_arrow
-from workers.engines.catalogue import ResolvedModel, resolve_model
+from workers.endpoint.served import Served
+from workers.engines.catalogue import ResolvedModel
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Run:
             calibration=self.question.calibration,
             raw_threshold=self.rule.raw_threshold if self.rule else None,
             is_escalating=self.job.escalation is not None,
+            first_tier_price=self.job.model.price if isinstance(self.job.model, ModelEndpoint) else None,
         )
 
 
@@ -114,7 +118,7 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     """
     if run_id is not None:
         layout.check_run_id(run_id)
-    question = question_of(job, resolve_model(job.model) if job.model else None)
+    question = question_of(job, model_of(job, _found_before(job, run_id)))
     record = new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or derive_run_id(job, record)})
     if run_id is None and record.input_outline is not None:
@@ -133,6 +137,12 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     return Run(job, committed, store, question)
 
 
+def _found_before(job: Job, run_id: str | None) -> Served | None:
+    """What the probe of a run that is begun already has found; its identity must not depend on a second one."""
+    record = Store(layout.below(job.output, run_id)).read_if_exists(layout.RUN) if run_id is not None else None
+    return None if record is None else RunRecord.model_validate_json(record).first_tier
+
+
 def open_run(run: str) -> Run:
     """Open a committed run by id or URI.
 
@@ -147,7 +157,7 @@ def open_run(run: str) -> Run:
     if goes_on:
         record.check_format()
     job = _committed_job(store, record)
-    question = question_of(job, resolve_model(job.model) if job.model else None)
+    question = question_of(job, model_of(job, record.first_tier))
     if goes_on:
         record.check_question(question)
     return Run(job, record, store, question)

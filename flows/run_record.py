@@ -21,6 +21,7 @@ from pipelines.costs.price_book import price_book
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError
 from pipelines.job.job import Job
+from workers.endpoint.served import ResolvedEndpoint, Served
 
 NO_ENGINE = "none"
 # What the objects of a run mean to each other. A version that writes or reads them otherwise has another number, and
@@ -47,6 +48,7 @@ class RunRecord(BaseModel):
     price_book: str
     versions: dict[str, str]
     input_outline: str | None = None  # names and sizes, where times stand for the content
+    first_tier: Served | None = None  # over HTTP: what its server was when the run was begun
 
     def has_input(self, sources: list[SourceFile]) -> bool:
         """Whether these are the files of the run, as far as it can tell; their times alone make no other input."""
@@ -128,6 +130,7 @@ def new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
         input_bytes=sum(source.size_bytes for source in sources),
         price_book=price_book().version,
         versions=_versions(),
+        first_tier=question.model.served if isinstance(question.model, ResolvedEndpoint) else None,
         input_outline=None if is_known_by_content(sources) else outline_of(sources),
     )
 

@@ -17,9 +17,10 @@ from pipelines.cascade.rule.history import Stage
 from pipelines.errors import JobError
 from pipelines.escalation.journal import Journal
 from pipelines.importing import uncollected
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_file import load_job
 from pipelines.report.summary import Summary
-from pipelines.settings import withhold_aws_credentials, withhold_claude_key
+from pipelines.settings import withhold_aws_credentials, withhold_claude_key, withhold_named
 from pipelines.store import layout
 
 
@@ -144,6 +145,8 @@ def _report(run: Run, summary: Summary | None) -> str | None:
 def withhold_keys(run: Run) -> None:
     """Before Ray and Prefect start processes of theirs, which inherit what this one has."""
     withhold_claude_key()
+    if isinstance(run.job.model, ModelEndpoint) and run.job.model.key_env:
+        withhold_named(run.job.model.key_env)
     asks_aws = run.job.escalation is not None and run.job.escalation.provider in ("aws", "bedrock")
     if not asks_aws and "s3://" not in run.job.model_dump_json():
         withhold_aws_credentials()

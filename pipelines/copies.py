@@ -23,16 +23,18 @@ TAKEN = (
     "engine_answer", "run_id", "scored_at", "settled_at",
 )  # fmt: skip
 _OWN = ("item_id", "document_id", "document_uri", "document_offset", "gold_label", DUPLICATE_OF)
-_ENGINE_FREE: dict[str, object] = {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0, "gpu_seconds": 0.0}
-_FREE = dict.fromkeys(("gpu_cost_usd", "api_cost_usd", "cost_usd"), to_money(Decimal(0)))
+_NOTHING = to_money(Decimal(0))
+_FREE = {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0, "api_cost_usd": _NOTHING, "cost_usd": _NOTHING}
+_FREE_ON_ENGINES, _FREE_OVER_HTTP = {"gpu_seconds": 0.0, "gpu_cost_usd": _NOTHING}, {"first_tier_cost_usd": _NOTHING}
 
 
-def copy_rows(copies: pa.Table, originals: pa.Table) -> pa.Table:
+def copy_rows(copies: pa.Table, originals: pa.Table, *, is_over_http: bool) -> pa.Table:
     """Final rows, `result_schema`.
 
     Args:
         copies: of a part, see `pipelines.scored_parts`.
         originals: ``item_id`` and `TAKEN` of the rows of all their originals, in any order.
+        is_over_http: a server answers first, whose column of costs is another.
 
     Raises:
         InvariantError: an original has no row.
@@ -44,7 +46,7 @@ def copy_rows(copies: pa.Table, originals: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {name: taken[name] for name in TAKEN} | {name: copies[name] for name in _OWN}
     withheld = pc.and_(pc.equal(taken["route"], pa.scalar(str(Route.WITHHELD))), pc.is_valid(copies["withheld"]))
     columns["reason"] = pc.if_else(withheld, copies["withheld"], taken["reason"])  # the rule tells why of each
-    free = {**_ENGINE_FREE, **_FREE}
+    free: dict[str, Any] = {**_FREE, **(_FREE_OVER_HTTP if is_over_http else _FREE_ON_ENGINES)}
     arrays = [
         columns[field.name].cast(field.type)
         if field.name in columns

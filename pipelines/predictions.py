@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,14 @@ _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a server told of each item's answer, of shape [items]; None where it told nothing, and nothing is known."""
+
+    raw_prob: Sequence[float | None]
+    label_mass: Sequence[float | None]
+
+
+@dataclass(frozen=True)
 class Predicted:
     """Arrays and lists of shape [items].
 
@@ -42,6 +50,7 @@ class Predicted:
     findings: Sequence[list[dict[str, Any]] | None]
     dropped_findings: Sequence[int | None]
     notes: Sequence[str | None]
+    told: Told | None = None
 
     @property
     def is_readable(self) -> NDArray[np.bool_]:
@@ -53,7 +62,7 @@ def read_predictions(table: pa.Table, labels: Sequence[str], calibration: Calibr
     """Read predictions of either task.
 
     Args:
-        table: schema `PREDICTIONS` or `REVIEWS`.
+        table: schema `PREDICTIONS`, `FIRST_TIER` or `REVIEWS`.
         labels: of the job.
         calibration: already checked to fit.
 
@@ -65,7 +74,23 @@ def read_predictions(table: pa.Table, labels: Sequence[str], calibration: Calibr
     count = len(table)
     logprobs = pc.list_flatten(table["label_logprobs"]).to_numpy().astype(np.float64).reshape(count, len(labels))
     refuse_no_probabilities(logprobs, "items of a committed shard")
-    return Predicted(read_scores(logprobs, calibration), logprobs, *[[None] * count] * 4)
+    if "label_mass" in table.column_names:
+        return _read_first_tier(table, logprobs, calibration)
+    none = [None] * count
+    return Predicted(read_scores(logprobs, calibration), logprobs, none, none, none, none)
+
+
+def _read_first_tier(table: pa.Table, logprobs: FloatArray, calibration: Calibration | None) -> Predicted:
+    """Of a server that tells only how labels share it, an item is as sure as its share; of no answer, not at all."""
+    failures, masses = table["failure"].to_pylist(), table["label_mass"].to_pylist()
+    scores = read_scores(logprobs, calibration)
+    mass = np.array([1.0 if each is None else each for each in masses], np.float64)
+    is_answered = np.array([failure is None for failure in failures], np.bool_)
+    scores = replace(scores, label_mass=np.where(is_answered, mass, 0.0))
+    raw = [None if failure else value for failure, value in zip(failures, scores.raw_prob.tolist(), strict=True)]
+    none = [None] * len(failures)
+    told = Told(raw, [None if failure else each for failure, each in zip(failures, masses, strict=True)])
+    return Predicted(scores, logprobs, failures, none, none, table["note"].to_pylist(), told)
 
 
 def _read_reviews(table: pa.Table, labels: tuple[str, ...], calibration: Calibration | None) -> Predicted:

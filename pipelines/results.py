@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,10 @@ from pipelines.cascade.calibration import calibrated_confidence
 from pipelines.cascade.confidence import Calibration, FloatArray, Scores
 from pipelines.cascade.decisions import Decisions, Rule
 from pipelines.costs.accounting import device_cost, to_money
+from pipelines.costs.first_tier import token_cost
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
+from pipelines.job.endpoint import TokenPrice
 from pipelines.predictions import Predicted, read_predictions
 from pipelines.routes import Route
 from pipelines.scored_parts import carried_by, is_scored, predictions_of
@@ -30,6 +32,7 @@ from pipelines.store.schemas import RESULTS, result_schema
 
 ROUTES = tuple(Route)
 REVIEWED_COLUMNS = ("findings", "dropped_findings")
+_TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 _FREE = to_money(Decimal(0))
 
 
@@ -46,6 +49,7 @@ class RunFacts:
     calibration: Calibration | None
     raw_threshold: float | None  # what each item was held against; None: it was decided over the whole run
     is_escalating: bool
+    first_tier_price: TokenPrice | None = None  # of a first tier over HTTP
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,8 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
     is_accepted[scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
     noted = _with_notes(plan, spread.values(predicted.notes if predicted else None))
-    routes = _routes(facts, noted, is_accepted, unreadable, spread.values(_held(facts, scores)))
-    nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
-    engine_costs = [
-        None if facts.device_hour_usd is None else device_cost(value, facts.device_hour_usd) for value in nanoseconds
-    ]
-    gpu_costs = spread.values(engine_costs, elsewhere=_FREE)
+    routes = _routes(facts, noted, scored, is_accepted, unreadable, spread.values(_held(facts, scores)))
+    costs = _first_costs(facts, predictions)
     columns: dict[str, Any] = {
         name: plan[name] for name in ("item_id", "document_id", "document_uri", "document_offset", "gold_label")
     }
@@ -111,9 +111,9 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
         "findings": spread.values(predicted.findings if predicted else None),
         "dropped_findings": spread.values(predicted.dropped_findings if predicted else None),
         "answer": [answer if ok else None for answer, ok in zip(spread.values(answers), is_accepted, strict=True)],
-        "confidence": spread.values(confidence),
-        "raw_prob": spread.values(scores.raw_prob if scores else None),
-        "label_mass": spread.values(scores.label_mass if scores else None),
+        "confidence": spread.values(_answered_only(predicted, confidence)),
+        "raw_prob": spread.values(_told(predicted, "raw_prob")),
+        "label_mass": spread.values(_told(predicted, "label_mass")),
         "route": [route for route, _ in routes],
         "reason": [reason for _, reason in routes],
         "model": spread.values([facts.model] * count),
@@ -121,10 +121,8 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
         "input_tokens": spread.values(predictions["input_tokens"].to_pylist(), elsewhere=0),
         "cached_tokens": spread.values(predictions["cached_tokens"].to_pylist(), elsewhere=0),
         "output_tokens": spread.values(predictions["output_tokens"].to_pylist(), elsewhere=0),
-        "gpu_seconds": spread.values([value / 1e9 for value in nanoseconds], elsewhere=0.0),
-        "gpu_cost_usd": gpu_costs,
+        **costs.columns(spread),
         "api_cost_usd": [_FREE] * len(plan),
-        "cost_usd": gpu_costs,
         "scored_at": spread.values(predictions["scored_at"].to_pylist()),
         "settled_at": [settled_at] * len(plan),
     }
@@ -153,7 +151,7 @@ def answer_rows(
     """
     totals = [
         None if engine is None or standing.cost_usd is None else engine + standing.cost_usd
-        for engine, standing in zip(doubtful["gpu_cost_usd"].to_pylist(), standings, strict=True)
+        for engine, standing in zip(doubtful["cost_usd"].to_pylist(), standings, strict=True)
     ]
     notes = doubtful["reason"].to_pylist()
     # Of a review that did not come to its end the row says so whatever else became of the item.
@@ -197,6 +195,49 @@ def _reviewed(engine: dict[str, Any], claude: Mapping[str, Any] | None, standing
 
 def _place(finding: Mapping[str, Any]) -> tuple[Any, ...]:
     return finding["path"], finding["line"], finding["category"]
+
+
+@dataclass(frozen=True)
+class _FirstCosts:
+    """Of each scored item, what engines cost, or a first tier over HTTP: the other's columns are empty in all rows."""
+
+    gpu_nanoseconds: list[int] | None
+    usd: list[Decimal | None]
+
+    def columns(self, spread: _Spread) -> dict[str, list[Any]]:
+        """As the columns of the result."""
+        costs = spread.values(self.usd, elsewhere=_FREE)
+        if self.gpu_nanoseconds is None:
+            return {"first_tier_cost_usd": costs, "cost_usd": costs}
+        seconds = spread.values([value / 1e9 for value in self.gpu_nanoseconds], elsewhere=0.0)
+        return {"gpu_seconds": seconds, "gpu_cost_usd": costs, "cost_usd": costs}
+
+
+def _first_costs(facts: RunFacts, predictions: pa.Table) -> _FirstCosts:
+    if "device_nanoseconds" not in predictions.column_names:
+        counts = zip(*(predictions[name].to_pylist() for name in _TOKENS), strict=True)
+        return _FirstCosts(None, [token_cost(facts.first_tier_price, *each) for each in counts])
+    nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
+    hour_usd = facts.device_hour_usd
+    return _FirstCosts(
+        nanoseconds, [None if hour_usd is None else device_cost(value, hour_usd) for value in nanoseconds]
+    )
+
+
+def _told(predicted: Predicted | None, name: Literal["raw_prob", "label_mass"]) -> Sequence[float | None] | None:
+    """What is known of the engine's answers: of a first tier over HTTP, only what its server told."""
+    if predicted is None:
+        return None
+    known: Sequence[float | None] = getattr(predicted.told, name) if predicted.told else getattr(predicted.scores, name)
+    return known
+
+
+def _answered_only(predicted: Predicted | None, values: FloatArray | None) -> Sequence[float | None] | None:
+    """Nothing is to be known of an answer that a first tier over HTTP did not give."""
+    if predicted is None or predicted.told is None or values is None:
+        return None if values is None else values.tolist()
+    pairs = zip(values.tolist(), predicted.failures, strict=True)
+    return [None if failure else value for value, failure in pairs]
 
 
 def _confidence(facts: RunFacts, predicted: Predicted | None, decisions: Decisions | None) -> FloatArray | None:
@@ -266,27 +307,29 @@ def _with_notes(plan: pa.Table, notes: Sequence[str | None]) -> pa.Table:
 def _routes(
     facts: RunFacts,
     plan: pa.Table,
+    scored: NDArray[np.bool_],
     is_accepted: NDArray[np.bool_],
     unreadable: Sequence[str | None],
     held: Sequence[str | None],
 ) -> list[tuple[Route, str | None]]:
     """Route and reason of each item as far as the engine and the policy decide them.
 
-    `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there.
+    `review` is where a doubtful item stands until Claude has answered; with escalation off it stays there. What is
+    withheld and not scored was withheld from the first tier itself, which others run.
     """
     routes: list[tuple[Route, str | None]] = []
     columns = [plan[name].to_pylist() for name in ("failure", "withheld", "note")]
-    known = zip(*columns, is_accepted.tolist(), unreadable, held, strict=True)
-    for failure, withheld, note, accepted, no_answer, not_standing in known:
+    known = zip(*columns, scored.tolist(), is_accepted.tolist(), unreadable, held, strict=True)
+    for failure, withheld, note, is_scored_here, accepted, no_answer, not_standing in known:
         if failure is not None:
             routes.append((Route.FAILED, failure))
         elif accepted:
             routes.append((Route.ACCEPTED, note))
+        elif withheld is not None and (facts.is_escalating or not is_scored_here):
+            routes.append((Route.WITHHELD, withheld))
         elif not facts.is_escalating:
             why = no_answer or not_standing or "not decided"
             routes.append((Route.REVIEW, f"{why}; {note}" if note else why))
-        elif withheld is not None:
-            routes.append((Route.WITHHELD, withheld))
         else:
             routes.append((Route.REVIEW, no_answer or note))
     return routes

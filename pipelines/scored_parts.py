@@ -57,6 +57,18 @@ def scored_part(items: pa.Table, predictions: pa.Table) -> pa.Table:
     return _part(items, predictions, has_text)
 
 
+def partly_scored_part(items: pa.Table, predictions: pa.Table) -> pa.Table:
+    """The same where not all that have a text were to be scored: predictions of some, in the items' order.
+
+    Raises:
+        InvariantError: they are not about these items.
+    """
+    has_any = pc.is_in(items["item_id"], value_set=predictions["item_id"].combine_chunks()).to_numpy()
+    if not items["item_id"].filter(pa.array(has_any)).equals(predictions["item_id"]):
+        raise InvariantError("predictions are not about the items of their shard; please report this")
+    return _part(items, predictions, has_any)
+
+
 def unscored_part(items: pa.Table, predictions_schema: pa.Schema) -> pa.Table:
     """Items of which no engine has said anything."""
     return _part(items, predictions_schema.empty_table(), np.zeros(len(items), np.bool_))

@@ -52,6 +52,9 @@ _AWS_CREDENTIALS = (  # for engines that read and write S3, and no others
 # Set where machines are given keys, whether or not this process has them.
 _USUAL_KEYS = (_CLAUDE_KEY, "ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "PREFECT_API_KEY")
 
+# Keys whose variables jobs have named, once they are taken out of the environment.
+_withheld: dict[str, SecretStr] = {}
+
 
 class Settings(BaseSettings):
     """Environment variables, with their defaults. `SLUICE_` is the prefix unless a name is given."""
@@ -109,6 +112,19 @@ def settings() -> Settings:
     return Settings()
 
 
+def secret_named(name: str) -> SecretStr | None:
+    """A key whose variable the job names: that of a first tier over HTTP."""
+    value = os.environ.get(name)
+    return _withheld.get(name) if value is None else SecretStr(value)
+
+
+def withhold_named(name: str) -> None:
+    """Take it out of the environment as `withhold_claude_key` does Claude's."""
+    if (secret := secret_named(name)) is not None:
+        _withheld[name] = secret
+        os.environ.pop(name, None)
+
+
 def withhold_claude_key() -> None:
     """Take Claude's key out of the environment once it is read: Ray, Prefect's server and engines do not inherit it."""
     settings()
@@ -124,7 +140,8 @@ def withhold_aws_credentials() -> None:
 def environment_with_claude_key() -> dict[str, str]:
     """For a child that is to do what this process does."""
     key = settings().anthropic_api_key
-    return dict(os.environ) | ({_CLAUDE_KEY: key.get_secret_value()} if key else {})
+    named = {name: secret.get_secret_value() for name, secret in _withheld.items()}
+    return named | dict(os.environ) | ({_CLAUDE_KEY: key.get_secret_value()} if key else {})
 
 
 def environment_without_keys() -> dict[str, str]:

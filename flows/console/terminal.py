@@ -35,6 +35,7 @@ from flows.console.views.errors import error_as_json
 from flows.console.views.runs import show_runs
 from flows.console.views.status import status_lines
 from pipelines.errors import JobError, RunNotFoundError, SluiceError
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
@@ -254,23 +255,27 @@ class Terminal:
                 self._say(line)
 
     def _show_costs(self, summary: Summary) -> None:
-        table = Table("route", "items", "engine USD", "Claude USD", "total USD", title=None)
+        first = f"{'first tier' if summary.first_tier else 'engine'} USD"
+        table = Table("route", "items", first, "Claude USD", "total USD", title=None)
         for column in table.columns[1:]:
             column.justify = "right"
         for name in ROUTES:
             route = summary.routes[name]
-            costs = (usd(cost) for cost in (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+            costs = (usd(cost) for cost in (first_cost_usd(route), route.api_cost_usd, route.cost_usd))
             table.add_row(name, f"{route.items:,}", *costs)
-        totals = (usd(cost) for cost in (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd))
+        totals = (usd(cost) for cost in (first_cost_usd(summary), summary.api_cost_usd, summary.cost_usd))
         table.add_section()
         table.add_row("all", f"{summary.items:,}", *totals)
         self.console.print(table)
         if summary.provider == "simulation":
             self._say("Claude's cost is what the simulated tokens would have cost at list price; nothing was billed")
-        self._say(
-            f"engines   {summary.gpu_seconds:,.1f} device-seconds busy, in the rows; held for "
-            f"{summary.engine_held_seconds:,.1f}, start-up and waiting included"
-        )
+        if summary.first_tier:
+            self._say(f"asked     {summary.first_tier}, first; what it cost is in the rows, by the tokens it counted")
+        else:
+            self._say(
+                f"engines   {summary.gpu_seconds:,.1f} device-seconds busy, in the rows; held for "
+                f"{summary.engine_held_seconds:,.1f}, start-up and waiting included"
+            )
         if summary.all_claude_cost_usd is not None:
             self._say(
                 f"asked     Claude about {percent(summary.escalated_share)}; all items would come to about "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.sections import ModelSource
 
@@ -55,6 +56,11 @@ class JobRules:
         return [*self._of_model(job), *self._of_places(job), *self._of_money(job), *self._of_machines(job)]
 
     def _of_model(self, job: Job) -> Iterator[str]:
+        if isinstance(job.model, ModelEndpoint) and job.model != self.default.model:
+            yield (
+                "model.endpoint: is not allowed in a job file beside dropped files, unless it is the default job's, to "
+                "the letter; name a model from `pipeline models`"
+            )
         if not isinstance(job.model, ModelSource) or job.model == self.default.model:
             return
         named = job.model.source + (f"@{job.model.revision}" if job.model.revision else "")

@@ -15,11 +15,12 @@ from flows.drop_folder.files import DroppedFile, job_files
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions, JobRules
 from flows.preflight.surroundings import check_surroundings
+from flows.questions.over_http import model_of
 from flows.questions.registry import question_of
 from pipelines.errors import JobError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job, parse_job, with_absolute_places
-from workers.engines.catalogue import resolve_model
 
 _MAX_JOB_FILE_BYTES = 1_000_000
 
@@ -102,7 +103,8 @@ class JobFinder:
             problem = f"output: '{job.output}' lies in the drop folder, so that each run would start others"
             raise _named(where, [f"{problem}; choose another place"])
         try:
-            question_of(job, resolve_model(job.model) if job.model else None).document_tokens  # noqa: B018  # refuses what leaves no room
+            if not isinstance(job.model, ModelEndpoint):  # its server is the default job's, and is asked with each run
+                question_of(job, model_of(job)).document_tokens  # noqa: B018  # refuses what leaves no room
         except JobError as error:
             raise _named(where, error.problems) from None
 

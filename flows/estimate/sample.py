@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from flows.console.progress import ProgressReporter
 from flows.deciding.population import read_scored_shard
 from flows.preflight.surroundings import check_surroundings
+from flows.questions.over_http import model_of
 from flows.questions.registry import question_of
 from flows.run import Run
 from flows.run_record import derive_run_id, new_record
@@ -47,7 +48,6 @@ from pipelines.scored_parts import is_scored, predictions_of, read_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import to_arrow
-from workers.engines.catalogue import resolve_model
 
 TARGETS = (0.90, 0.95, 0.98, 0.99)
 _DEFAULT_ASSURANCE = 0.95
@@ -131,7 +131,7 @@ def estimate_from_sample(
 
 def _sample_run(job: Job, sources: list[SourceFile], size: int) -> Run:
     """A run of its own that no list of runs shows; the record is that of the whole, whose engines it is to have."""
-    question = question_of(job, resolve_model(job.model) if job.model else None)
+    question = question_of(job, model_of(job))
     record = new_record(question, sources)
     digest = derive_run_id(job, record).rpartition("_")[2]
     record = record.model_copy(update={"run_id": f"sample_{job.name}_{digest}_{size}"})

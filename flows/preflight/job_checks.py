@@ -7,9 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.preflight.check import Check, size
+from flows.preflight.endpoint_check import check_endpoint
 from flows.preflight.machine_checks import available_memory, clock_check, disk_check
 from flows.preflight.surroundings import check_surroundings
 from pipelines.errors import JobError, StoreError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.job.sections import ModelSource
@@ -110,6 +112,8 @@ def check_weights(job: Job) -> list[Check]:
     """Whether the model's weights are here, and would fit."""
     if job.model is None:
         return [Check("model", "ok", "off: no engine is needed")]
+    if isinstance(job.model, ModelEndpoint):
+        return [check_endpoint(job.model)]
     try:
         name, entry = find_entry(job.model)
     except JobError:

@@ -19,10 +19,12 @@ from pipelines.costs.price_book import price_book
 from pipelines.documents.gold import read_gold_file
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, NoInputError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
+from workers.endpoint.client import FirstTierClient
 from workers.engines.catalogue import find_entry, refuse_code
 from workers.engines.fitting.fit import refuse_unfit
 from workers.engines.fitting.machines import this_machine
@@ -119,14 +121,16 @@ def _check_output(output: str) -> None:
 
 
 def _check_model(job: Job) -> None:
-    if job.model is not None:
+    if isinstance(job.model, ModelEndpoint):
+        FirstTierClient(job.model).close()  # looks for the key; the server is asked when the run begins
+    elif job.model is not None:
         refuse_code(job.model)
         find_entry(job.model)
 
 
 def _check_fit(job: Job) -> None:
     """On this machine; those of a cluster are asked once it is joined, by `flows.stages.scoring`."""
-    if job.model is None or settings().ray_address is not None:
+    if job.model is None or isinstance(job.model, ModelEndpoint) or settings().ray_address is not None:
         return
     try:
         name, entry = find_entry(job.model)

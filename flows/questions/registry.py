@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from flows.questions.classification import LabelQuestion
 from flows.questions.code_review import ReviewQuestion
+from flows.questions.over_http import OverHttpQuestion
 from flows.questions.question import Question
 from pipelines.job.job import Job
+from workers.endpoint.served import ResolvedEndpoint
 from workers.engines.catalogue import ResolvedModel
 
 _TASKS: dict[str, Callable[[Job, ResolvedModel | None], Question]] = {
@@ -18,4 +20,6 @@ _TASKS: dict[str, Callable[[Job, ResolvedModel | None], Question]] = {
 
 def question_of(job: Job, model: ResolvedModel | None) -> Question:
     """The question of a job's task; ``model`` is None where there is no engine."""
+    if isinstance(model, ResolvedEndpoint):
+        return OverHttpQuestion(job, model)
     return _TASKS[job.task](job, model)

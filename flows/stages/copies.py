@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from flows.console.progress import ProgressReporter
 from flows.run import Run
+from flows.stages.over_http import is_over_http
 from flows.stages.planning import PlanSummary
 from flows.stages.publishing import groups_of_shards
 from pipelines.copies import TAKEN, copy_rows
@@ -38,7 +39,7 @@ def publish_copies(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
         for key, group in todo:
             parts = [copies for shard in group if len(copies := read_copies(run.store, shard))]
             if parts:
-                rows = copy_rows(pa.concat_tables(parts), originals)
+                rows = copy_rows(pa.concat_tables(parts), originals, is_over_http=is_over_http(run))
                 run.store.create(key, to_part(rows, form))
                 stage.advance(len(rows))
 

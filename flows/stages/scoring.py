@@ -13,9 +13,11 @@ from typing import Any
 from flows.console.progress import ProgressReporter
 from flows.questions.question import AskedOfEngine
 from flows.run import Run, run_listing
+from flows.stages.over_http import is_over_http, open_first_tier
 from flows.stages.planning import PlanSummary, documents_of, read_plan
 from pipelines.documents.records import Document
 from pipelines.errors import SluiceError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.report.prompts import CachePromise
 from pipelines.scored_parts import items_of_plan, unscored_part
 from pipelines.settings import settings
@@ -23,6 +25,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import to_arrow
 from pipelines.store.side_by_side import in_order
+from workers.endpoint.pool import EndpointPool
 from workers.engines.catalogue import CatalogueEntry, catalogue, find_entry, known_facts, refuse_code
 from workers.engines.feed import ShardFeed
 from workers.engines.fitting.fit import refuse_unfit
@@ -30,6 +33,8 @@ from workers.engines.fitting.machines import Machine, cluster_machines, this_mac
 from workers.engines.fitting.prefix import PrefixReuse, prefix_reuse
 from workers.engines.pool import Device, EnginePool, cluster_device, start_ray
 from workers.engines.scorer import ScorerConfig, ShardReport
+
+Scorers = EnginePool | EndpointPool
 
 # Compiling the model costs each engine some ten seconds and makes it about a fifth faster on a CPU: it pays off from
 # about this much input on.
@@ -87,18 +92,20 @@ def _unsettled_shards(run: Run, plan: PlanSummary) -> list[int]:
     return [shard for shard in range(plan.shards) if shard not in settled]
 
 
-def start_engines(run: Run) -> EnginePool:
-    """Ask Ray for the engines; they start while the documents are read.
+def start_engines(run: Run) -> Scorers:
+    """Ask Ray for the engines; they start while the documents are read. A first tier over HTTP needs neither.
 
     Raises:
         JobError: they would run code that nobody here has allowed.
         EngineError: there is no room for one.
     """
+    if is_over_http(run):
+        return open_first_tier(run)
     refuse_code(run.job.model)
     start_ray(settings().ray_address)
     device = cluster_device(settings().device)
     defaults = catalogue().devices[device]
-    assert run.job.model is not None
+    assert run.job.model is not None and not isinstance(run.job.model, ModelEndpoint)
     name, entry = find_entry(run.job.model)
     facts = known_facts(entry)
     arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
@@ -163,7 +170,7 @@ def _reuse(run: Run, entry: CatalogueEntry, arguments: Mapping[str, Any], asked:
     return prefix_reuse(entry, arguments, is_asked, len(asked.frame.prefix))
 
 
-def start_engines_if_needed(run: Run) -> EnginePool | None:
+def start_engines_if_needed(run: Run) -> Scorers | None:
     """Ask for engines unless every shard is scored already, or nothing is there to score.
 
     Before the plan is whole, they are asked for once a look at the first documents finds one that can be scored; where
@@ -200,16 +207,19 @@ def _settle_unscored(run: Run, shard: int) -> None:
     run.store.create(layout.predictions_part(shard), to_arrow(part))
 
 
-def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: ProgressReporter) -> None:
+def score_shards(run: Run, planned: PlannedShards, pool: Scorers, progress: ProgressReporter) -> None:
     """Score what is not scored yet, while planning goes on; returns early where planning fails."""
-    with progress.waiting("engines", f"{pool.engines} starting"):
-        if not pool.wait_ready(planned.feed):
-            return
-    progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
-    begun = {"engines": pool.engines, "devices": pool.devices, "start_seconds": pool.start_seconds}
-    run.store.create(layout.engines_begun(time.time_ns()), json.dumps(begun).encode())
-    if pool.reuse and pool.reuse.note:
-        progress.say(f"cache     {pool.reuse.note}")
+    if isinstance(pool, EndpointPool):
+        progress.say(f"asks      {pool.in_words}")
+    else:
+        with progress.waiting("engines", f"{pool.engines} starting"):
+            if not pool.wait_ready(planned.feed):
+                return
+        progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
+        begun = {"engines": pool.engines, "devices": pool.devices, "start_seconds": pool.start_seconds}
+        run.store.create(layout.engines_begun(time.time_ns()), json.dumps(begun).encode())
+        if pool.reuse and pool.reuse.note:
+            progress.say(f"cache     {pool.reuse.note}")
     with progress.stage("score", "items") as stage:
 
         def look_at_plan() -> None:
@@ -222,6 +232,9 @@ def score_shards(run: Run, planned: PlannedShards, pool: EnginePool, progress: P
             stage.advance(report.items)
 
         look_at_plan()
+        if isinstance(pool, EndpointPool):
+            pool.score(planned.feed, on_scored, progress.say)
+            return
         pool.score(planned.feed, on_scored, lambda: run.question.shards_in_flight(*planned.size))
     held = {
         "engines": pool.engines,

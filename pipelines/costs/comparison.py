@@ -69,6 +69,8 @@ class RunFigures:
     device_hour_usd: Decimal | None
     is_us_inference: bool = False
     is_simulated: bool = False
+    is_over_http: bool = False  # a server answered first, and no engine of the run's own
+    first_tier_cost_usd: Decimal | None = None
 
     @property
     def answerable(self) -> int:
@@ -172,7 +174,7 @@ def compare(figures: RunFigures, book: PriceBook, at: datetime) -> Comparison:
 
 def _reserved(figures: RunFigures, hour_usd: Decimal | None) -> Decimal | None:
     """None also where a session was killed before it wrote down how long it held its engines."""
-    if hour_usd is None or figures.held_seconds < figures.gpu_seconds:
+    if hour_usd is None or figures.is_over_http or figures.held_seconds < figures.gpu_seconds:
         return None
     return to_money(figures.held_seconds * hour_usd / _SECONDS_AN_HOUR)
 

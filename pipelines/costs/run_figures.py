@@ -16,7 +16,7 @@ from pipelines.costs.comparison import RunFigures, Tokens
 from pipelines.costs.price_book import PriceBook
 from pipelines.routes import Route
 
-_MONEY = ("gpu_cost_usd", "api_cost_usd", "cost_usd")
+_MONEY = ("gpu_cost_usd", "api_cost_usd", "cost_usd", "first_tier_cost_usd")
 _ENGINE = ("input_tokens", "cached_tokens", "output_tokens")
 _CLAUDE = ("api_input_tokens", "api_cached_tokens", "api_output_tokens")
 NEEDED_COLUMNS = ["route", "model", *_ENGINE, *_CLAUDE, "gpu_seconds", *_MONEY]
@@ -45,7 +45,8 @@ class FiguresTally:
         self._withheld += _count(table, Route.WITHHELD)
         self._gpu_seconds += pc.sum(table["gpu_seconds"]).as_py() or 0.0
         for name in _MONEY:
-            self._money[name].append(sum_money(table[name]))
+            # A part that an earlier version wrote has not all of them.
+            self._money[name].append(sum_money(table[name]) if name in table.column_names else None)
         for step, tokens in self._by_step(table, _ENGINE):
             self._engine[step] = self._engine.get(step, Tokens()).plus(tokens)
         asked = table.filter(pc.is_valid(table["api_input_tokens"]))
@@ -70,7 +71,13 @@ class FiguresTally:
             yield int(self._steps[index]), Tokens(int(here.sum()), *sums)
 
     def figures(
-        self, *, held_seconds: float, device_hour_usd: Decimal | None, is_us_inference: bool, is_simulated: bool
+        self,
+        *,
+        held_seconds: float,
+        device_hour_usd: Decimal | None,
+        is_us_inference: bool,
+        is_simulated: bool,
+        is_over_http: bool = False,
     ) -> RunFigures:
         """What the rows come to, with what only the run knows."""
         return RunFigures(
@@ -87,6 +94,8 @@ class FiguresTally:
             device_hour_usd=device_hour_usd,
             is_us_inference=is_us_inference,
             is_simulated=is_simulated,
+            is_over_http=is_over_http,
+            first_tier_cost_usd=add_known(self._money["first_tier_cost_usd"]) if is_over_http else None,
         )
 
 

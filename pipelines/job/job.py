@@ -22,6 +22,7 @@ from pydantic import (
 from pipelines.documents.records import Columns as RowColumns
 from pipelines.documents.records import CsvMarks
 from pipelines.documents.text_columns import text_columns
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_places import OutputPlace, Place, refuse_unprintable
 from pipelines.job.sections import (
     MOST_USD,
@@ -65,12 +66,21 @@ _QualityOrOff = Annotated[
 ]
 # Told apart by what is given, so that a mistake in one is not told of the other too.
 _Model = Annotated[
-    Annotated[str, Tag("~name")] | Annotated[ModelSource, Tag("~source")] | Annotated[None, Tag("~none")],
-    Discriminator(
-        lambda value: "~none" if value is None else "~source" if isinstance(value, dict | ModelSource) else "~name"
-    ),
+    Annotated[str, Tag("~name")]
+    | Annotated[ModelSource, Tag("~source")]
+    | Annotated[ModelEndpoint, Tag("~endpoint")]
+    | Annotated[None, Tag("~none")],
+    Discriminator(lambda value: _model_tag(value)),
 ]
-_OFF_MODEL = BeforeValidator(_accept_off, json_schema_input_type=str | ModelSource | Literal[False] | None)
+_OFF_MODEL = BeforeValidator(
+    _accept_off, json_schema_input_type=str | ModelSource | ModelEndpoint | Literal[False] | None
+)
+
+
+def _model_tag(value: object) -> str:
+    if isinstance(value, ModelEndpoint) or (isinstance(value, dict) and "endpoint" in value):
+        return "~endpoint"
+    return "~none" if value is None else "~source" if isinstance(value, dict | ModelSource) else "~name"
 
 
 Dial = Literal["target", "budget", "raw_threshold", "off"]
@@ -84,7 +94,8 @@ class Job(Section):
     input: Place = Field(min_length=1, description="file, folder, glob or s3:// prefix; relative to where you run")
     output: OutputPlace = Field(min_length=1, description="folder or s3:// prefix; one folder per run is made below it")
     model: Annotated[_Model, _OFF_MODEL] = Field(
-        description="a name from `pipeline models`, {source: ..., engine: {...}}, or `off`: all goes to Claude"
+        description="a name from `pipeline models`, {source: ..., engine: {...}}, {endpoint: ..., name: ..., "
+        "where: ...}, or `off`: all goes to Claude"
     )
     labels: dict[str, str | None] = Field(
         description="label: what it means (or null); left out of a code review, whose answers are faulty and clean"
@@ -165,6 +176,24 @@ class Job(Section):
             carried=self.columns.carry,
             csv=CsvMarks(**self.csv.model_dump()) if self.csv else CsvMarks(),
         )
+
+    @model_validator(mode="after")
+    def _first_tier_fits(self) -> Job:
+        if not isinstance(self.model, ModelEndpoint):
+            return self
+        if self.task == "code_review":
+            raise ValueError(
+                "model.endpoint: a code review is not asked over HTTP yet; give model a name or a source, for an "
+                "engine of its own"
+            )
+        if self.label_order != "given":
+            raise ValueError("label_order: a first tier over HTTP reads the labels as given; leave it out")
+        if self.compute != Compute():
+            raise ValueError(
+                "compute: is of engines, and a first tier over HTTP has none here: leave it out; model.price says "
+                "what its tokens cost, model.requests_at_once how many it is asked at a time"
+            )
+        return self
 
     @property
     def reviews(self) -> Review:

@@ -142,7 +142,7 @@ def _quotes(node: yaml.Node | None) -> str | None:
     )
 
 
-_TAGS = ("~quality", "~off", "~name", "~source", "~none", "~one", "~several")
+_TAGS = ("~quality", "~off", "~name", "~source", "~endpoint", "~none", "~one", "~several")
 
 
 def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:

@@ -263,12 +263,13 @@ class Escalation(Section):
 
 
 class Policy(Section):
-    """What is never sent to Claude, whatever the engine thinks of its own answer."""
+    """What is never sent to Claude, nor to a hosted first tier, whatever the engine thinks of its own answer."""
 
     never_escalate: str | None = Field(
         None,
         description="a condition on the input's own columns, e.g. contains_pii == true; a document for which it holds, "
-        "or cannot be decided (column missing, null, empty or of another type), is never sent to Claude",
+        "or cannot be decided (column missing, null, empty or of another type), is never sent to Claude, nor to a "
+        "model.endpoint that is `hosted`",
     )
 
     @field_validator("never_escalate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.reasons import COUNTED_ROUTES
 from pipelines.report.summary import Summary
 
@@ -15,11 +16,12 @@ def as_markdown(summary: Summary) -> str:
     lines = [f"# {summary.run_id}", "", f"{summary.items:,} items, results in `{summary.results}`", ""]
     if summary.provider == "simulation":
         lines += ["**Simulation**: Claude's answers were made from the gold labels; nothing was billed.", ""]
-    lines += ["| route | items | engine USD | Claude USD | total USD |", "|---|---:|---:|---:|---:|"]
+    first = "first tier" if summary.first_tier else "engine"
+    lines += [f"| route | items | {first} USD | Claude USD | total USD |", "|---|---:|---:|---:|---:|"]
     for name, route in summary.routes.items():
-        costs = " | ".join(usd(cost) for cost in (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+        costs = " | ".join(usd(cost) for cost in (first_cost_usd(route), route.api_cost_usd, route.cost_usd))
         lines.append(f"| {name} | {route.items:,} | {costs} |")
-    total = " | ".join(usd(cost) for cost in (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd))
+    total = " | ".join(usd(cost) for cost in (first_cost_usd(summary), summary.api_cost_usd, summary.cost_usd))
     lines += [f"| **all** | {summary.items:,} | {total} |", ""]
     lines += [f"- {line}" for line in reason_lines(summary)]
     if summary.problem:

@@ -14,6 +14,7 @@ from pipelines.costs.comparison import Comparison, compare
 from pipelines.costs.price_book import PriceBook
 from pipelines.costs.run_figures import NEEDED_COLUMNS, FiguresTally
 from pipelines.errors import InvariantError, RunNotFoundError
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_file import parse_job
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -45,6 +46,7 @@ def compare_run(run: str, book: PriceBook, at: datetime) -> Comparison:
         device_hour_usd=job.compute.device_hour_usd,
         is_us_inference=job.escalation is not None and job.escalation.inference_geo == "us",
         is_simulated=summary["provider"] == "simulation",
+        is_over_http=isinstance(job.model, ModelEndpoint),
     )
     said = summary["cost_usd"] if summary["cost_usd"] is None else Decimal(summary["cost_usd"])
     if (figures.documents, figures.cost_usd) != (summary["items"], said):

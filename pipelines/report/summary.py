@@ -19,10 +19,13 @@ from pipelines.costs.accounting import PlainMoney, add_known, sum_money, to_mone
 from pipelines.documents.gold import shown_gold
 from pipelines.documents.item_sum import ItemSum
 from pipelines.errors import InvariantError
+from pipelines.report.first_costs import cost_warnings
 from pipelines.report.prompts import CachePromise, Prompts, PromptTally
 from pipelines.report.reasons import ReasonCount, Reasons
+from pipelines.report.warnings import gold_warnings, limit_warnings, quality_warnings
 from pipelines.results import ROUTES
 from pipelines.routes import Route, Stop
+from pipelines.store.schemas import MONEY
 
 # A run in which a larger share of the items failed for one reason, or all did, has not done what was asked of it: its
 # rows are published, and it ends with exit code 1.
@@ -30,6 +33,7 @@ MOST_FAILED_SHARE = 0.5
 # From this share on, the engine has hardly spared a question.
 _NEARLY_ALL = 0.9
 _LEAST_TO_JUDGE = 30  # answers; of fewer, anything may be chance
+_MONEY = ("gpu_cost_usd", "api_cost_usd", "cost_usd", "first_tier_cost_usd")
 _Z = 1.645  # one-sided, 95 %
 
 NEEDED_COLUMNS = [
@@ -50,6 +54,7 @@ NEEDED_COLUMNS = [
     "input_tokens",
     "cached_tokens",
     "output_tokens",
+    "first_tier_cost_usd",
 ]
 
 
@@ -62,6 +67,7 @@ class RouteSummary(BaseModel):
     gpu_cost_usd: PlainMoney | None
     api_cost_usd: PlainMoney | None
     cost_usd: PlainMoney | None
+    first_tier_cost_usd: PlainMoney | None = None  # over HTTP, in the place of gpu_cost_usd
 
 
 class Accuracy(BaseModel):
@@ -104,6 +110,13 @@ class Summary(BaseModel):
     copies: int = 0  # rows whose answer is another document's of the same text
     prompts: Prompts | None = None  # what the engine read; None where it read nothing
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
+    first_tier: str | None = None  # over HTTP: model and server; None where engines answered first, or nobody
+    first_tier_cost_usd: PlainMoney | None = None
+
+    @property
+    def has_first_answers(self) -> bool:
+        """Whether anything answered before Claude did."""
+        return bool(self.gpu_seconds or self.first_tier)
 
 
 class Tally:
@@ -133,7 +146,9 @@ class Tally:
         for route in sorted(set(table["route"].to_numpy().tolist())):
             rows = table.filter(pc.field("route") == route)
             self._items[route] += len(rows)
-            for column in ("gpu_cost_usd", "api_cost_usd", "cost_usd"):
+            for column in _MONEY:
+                if column not in rows.column_names:  # of a part that an earlier version wrote
+                    rows = rows.append_column(column, pa.nulls(len(rows), MONEY))
                 self._money.setdefault((route, column), []).append(sum_money(rows[column]))
         self._reasons.add(table)
         self._prompts.add(table)
@@ -178,6 +193,7 @@ class Tally:
                 gpu_cost_usd=self._sum(route, "gpu_cost_usd"),
                 api_cost_usd=self._sum(route, "api_cost_usd"),
                 cost_usd=self._sum(route, "cost_usd"),
+                first_tier_cost_usd=self._sum(route, "first_tier_cost_usd"),
             )
             for route in ROUTES
         }
@@ -227,13 +243,16 @@ class Tally:
         left_out: Mapping[str, int] | None = None,
         document_limit: int | None = None,
         cache_promise: CachePromise | None = None,
+        first_tier: str | None = None,
     ) -> Summary:
         """Close the books.
 
         Raises:
             InvariantError: the rows are not exactly the planned items.
         """
-        routes = self.routes()
+        # The column of what did not answer first is empty, also where a route has no rows.
+        empty = "gpu_cost_usd" if first_tier else "first_tier_cost_usd"
+        routes = {name: route.model_copy(update={empty: None}) for name, route in self.routes().items()}
         items = sum(route.items for route in routes.values())
         if items != planned_items or set(self._items) - set(ROUTES):
             raise InvariantError(
@@ -243,6 +262,7 @@ class Tally:
         parts = list(routes.values())
         api_cost = add_known(part.api_cost_usd for part in parts)
         gpu_cost = add_known(part.gpu_cost_usd for part in parts)
+        first_tier_cost = add_known(part.first_tier_cost_usd for part in parts)
         scorable = items - routes[Route.FAILED].items - self._copies
         is_priced = api_cost is not None and self._asked_claude
         escalated_share = self._asked_claude / scorable if scorable else 0.0
@@ -265,16 +285,18 @@ class Tally:
             quality=rule,
             left_out=dict(left_out or {}),
             warnings=[
-                *_limit_warnings(document_limit, items),
-                *_quality_warnings(raw_threshold, is_calibration_refused),
-                *_cost_warnings(gpu_cost, api_cost),
-                *_gold_warnings(self.accuracy()),
+                *limit_warnings(document_limit, items),
+                *quality_warnings(raw_threshold, is_calibration_refused),
+                *cost_warnings(gpu_cost, api_cost, first_tier, first_tier_cost),
+                *gold_warnings(self.accuracy()),
                 *self._doubt_warnings(rule, escalated_share),
                 *self._prompts.warnings(cache_promise),
             ],
             reasons=reasons,
             copies=self._copies,
             prompts=self._prompts.closed(cache_promise),
+            first_tier=first_tier,
+            first_tier_cost_usd=first_tier_cost,
             problem=_problem(items, routes[Route.FAILED].items, reasons),
         )
 
@@ -331,47 +353,6 @@ def summarize(tables: Iterable[pa.Table], labels: Collection[str] | None = None)
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _limit_warnings(document_limit: int | None, items: int) -> list[str]:
-    if document_limit is None or items < document_limit:
-        return []
-    return [
-        f"only the first {document_limit:,} documents were read (limits.documents): this is no run over all of them"
-    ]
-
-
-def _quality_warnings(raw_threshold: float | None, is_calibration_refused: bool) -> list[str]:
-    warnings = []
-    if raw_threshold is not None:
-        warnings.append(
-            f"quality.raw_threshold {raw_threshold:.10g} promises nothing: engines are often sure of what is wrong. "
-            "quality.target keeps a share of agreement with Claude"
-        )
-    if is_calibration_refused:
-        warnings.append(
-            "confidence is empty: the calibration that comes with the model was made for another prompt, other labels "
-            "or another label_order. quality.target calibrates on this run's own labels"
-        )
-    return warnings
-
-
-def _cost_warnings(gpu_cost: Decimal | None, api_cost: Decimal | None) -> list[str]:
-    warnings = []
-    if gpu_cost is None:
-        warnings.append("engine cost is unknown: set compute.device_hour_usd in the job")
-    if api_cost is None:
-        warnings.append("cost of Claude is unknown: its model is not in the price book, or rows came without usage")
-    return warnings
-
-
-def _gold_warnings(accuracy: Accuracy | None) -> list[str]:
-    if accuracy is None or not accuracy.strangers:
-        return []
-    return [
-        f"{accuracy.strangers:,} gold values are no label of the job, e.g. {accuracy.stranger}: accuracy is over the "
-        f"other {accuracy.gold_items:,}. Write them as the labels are written, or name another evaluation.gold_column"
-    ]
 
 
 def _problem(items: int, failed: int, reasons: list[ReasonCount]) -> str | None:

@@ -80,7 +80,8 @@ def _stopped(summary: Summary, stop: Stop) -> Verdict:
 
 def _no_target(summary: Summary) -> Verdict:
     rule = summary.quality
-    if rule is None and not (summary.gpu_seconds or summary.routes[Route.ACCEPTED].items) and summary.escalated_share:
+    has_engine = summary.has_first_answers or summary.routes[Route.ACCEPTED].items
+    if rule is None and not has_engine and summary.escalated_share:
         return Verdict("none", "No promise", "no engine ran, and every answer is Claude's own")
     if rule is None:
         return Verdict("none", "No promise", "none was asked for; quality.target in the job sets one")

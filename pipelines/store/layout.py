@@ -116,6 +116,11 @@ def people_part(number: int) -> str:
     return f"{PEOPLE}/part-{number:05d}.arrow"
 
 
+def first_tier_object(shard: int, name: str) -> str:
+    """Something in the journal of one shard's paid calls to a first tier over HTTP."""
+    return f"first_tier/shard-{shard:05d}/{name}"
+
+
 def quality_folder(job_name: str) -> str:
     """Profiles of the runs of a job, below its output."""
     return f"_quality/{job_name}"

@@ -73,6 +73,20 @@ PREDICTIONS = _schema(
     pa.field("scored_at", _UTC_TIME, nullable=False),
 )
 
+# The predictions of a first tier over HTTP; null is what its server did not tell, as of a call that broke off.
+FIRST_TIER = _schema(
+    pa.field("item_id", pa.string(), nullable=False),
+    # Of a label that is not among the likeliest tokens, the most that it can be.
+    pa.field("label_logprobs", pa.list_(pa.float32()), nullable=False),
+    pa.field("label_mass", pa.float64()),  # at the least
+    pa.field("failure", pa.string()),  # why there is no answer: then the probabilities say nothing
+    pa.field("note", pa.string()),  # e.g. that the text was cut
+    pa.field("input_tokens", pa.int64()),
+    pa.field("cached_tokens", pa.int64()),
+    pa.field("output_tokens", pa.int64()),
+    pa.field("scored_at", _UTC_TIME, nullable=False),
+)
+
 _FINDING_FIELDS: list[pa.Field[Any]] = [
     pa.field("path", pa.string()),
     pa.field("line", pa.int64()),
@@ -176,6 +190,7 @@ RESULTS = _schema(
     pa.field("settled_at", _UTC_TIME, nullable=False),
     pa.field("gold_label", pa.string()),
     pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
+    pa.field("first_tier_cost_usd", MONEY),  # of a first tier over HTTP, in the place of gpu_cost_usd
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 # What a person answered about items in `review` or `withheld`; see `pipelines.people.answers`. A later row of an item

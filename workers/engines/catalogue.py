@@ -163,7 +163,7 @@ def known_facts(entry: CatalogueEntry) -> CatalogueEntry:
     return entry if entry.about else next(same, entry)
 
 
-def refuse_code(model: str | ModelSource | None) -> None:
+def refuse_code(model: object) -> None:
     """A job file may come from anyone; what runs on this machine is for its owner to say.
 
     Raises:

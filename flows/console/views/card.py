@@ -8,6 +8,7 @@ from rich.text import Text
 
 from flows.console.printable import printable_line
 from pipelines.documents.left_out import told_left_out
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.numbers import per_items, share, short_usd
 from pipelines.report.page import percent, reason_lines
 from pipelines.report.summary import Summary
@@ -97,7 +98,8 @@ def _accuracy(summary: Summary) -> list[str]:
 
 
 def _cost(summary: Summary) -> list[str]:
-    parts = f"engine {short_usd(summary.gpu_cost_usd)}, Claude {short_usd(summary.api_cost_usd)}"
+    first = "first tier" if summary.first_tier else "engine"
+    parts = f"{first} {short_usd(first_cost_usd(summary))}, Claude {short_usd(summary.api_cost_usd)}"
     asked = f"Claude asked about {percent(summary.escalated_share)}"
     lines = [f"cost      {_usd(summary.cost_usd)} ({parts}); {asked}"]
     for items, words in _UNITS:

@@ -154,13 +154,14 @@ def show_comparison(terminal: Terminal, compared: Comparison, *, as_json: bool) 
     say = terminal.progress.say
     terminal.console.print(f"USD for a million documents like the {compared.figures.documents:,} here", style="bold")
     terminal.console.print(_own_table(compared))
-    for heading, is_claude in (
-        ("Claude for all. Engine and Claude are cheaper from so many documents on", True),
-        ("A hosted model for the engine. The engine is cheaper from so many documents on", False),
+    is_over_http = compared.figures.is_over_http
+    for heading, remark, is_claude in (
+        ("Claude for all", "Engine and Claude are cheaper from so many documents on", True),
+        ("A hosted model for the engine", "The engine is cheaper from so many documents on", False),
     ):
         shown = [offer for offer in compared.offers if offer.is_claude is is_claude and offer.usd]
         if shown:
-            terminal.console.print(heading, style="bold")
+            terminal.console.print(heading if is_over_http else f"{heading}. {remark}", style="bold")
             terminal.console.print(_offers_table(compared, shown))
     for reason in dict.fromkeys(offer.missing for offer in compared.offers if offer.missing):
         names = ", ".join(printable_line(_offer_name(offer)) for offer in compared.offers if offer.missing == reason)
@@ -174,13 +175,17 @@ def _own_table(compared: Comparison) -> Table:
     table = _table("this run", "USD", "")
     table.columns[2].justify = "left"
     asked = compared.asked_share
+    first = "first tier" if figures.is_over_http else "engine while busy"
     lines = [
-        ("engine while busy, and Claude", figures.cost_usd, f"as it was: {usd(figures.cost_usd)} USD by its rows"),
-        ("  engine while busy", figures.gpu_cost_usd, ""),
+        (f"{first}, and Claude", figures.cost_usd, f"as it was: {usd(figures.cost_usd)} USD by its rows"),
+        (f"  {first}", figures.first_tier_cost_usd if figures.is_over_http else figures.gpu_cost_usd, ""),
         ("  Claude", figures.api_cost_usd, "" if asked is None else f"asked about {percent(float(asked))}"),
-        ("engine while held, and Claude", compared.reserved_run_usd, ""),
-        ("engine while held, alone", compared.reserved_usd, _busy(compared)),
     ]
+    if not figures.is_over_http:
+        lines += [
+            ("engine while held, and Claude", compared.reserved_run_usd, ""),
+            ("engine while held, alone", compared.reserved_usd, _busy(compared)),
+        ]
     for name, amount, remark in lines:
         table.add_row(name, _money(per_million(amount)), remark)
     return table
@@ -203,6 +208,8 @@ def _offers_table(compared: Comparison, offers: list[Offer]) -> Table:
 
 
 def _crossing_cells(compared: Comparison, crossing: Crossing | None) -> tuple[str, str, str]:
+    if compared.figures.is_over_http:
+        return ("", "", "")
     if crossing is None:
         is_known = compared.gpu_hour_usd is not None and compared.documents_a_gpu_hour is not None
         return ("never" if is_known and compared.figures.api_cost_usd is not None else "unknown", "", "")
@@ -221,14 +228,16 @@ def _offer_name(offer: Offer) -> str:
 
 def _notes(compared: Comparison) -> Iterable[str]:
     figures, hour_usd, capacity = compared.figures, compared.gpu_hour_usd, compared.documents_a_gpu_hour
-    if hour_usd is None:
+    if figures.is_over_http:
+        yield "device    no engine ran here: a first tier over HTTP answered, so there is no device to compare with"
+    elif hour_usd is None:
         yield f"unknown   {GPU_PRICE}"
     elif capacity is not None:
         yield (
             f"device    held all month at {usd(hour_usd)} USD an hour ({compared.gpu_price_of}), one costs "
             f"{_money(hour_usd * HOURS_A_MONTH)} USD and does up to {capacity:,.0f} such documents an hour, always busy"
         )
-    if hour_usd is not None and compared.reserved_usd is None:
+    if hour_usd is not None and compared.reserved_usd is None and not figures.is_over_http:
         yield f"held      {_NO_HELD}"
     if figures.api_cost_usd is None:
         yield f"unknown   {_NO_CLAUDE_PRICE}"
@@ -249,6 +258,7 @@ def comparison_json(compared: Comparison) -> dict[str, Any]:
     own = {
         "total_usd": figures.cost_usd,
         "engine_busy_usd": figures.gpu_cost_usd,
+        "first_tier_usd": figures.first_tier_cost_usd,
         "claude_usd": figures.api_cost_usd,
         "engine_reserved_usd": compared.reserved_usd,
         "total_reserved_usd": compared.reserved_run_usd,

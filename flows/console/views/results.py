@@ -26,7 +26,7 @@ _SHOWN_ROWS = 10
 _SHOWN_COLUMNS = ("document_id", "answer", "route", "confidence", "cost_usd", "reason")
 _LEAST_WIDTH = 8  # of a column of text, which is cut to a snippet
 _BORDERS = 3  # of each column
-_MONEY = ("gpu_cost_usd", "api_cost_usd", "cost_usd")
+_MONEY = ("gpu_cost_usd", "first_tier_cost_usd", "api_cost_usd", "cost_usd")
 
 
 def show_results(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.html.figures import CELLS, Figures
 from pipelines.report.html.svg import WIDTH, Frame, Key, Plot, circle, line, path, rect, round_ticks, text
 from pipelines.report.numbers import UNKNOWN, count, short_usd
@@ -20,7 +21,7 @@ _HISTOGRAM_BINS = 30
 
 def cost_plot(summary: Summary) -> Plot | None:
     """This run beside one in which Claude is asked about everything; None where neither is known."""
-    everything, parts = summary.all_claude_cost_usd, (summary.gpu_cost_usd, summary.api_cost_usd)
+    everything, parts = summary.all_claude_cost_usd, (first_cost_usd(summary), summary.api_cost_usd)
     highest = max([everything or 0, sum(part or 0 for part in parts)])
     if not highest:
         return None
@@ -105,7 +106,7 @@ def curve_plot(summary: Summary) -> Plot | str:
 
 def _priced(summary: Summary, asked: float, agreement: float, low: float, high: float) -> str:
     told = f"{asked:.0%} asked: {agreement:.1%} agree ({low:.1%} to {high:.1%})"
-    everything, engine = summary.all_claude_cost_usd, summary.gpu_cost_usd
+    everything, engine = summary.all_claude_cost_usd, first_cost_usd(summary)
     if everything is None:
         return told
     cost = float(everything) * asked + float(engine or 0)
@@ -226,7 +227,7 @@ def _bins(summary: Summary, name: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _why_no_labels(summary: Summary) -> str:
-    if not summary.gpu_seconds:
+    if not summary.has_first_answers:
         return "Left out: no engine answered any item."
     if summary.quality is None:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.people.answers import ROUTES_OF_PEOPLE
 from pipelines.report.html.reported_run import ReportedRun
@@ -22,7 +23,11 @@ def cost_notes(run: ReportedRun) -> list[str]:
         notes.append(
             "Claude was simulated: its cost is what the tokens would have cost at list price. Nothing was billed."
         )
-    if summary.gpu_cost_usd is None:
+    if summary.first_tier:
+        notes.append(f"{summary.first_tier} answered first, over HTTP; the column of the engine is what that cost.")
+        if summary.first_tier_cost_usd is None:
+            notes.append("What that cost is unknown: the job names no model.price, or a call was not counted.")
+    elif summary.gpu_cost_usd is None:
         notes.append("The engine's cost is unknown: the job names no compute.device_hour_usd. It is not zero.")
     if summary.api_cost_usd is None:
         notes.append("Claude's cost is unknown: its model is not in the price book, or rows came without usage.")
@@ -63,13 +68,25 @@ def policy_sentences(run: ReportedRun) -> list[str]:
     """What was sent to whom, what was kept back by which rule, and what this page itself holds."""
     job, summary = run.job, run.summary
     sent = sum(items for (_, was_asked), items in run.figures.fates.items() if was_asked)
-    return [*_sent_sentences(job, summary, sent), _rule_sentence(job, summary), _own_sentence(run)]
+    sent_to = [*_first_tier_sentences(job), *_sent_sentences(job, summary, sent)]
+    return [*sent_to, _rule_sentence(job, summary), _own_sentence(run)]
+
+
+def _first_tier_sentences(job: Job) -> list[str]:
+    if not isinstance(job.model, ModelEndpoint):
+        return []
+    whose = "which the job calls its own" if job.model.where == "own" else "which others run"
+    held = " and that the rule below does not keep back" if job.model.where == "hosted" else ""
+    return [
+        f"Every document that could be read{held} was sent to {job.model.name} at {job.model.endpoint}, {whose}: it "
+        "answered first."
+    ]
 
 
 def _sent_sentences(job: Job, summary: Summary, sent: int) -> list[str]:
     escalation = job.escalation
     if escalation is None:
-        return ["Nothing was sent to anybody: escalation is off."]
+        return [f"Nothing was sent to {'Claude' if summary.first_tier else 'anybody'}: escalation is off."]
     models = ", ".join(tier.model for tier in escalation.all_tiers)
     if escalation.provider == "simulation":
         return [f"{count(sent, 'item')} were answered by the simulation of {models} on this machine: nothing left it."]
@@ -86,9 +103,10 @@ def _rule_sentence(job: Job, summary: Summary) -> str:
     if job.policy.never_escalate is None:
         return "No rule kept anything back: policy.never_escalate is not set, so each doubtful item could be sent."
     withheld = summary.routes[Route.WITHHELD].items
+    kind = "item" if isinstance(job.model, ModelEndpoint) and job.model.where == "hosted" else "doubtful item"
     return (
         f"Never sent: items for which `{job.policy.never_escalate}` holds, or cannot be decided. "
-        f"{count(withheld, 'doubtful item')} were withheld by it."
+        f"{count(withheld, kind)} were withheld by it."
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.html.reported_run import ReportedRun
 from pipelines.report.numbers import UNKNOWN, per_items, share, short_usd
 from pipelines.report.page import percent, usd
@@ -54,10 +55,10 @@ class LabelRow:
 def cost_rows(summary: Summary) -> list[CostRow]:
     """Each route and their sum, which is the run's."""
     rows = [
-        _cost_row(name, summary.items, route.items, (route.gpu_cost_usd, route.api_cost_usd, route.cost_usd))
+        _cost_row(name, summary.items, route.items, (first_cost_usd(route), route.api_cost_usd, route.cost_usd))
         for name, route in summary.routes.items()
     ]
-    totals = (summary.gpu_cost_usd, summary.api_cost_usd, summary.cost_usd)
+    totals = (first_cost_usd(summary), summary.api_cost_usd, summary.cost_usd)
     return [*rows, _cost_row("all", summary.items, summary.items, totals)]
 
 

@@ -184,4 +184,4 @@ def test_a_copy_whose_original_has_no_row_is_our_fault(tmp_path: Path) -> None:
     copies = pa.concat_tables(read_copies(run.store, shard) for shard in range(plan.shards))
     originals = empty_results().select(["item_id", *TAKEN])
     with pytest.raises(InvariantError, match="copy of one that has no row"):
-        copy_rows(copies, originals)
+        copy_rows(copies, originals, is_over_http=False)

@@ -1,0 +1,25 @@
+"""A document as a server may be shown it: the marks of chat templates in it are text, and stay text.
+
+An engine of our own is given token ids, in which a document's `<|im_end|>` is plain text; a server makes tokens of the
+whole message, and many would let such a document close the user's turn and speak for the model.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipelines.tasks.classification import DOCUMENT_MARK
+from pipelines.tasks.marks import defused
+
+# <|im_end|>, of DeepSeek with full-width bars; <start_of_turn>; <s>, </s>; [INST]; <think>: of Qwen and OpenAI, Gemma,
+# Llama, Mistral.
+_MARK = re.compile(
+    r"([<\[])(?=[|\uff5c][^|\uff5c<>\n]{1,60}[|\uff5c]>|/?(?:start_of_turn|end_of_turn|turn\|?|bos|eos|s)>"
+    r"|/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|/?think>)",
+    re.IGNORECASE,
+)
+
+
+def plain(text: str) -> str:
+    """With a space within each mark; a text that holds none is as it was."""
+    return _MARK.sub(r"\1 ", defused(text, DOCUMENT_MARK)) if "<" in text or "[" in text else text

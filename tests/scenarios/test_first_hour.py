@@ -27,12 +27,12 @@ pipeline estimate my-tickets.yaml --sample 60
 pipeline submit my-tickets.yaml --run-id {RUN}
 pipeline watch {RUN}
 pipeline report {RUN}
+pipeline review {RUN} --export to_answer.csv
+pipeline review {RUN} --import to_answer.csv --as ann
 pipeline cost {RUN} --compare
 pipeline results {RUN} -o answers.csv
 pipeline runs
 """
-# `pipeline review RUN --export to_answer.csv` and `--import` belong here, after the report: they come with the change
-# that has people answer what is left.
 
 
 @pytest.fixture
@@ -65,6 +65,19 @@ def typed(desk: PipelineCommand, line: str) -> str:
     return done.stdout
 
 
+def answer_as_labelled(path: Path) -> int:
+    """What a person does with the file in a spreadsheet: the right label beside each text; how many there were."""
+    with (REPOSITORY / "sample_data/tickets/gold.csv").open(newline="") as file:
+        gold = {row["id"]: row["label"] for row in csv.DictReader(file)}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"answer": gold[row["document_id"]]} for row in rows)
+    return len(rows)
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(1_800)  # on a busy machine
 def test_the_first_hour(desk: PipelineCommand) -> None:
@@ -86,11 +99,17 @@ def test_the_first_hour(desk: PipelineCommand) -> None:
     assert submitted and f"results   {desk.home}" in submitted[0]
     assert f"run       {RUN}: complete" in watched, "it ends with the run"
     assert len(watched.splitlines()) > 8, "and has said something before"
-    reported, compared, saved, runs = (typed(desk, line) for line in lines[6:])
+    reported, exported = (typed(desk, line) for line in lines[6:8])
+    waiting = answer_as_labelled(desk.home / "to_answer.csv")
+    assert waiting and f"{waiting} items" in exported
+    imported, compared, saved, runs = (typed(desk, line) for line in lines[8:])
+    assert f"{waiting} answers" in imported
     assert (desk.home / f"report-{RUN}.html").read_text().startswith("<!doctype html>")
     assert f"report-{RUN}.html" in reported
     assert "Claude for all" in compared
     assert f"{ROWS} rows written to answers.csv" in saved
     with (desk.home / "answers.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == ROWS
+        rows = list(csv.DictReader(file))
+    assert len(rows) == ROWS and all(row["answer"] for row in rows), "what no engine answered, a person has"
+    assert sum(row["answered_by"] == "person" for row in rows) == waiting
     assert re.search(rf"{RUN} +│ complete", runs)

@@ -76,7 +76,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --python-platform linux --python
 	--no-emit-find-links --custom-compile-command "make lock"
 
 lock: $(INSTALLED)  ## resolve the pinned versions again, of this environment and of the two images
-	$(COMPILE) --upgrade --extra cpu --extra dev --output-file requirements-cpu.lock
+	$(COMPILE) --upgrade --extra cpu --extra adapt --extra dev --output-file requirements-cpu.lock
 	$(COMPILE) --extra cpu --extra cluster --constraint requirements-cpu.lock --output-file infra/docker/requirements-cpu.lock
 	grep -v '^torch==' infra/docker/requirements-cpu.lock > infra/docker/requirements-gpu.lock  # keeps the other versions
 	$(COMPILE) --extra gpu --extra cluster --output-file infra/docker/requirements-gpu.lock

@@ -266,7 +266,7 @@ class RunLooker:
 
     def _is_worked_on(self, now: datetime, is_held: bool | None) -> bool | None:
         """Whoever has just committed something is at work, be it elsewhere; silence on S3 may be anything."""
-        created_at = self._record.get("created_at")
+        created_at = self._record.get("created_at") if self._last_at is None else None
         has_just_begun = created_at is not None and now - datetime.fromisoformat(created_at) < _BEGINS
         if is_held or has_just_begun or (self._last_at and now - self._last_at < _AT_WORK):
             return True

@@ -31,7 +31,7 @@ def test_killed_while_scoring_then_while_claude_answers(pipeline: PipelineComman
     scored = _files(root / "predictions")
     planned = _files(root / "plan")
     status = pipeline.run_json("status", "killed")
-    assert status["state"] == "scoring, or stopped while scoring"
+    assert status["state"] in ("scoring", "scoring, stopped"), "the first for half a minute after the last commit"
     assert 1 <= status["scored_shards"] < status["shards"]
 
     pipeline.run_and_kill(*submit, when=lambda: any(root.glob("escalations/*/intent-*.json")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,22 @@ SERVED = OrderedFrame(TokenFrame((1, 2, 3), (4,), CODES), (0, 1, 2))
 TURNED = OrderedFrame(TokenFrame((3, 2, 1), (4,), CODES), (2, 1, 0))
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Enough for so small a network; engines in the same process count on their own number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def network(seed: int = 0) -> Any:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(seed)
-    torch.set_num_threads(1)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "initializer_range": 0.3}
     return Qwen3ForCausalLM(Qwen3Config(**sizes, **heads, max_position_embeddings=128))

@@ -30,6 +30,8 @@ class ScriptedVllm:
         self._prompts: dict[str, Any] = {}
         self._now = 0
         self.llm_engine = self
+        limits = SimpleNamespace(max_num_batched_tokens=2_048, max_num_seqs=256)
+        self.vllm_config = SimpleNamespace(scheduler_config=limits)
 
     def __call__(self, weights: str, **engine_args: Any) -> ScriptedVllm:
         return self

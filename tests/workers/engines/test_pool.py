@@ -145,6 +145,7 @@ def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_ho
     assert 1 < len({report.scorer_pid for report in reports}) <= 3
 
 
+@pytest.mark.prove
 def test_an_engine_that_ray_ends_for_want_of_memory_is_replaced_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
     outcome, ends = pool._result, iter([OutOfMemoryError("the node runs out of memory")])

@@ -41,6 +41,7 @@ def nodes() -> Iterator[None]:
     cluster.shutdown()
 
 
+@pytest.mark.prove
 @pytest.mark.usefixtures("nodes")
 def test_a_group_is_of_one_node_and_none_is_asked_for_that_would_need_two(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = cluster_machines(look_at_cards=True)

@@ -36,7 +36,7 @@ _PLACES = 120  # at which a curve's wrong items are counted
 _STRETCHES = 40
 _RATES = np.geomspace(0.002, 0.9, 36)  # shares of the stretch to draw
 _LARGEST_SAMPLE = 0.7  # of the pool; where more is needed, asking all but the budget is as cheap
-_WORTH_A_ROUND = 0.008  # of the pool: for less, the shorter stretch is taken, and fewer wait for a third batch
+_WORTH_A_ROUND = 0.004  # of the pool: for less, the shorter stretch is taken, and fewer wait for a third batch
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ End = TypeVar("End")
 _PILOT_SHARE, _PILOT_LEAST, _PILOT_MOST = 0.04, 30, 80  # half more or a quarter less: 0.3 % fewer are kept
 _PILOT_SHARE_OF_MANY = 0.001  # many items repay what many labels teach of many answers
 # For a target, the pilot's slices end where equal ones would, to this power: half of it lies in the least sure twelfth,
-# which is asked in the end whatever the pilot says. Even slices keep 1.8 points less; 1/4 to 1/14 differ by 0.2.
+# which is asked in the end whatever the pilot says. Even slices keep about half a point less; 1/4 to 1/14, as much.
 _TOWARDS_THE_END = 1 / 8
 
 

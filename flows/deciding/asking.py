@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 
+import numpy as np
+
 from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import DEFAULT_ASSURANCE, Outcome, commit_decisions, promise_of, read_record
 from flows.deciding.population import Population, read_population
@@ -20,6 +22,7 @@ from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
 from pipelines.cascade.rule.budget import Reached, Spending, budget_steps, when_stopped
+from pipelines.cascade.rule.doubt import IntArray
 from pipelines.cascade.rule.history import Ask, Stage
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, target_steps
@@ -33,7 +36,7 @@ Steps = Callable[[Labels], Generator[Ask, None, Settled | Reached]]
 _ORDER: tuple[Stage, ...] = ("pilot", "certify", "escalate")
 _WHAT_FOR: dict[Stage, str] = {
     "pilot": "to learn where the engine errs",
-    "certify": "drawn at random, to certify what may stand",
+    "certify": "to certify what may stand: drawn at random, or beyond hope",
     "escalate": "whose answers may not stand as they are",
 }
 
@@ -96,7 +99,8 @@ class _Asking:
             if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
                 return None
             self._progress.say(f"round {ask.round}   {len(ask.items):,} items {_WHAT_FOR[ask.stage]}")
-            escalated = self._escalation.ask(self._population.asked(ask.items), wait=self._wait)
+            items = np.r_[ask.items, self._audit_at_once(asks)]
+            escalated = self._escalation.ask(self._population.asked(items), wait=self._wait)
             if not escalated.is_done:
                 return None
             if escalated.stop:
@@ -128,12 +132,26 @@ class _Asking:
         reached = when_stopped(self._population.scored, self._promise, labels) if self._promise else None
         return Outcome(labels, is_accepted, asks, reached, stop=stop)
 
+    def _audit_at_once(self, asks: Sequence[Ask]) -> IntArray:
+        """What is to be looked at, where this is the last batch, so that it need not wait for one of its own.
+
+        With a budget beside the target it does: what the promise needs is paid first.
+        """
+        is_last = asks[-1].stage == "escalate" and self._promise is not None
+        if not is_last or self._run.job.budget_usd is not None:
+            return np.zeros(0, np.int64)
+        is_accepted = np.ones(len(self._population.scored), np.bool_)
+        is_accepted[np.concatenate([ask.items for ask in asks])] = False
+        return audit_items(self._population.scored, is_accepted, self._audit_size())
+
+    def _audit_size(self) -> int:
+        quality = self._run.job.quality
+        return quality.audit_items if isinstance(quality, Quality) else 0
+
     def _audited(self, asks: Sequence[Ask], end: Settled | Reached) -> Outcome | None:
         """Ask about a few of the accepted items, drawn by chance: a look back, by which nothing is decided."""
-        quality = self._run.job.quality
-        size = quality.audit_items if isinstance(quality, Quality) else 0
-        items = audit_items(self._population.scored, end.is_accepted, size)
-        if len(items):
+        items = audit_items(self._population.scored, end.is_accepted, self._audit_size())
+        if (self._labels()[items] == UNASKED).any():
             self._progress.say(f"audit     {len(items):,} of the accepted items")
             if not self._escalation.ask(self._population.asked(items), wait=self._wait).is_done:
                 return None

@@ -91,9 +91,12 @@ def _stands(population: Population, is_accepted: BoolArray, labels: int) -> Iter
 
 
 def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> FittedTemperature:
-    """From the pilot and the certifying sample: labels that were not bought because an item is doubtful."""
-    bought = np.sort(_without_regard_to_doubt(outcome))
-    bought = bought[(outcome.labels[bought] != UNANSWERED) & (outcome.labels[bought] != UNASKED)]
+    """From all labels that were bought before it was known what may stand, each for as many items as it stands for."""
+    weight = np.zeros(len(population.scored))
+    for ask in outcome.asks:
+        if ask.stage != "escalate":
+            weight[ask.items] = ask.weights
+    bought = np.flatnonzero((weight > 0) & (outcome.labels != UNANSWERED) & (outcome.labels != UNASKED))
     codes = {name: code for code, name in enumerate(run.job.labels)}
     given = ledger.settled_labels()
     logprobs, claude = [np.zeros((0, len(codes)))], [np.zeros(0, np.int64)]
@@ -106,17 +109,18 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: O
         logprobs.append(items.logprobs[within])
         names = [given[item_id] for item_id in items.item_ids.take(within).to_numpy(zero_copy_only=False).tolist()]
         claude.append(np.array([codes[str(name)] for name in names], np.int64))
-    return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed)
+    return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed, weight[bought])
 
 
-def _without_regard_to_doubt(outcome: Outcome) -> IntArray:
-    batches = [ask.items for ask in outcome.asks if ask.stage != "escalate"]
+def _taught_by(outcome: Outcome) -> IntArray:
+    """The pilot and the random sample; the rest of what was asked is doubtful, and would crowd them out."""
+    batches = [ask.draw.sample if ask.draw else ask.items for ask in outcome.asks if ask.stage != "escalate"]
     return np.concatenate([np.zeros(0, np.int64), *batches])
 
 
 def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTemperature) -> RuleRecord:
     promise, prior, scored = promise_of(run), read_prior(run), population.scored
-    learnt = count_labels(scored, outcome.labels, _without_regard_to_doubt(outcome))
+    learnt = count_labels(scored, outcome.labels, _taught_by(outcome))
     compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
     statement = [_statement(promise, outcome), *state_prior(prior.run_id, prior.labels, prior.reason)]
     statement += [state_drift(*compared)] if compared else []

@@ -16,17 +16,22 @@ from flows.run import Run
 from pipelines.cascade.record import Fingerprints
 from pipelines.cascade.rule.doubt import Seen
 from pipelines.cascade.rule.earlier import LEAST_LABELS
+from pipelines.errors import JobError
 from pipelines.people.answers import Answers
 from pipelines.people.labels import labels_of_people
 from pipelines.store import layout
 from pipelines.store.objects import Store
 
+# Raised when the rule asks other items than it did: an open run would pay for a second pilot and a second sample.
+RULE = 2
+
 
 class Prior(BaseModel):
-    """Whose labels, or why nobody's; a job's first run has neither."""
+    """Whose labels, or why nobody's; a job's first run has neither. ``rule`` is the one that the run is begun under."""
 
     model_config = ConfigDict(frozen=True)
 
+    rule: int = 1  # before rules were numbered
     run_id: str | None = None
     reason: str | None = None
     places: Places = ()
@@ -46,10 +51,17 @@ def commit_prior(run: Run) -> None:
     """Choose the newest earlier run of the job that was made in the same way; the first choice stands.
 
     Raises:
-        JobError: the profile of an earlier run cannot be read.
+        JobError: the profile of an earlier run cannot be read, or the run was begun under another rule.
     """
     if not run.store.exists(layout.PRIOR):
         run.store.create(layout.PRIOR, _choose(run).model_dump_json().encode())
+    elif read_prior(run).rule != RULE:
+        raise JobError(
+            [
+                f"quality: run {run.run_id} has begun to buy labels under another version's rule of whom to ask, and "
+                "this one would buy others. Finish it by that version, or start anew with another --run-id"
+            ]
+        )
 
 
 def read_prior(run: Run) -> Prior:
@@ -63,9 +75,9 @@ def _choose(run: Run) -> Prior:
     for profile in (_with_people(run, each) for each in earlier_profiles(run)):
         refusal = _refusal(profile, now)
         if refusal is None:
-            return Prior(run_id=profile.run_id, places=profile.places)
+            return Prior(rule=RULE, run_id=profile.run_id, places=profile.places)
         reason = reason or refusal
-    return Prior(reason=reason)
+    return Prior(rule=RULE, reason=reason)
 
 
 def _with_people(run: Run, profile: Profile) -> Profile:

@@ -40,7 +40,7 @@ class Profile(BaseModel):
     labels: tuple[str, ...]
     label_counts: tuple[int, ...]
     confidence_quantiles: tuple[float, ...]
-    agreement: float | None  # of the certifying sample
+    agreement: float | None  # of the engine with Claude, as the certifying sample has it
     # Profiles from before these were kept have neither.
     fingerprints: Fingerprints | None = None
     places: Places = ()
@@ -121,7 +121,7 @@ def _profile(run: Run, scored: Scored, settled: Settled | None, learnt: Seen) ->
         labels=tuple(run.job.labels),
         label_counts=tuple(np.bincount(scored.answer, minlength=len(run.job.labels)).tolist()),
         confidence_quantiles=tuple(np.quantile(scored.confidence, levels).tolist()) if len(scored) else (),
-        agreement=1 - facts.sample_wrong / facts.sample if facts and facts.sample else None,
+        agreement=facts.agreement if facts else None,
         fingerprints=fingerprints_of(run),
         places=places_of(learnt),
     )

@@ -1,8 +1,8 @@
 """From labels bought of Claude to a calibrated confidence, and how far that can be relied on.
 
 Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number, so a few dozen labels settle it, and the order of
-items never changes. What is reported of it is cross-fitted: no label is judged by a map that it helped to fit. Use the
-labels of the pilot and of the certifying sample; those of escalated items are the doubtful ones, and would tilt it.
+items never changes. What is reported of it is cross-fitted: no label is judged by a map that it helped to fit. Labels
+that were bought where the engine is doubtful would tilt it, so each weighs as many items of the run as it stands for.
 "Right" means: as Claude answers.
 """
 
@@ -66,42 +66,56 @@ class FittedTemperature:
     by_label: tuple[LabelAgreement, ...]
 
 
-def fit_temperature(label_logprobs: FloatArray, claude: IntArray, seed: int) -> FittedTemperature:
+def fit_temperature(
+    label_logprobs: FloatArray, claude: IntArray, seed: int, weight: FloatArray | None = None
+) -> FittedTemperature:
     """Fit to the items that Claude gave one of the labels.
 
     Args:
         label_logprobs: shape [items, labels], as the engine gave them.
         claude: shape [items], the number of the label that Claude gave.
         seed: of the folds.
+        weight: shape [items], for how many items of the run each stands; None: all for as many.
     """
+    weight = np.ones(len(claude)) if weight is None else weight
     answer = np.argmax(label_logprobs, axis=1) if len(claude) else np.zeros(0, np.int64)
     is_right = answer == claude
     reason = _too_few(is_right)
     if reason is not None:
-        return FittedTemperature(None, reason, len(claude), None, None, _by_label(answer, is_right, None))
+        return FittedTemperature(None, reason, len(claude), None, None, _by_label(answer, is_right, weight, None))
     confidence = np.empty(len(claude))
     fold = np.argsort(np.argsort(np.random.PCG64(seed).random_raw(len(claude)))) % _FOLDS
     for number in range(_FOLDS):
         is_out = fold == number
-        temperature = _best_temperature(label_logprobs[~is_out], claude[~is_out])
+        temperature = _best_temperature(label_logprobs[~is_out], claude[~is_out], weight[~is_out])
         confidence[is_out] = calibrated_confidence(label_logprobs[is_out], temperature)
     return FittedTemperature(
-        temperature=_best_temperature(label_logprobs, claude),
+        temperature=_best_temperature(label_logprobs, claude, weight),
         reason=None,
         fitted_on=len(claude),
-        reliability=measure_reliability(confidence, is_right),
-        raw_reliability=measure_reliability(calibrated_confidence(label_logprobs, 1.0), is_right),
-        by_label=_by_label(answer, is_right, confidence),
+        reliability=measure_reliability(confidence, is_right, weight),
+        raw_reliability=measure_reliability(calibrated_confidence(label_logprobs, 1.0), is_right, weight),
+        by_label=_by_label(answer, is_right, weight, confidence),
     )
 
 
-def measure_reliability(confidence: FloatArray, is_right: NDArray[np.bool_]) -> Reliability:
-    """In bins of equally many items; at least one item is needed."""
+def measure_reliability(
+    confidence: FloatArray, is_right: NDArray[np.bool_], weight: FloatArray | None = None
+) -> Reliability:
+    """In bins of equally many items; at least one item is needed, and none may weigh nothing."""
+    weight = np.ones(len(confidence)) if weight is None else weight
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, _BINS) if len(part)]
-    bins = tuple(Bin(len(part), float(confidence[part].mean()), float(is_right[part].mean())) for part in parts)
-    gap = sum(one.items * abs(one.mean_confidence - one.agreement) for one in bins) / len(confidence)
-    return Reliability(bins, gap, float(np.mean((confidence - is_right) ** 2)))
+    bins = tuple(
+        Bin(len(part), _mean(confidence[part], weight[part]), _mean(is_right[part], weight[part])) for part in parts
+    )
+    gaps = np.array([abs(one.mean_confidence - one.agreement) for one in bins])
+    gap = _mean(gaps, np.array([weight[part].sum() for part in parts]))
+    return Reliability(bins, gap, _mean((confidence - is_right) ** 2, weight))
+
+
+def _mean(values: FloatArray | NDArray[np.bool_], weight: FloatArray) -> float:
+    return float(np.average(values, weights=weight))
 
 
 def _too_few(is_right: NDArray[np.bool_]) -> str | None:
@@ -113,14 +127,14 @@ def _too_few(is_right: NDArray[np.bool_]) -> str | None:
     return None
 
 
-def _best_temperature(label_logprobs: FloatArray, claude: IntArray) -> float:
+def _best_temperature(label_logprobs: FloatArray, claude: IntArray, weight: FloatArray) -> float:
     """Of most likelihood: the likelihood is concave in the inverse temperature, so its slope is bisected."""
     claimed = label_logprobs[np.arange(len(claude)), claude]
     low, high = np.log(1 / _FLATTEST), np.log(1 / _SHARPEST)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         shares = softmax(np.exp(middle) * label_logprobs)
-        if float(((shares * label_logprobs).sum(axis=1) - claimed).sum()) > 0:
+        if float(((shares * label_logprobs).sum(axis=1) - claimed) @ weight) > 0:
             high = middle
         else:
             low = middle
@@ -134,11 +148,11 @@ def calibrated_confidence(label_logprobs: FloatArray, temperature: float) -> Flo
 
 
 def _by_label(
-    answer: IntArray, is_right: NDArray[np.bool_], confidence: FloatArray | None
+    answer: IntArray, is_right: NDArray[np.bool_], weight: FloatArray, confidence: FloatArray | None
 ) -> tuple[LabelAgreement, ...]:
     rows = []
     for label in np.unique(answer).tolist():
         own = answer == label
-        mean = None if confidence is None else float(confidence[own].mean())
-        rows.append(LabelAgreement(label, int(own.sum()), float(is_right[own].mean()), mean))
+        mean = None if confidence is None else _mean(confidence[own], weight[own])
+        rows.append(LabelAgreement(label, int(own.sum()), _mean(is_right[own], weight[own]), mean))
     return tuple(rows)

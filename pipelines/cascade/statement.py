@@ -29,10 +29,10 @@ def state_target(promise: Target, settled: Settled, audit: Audit | None = None) 
         f"so at most {facts.allowed_wrong:,} may differ, with {_percent(promise.assurance)} assurance."
     )
     if facts.prefix:
-        sample = f"{facts.prefix_drawn:,} drawn at random among the {facts.prefix:,} least doubtful held "
         certified = (
-            f"Certified: {sample}{facts.prefix_wrong:,} wrong, which shows at most "
-            f"{facts.allowed_wrong + facts.credit:,} wrong there; {facts.found:,} of them were found and put right."
+            f"Certified: of the {facts.stretch:,} least doubtful, {facts.sample:,} were drawn at random; the first "
+            f"{facts.prefix:,} hold {facts.prefix_wrong:,} wrong ones of these, put right, where {facts.strikes:,} may "
+            f"be; that shows at most {facts.allowed_wrong:,} more wrong there."
         )
     else:
         certified = f"Certified: {_kept(kept)}, no more than may differ, so the promise holds whatever they are."

@@ -8,24 +8,24 @@ from pipelines.cascade.statement import NOT_COVERED, NOTHING_ASKED, state_reache
 
 
 def settled(kept: int, **changes: int) -> Settled:
-    facts = {"items": 2000, "allowed_wrong": 100, "pilot": 80, "sample": 210, "sample_wrong": 31, "sample_limit": 350}
-    facts |= {"prefix": 1600, "prefix_drawn": 170, "prefix_wrong": 9, "credit": 8, "found": 9, "rounds": 3}
-    return Settled(np.arange(2000) < kept, Certificate(**(facts | changes)))
+    facts = {"items": 2000, "allowed_wrong": 100, "pilot": 80, "sample": 210, "sample_wrong": 31, "stretch": 1800}
+    facts |= {"strikes": 9, "prefix": 1600, "prefix_drawn": 170, "prefix_wrong": 9, "rounds": 3}
+    return Settled(np.arange(2000) < kept, Certificate(agreement=0.81, **(facts | changes)))
 
 
 def test_a_kept_target_says_what_was_promised_and_on_what_it_rests() -> None:
     assert state_target(Target(0.95, 0.9), settled(1430)) == (
         "Promised: agreement with Claude on at least 95 % of 2,000 items, so at most 100 may differ, with 90 % "
         "assurance.\n"
-        "Certified: 170 drawn at random among the 1,600 least doubtful held 9 wrong, which shows at most 108 wrong "
-        "there; 9 of them were found and put right.\n"
+        "Certified: of the 1,800 least doubtful, 210 were drawn at random; the first 1,600 hold 9 wrong ones of these, "
+        "put right, where 9 may be; that shows at most 100 more wrong there.\n"
         "Labels: 570 in 3 message batches, of which 80 to learn where the engine errs and 210 to certify; the 1,430 "
         f"others keep the engine's answer.\nNot covered: {NOT_COVERED}"
     )
 
 
 def test_a_target_that_no_sample_could_certify() -> None:
-    nothing = {"pilot": 0, "sample": 0, "prefix": 0, "prefix_drawn": 0, "prefix_wrong": 0, "credit": 0, "found": 0}
+    nothing = {"pilot": 0, "sample": 0, "prefix": 0, "prefix_drawn": 0, "prefix_wrong": 0, "stretch": 0, "strikes": 0}
     text = state_target(Target(0.999, 0.95), settled(2, allowed_wrong=2, rounds=1, **nothing))
     assert (
         "Certified: only 2 items kept unasked, no more than may differ, so the promise holds whatever they are." in text
@@ -60,7 +60,7 @@ def test_truth_missed_findings_and_later_data_are_never_promised() -> None:
 
 
 def test_nothing_is_promised_of_nothing() -> None:
-    none = Settled(np.zeros(0, np.bool_), Certificate(0, 0, 0, 0, 0, None, 0, 0, 0, 0, 0, 0))
+    none = Settled(np.zeros(0, np.bool_), Certificate(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, 0))
     no_item = Reached(np.zeros(0, np.bool_), 0, 0, 0, None, None, "there was no item", 0)
     for text in (state_target(Target(0.95, 0.95), none), state_reached(0.95, no_item)):
         assert text == NOTHING_ASKED

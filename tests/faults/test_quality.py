@@ -87,6 +87,8 @@ def test_the_target_is_kept_by_asking_a_part(case: Prepare) -> None:
     run.check_costs()
     assert record["agreement_lower"] == 0.9
     assert record["audit"]["sample"] == 20
+    batches = list(Path(run.root, "escalations").glob("chunk-*/submitted-*"))
+    assert len(batches) == record["certificate"]["rounds"] == 3, "the audit is in the last batch, not in one of its own"
     assert record["statement"].startswith(
         "Promised: agreement with Claude on at least 90 % of 600 items, so at most 60 may differ, with 90 % assurance."
     )

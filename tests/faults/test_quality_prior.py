@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flows.deciding.prior import RULE
 from flows.escalation.escalate import Escalated
 from pipelines.errors import JobError
 from pipelines.people.answers import Answers
@@ -93,7 +94,12 @@ def test_what_another_engine_or_question_has_taught_is_refused_with_a_reason(cas
         run = case(60, *SLOW, is_informed=True, quality=TARGET, folder=f"refused-{number}")
         hand_on(change(profile_of(first)), run)
         assert settled(run, wait=False) == Escalated(is_done=False)
-        assert json.loads(Path(run.root, layout.PRIOR).read_text()) == {"run_id": None, "reason": reason, "places": []}
+        assert json.loads(Path(run.root, layout.PRIOR).read_text()) == {
+            "rule": RULE,
+            "run_id": None,
+            "reason": reason,
+            "places": [],
+        }
 
 
 def test_a_refusal_is_told_with_the_promise(case: Prepare) -> None:

@@ -16,7 +16,15 @@ import numpy as np
 
 from pipelines.cascade.rule.bounds import most_wrong
 from pipelines.cascade.rule.doubt import BoolArray, FloatArray, IntArray
-from pipelines.cascade.rule.history import Ask, History, finished_batches, first_unfinished, pilot_items, pilot_size
+from pipelines.cascade.rule.history import (
+    Ask,
+    Draw,
+    History,
+    finished_batches,
+    first_unfinished,
+    pilot_items,
+    pilot_size,
+)
 from pipelines.cascade.rule.scored import UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 
@@ -90,11 +98,10 @@ def when_stopped(scored: Scored, promise: Target, labels: Labels) -> Reached:
         labels: of each item, UNASKED where unknown.
     """
     finished = finished_batches(target_steps(scored, promise, labels), labels)
-    asked = {ask.stage: ask.items for ask in reversed(finished)}
     history = History(scored, labels)
     history.rounds, history.is_known = len(finished), labels != UNASKED
-    pool = np.setdiff1d(np.arange(len(scored)), asked.get("pilot", _NOBODY))
-    return _reached(history, pool, asked.get("certify", _NOBODY), promise.assurance)
+    draw = next((ask.draw for ask in finished if ask.draw is not None), Draw(_NOBODY, np.arange(len(scored))))
+    return _reached(history, draw.of, draw.sample, promise.assurance)
 
 
 def budget_steps(
@@ -113,7 +120,7 @@ def budget_steps(
     kept = pool[len(chosen) :]
     sample = history.draw(pool, size)
     if len(sample):
-        yield history.ask("certify", sample)
+        yield history.ask("certify", sample, Draw(sample, pool))
         money -= float(cost[sample].sum())
     chosen = chosen[~history.is_known[chosen]]
     more = spending.affordable(kept[~history.is_known[kept]], money - float(cost[chosen].sum()))
@@ -145,7 +152,7 @@ def _pilot(scored: Scored, spending: Spending) -> IntArray:
     if not len(scored):
         return _NOBODY
     count = min(pilot_size(scored), int(_PILOT_SHARE * spending.budget_usd / float(spending.cost_usd.mean())))
-    items = pilot_items(scored, count) if count >= _LEAST_PILOT else _NOBODY
+    items = pilot_items(scored, count, is_even=True) if count >= _LEAST_PILOT else _NOBODY
     return items if spending.cost_usd[items].sum() <= spending.budget_usd else _NOBODY
 
 

@@ -23,6 +23,17 @@ End = TypeVar("End")
 
 _PILOT_SHARE, _PILOT_LEAST, _PILOT_MOST = 0.04, 30, 80  # half more or a quarter less: 0.3 % fewer are kept
 _PILOT_SHARE_OF_MANY = 0.001  # many items repay what many labels teach of many answers
+# For a target, the pilot's slices end where equal ones would, to this power: half of it lies in the least sure twelfth,
+# which is asked in the end whatever the pilot says. Even slices keep about half a point less; 1/4 to 1/14, as much.
+_TOWARDS_THE_END = 1 / 8
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Items drawn uniformly, and of which ones."""
+
+    sample: IntArray
+    of: IntArray
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,15 @@ class Ask:
     stage: Stage
     round: int  # from 1: message batches that wait for each other
     items: IntArray
+    draw: Draw | None = None
+
+    @property
+    def weights(self) -> FloatArray:
+        """For how many items of the run the label of each of these stands."""
+        weights = np.ones(len(self.items))
+        if self.draw is not None:
+            weights[np.isin(self.items, self.draw.sample)] = len(self.draw.of) / len(self.draw.sample)
+        return weights
 
 
 def first_unfinished(steps: Generator[Ask, None, End], labels: Labels) -> Ask | End:
@@ -63,11 +83,15 @@ def pilot_size(scored: Scored) -> int:
     return min(size if prior_of(scored) is None else size // 2, len(scored))
 
 
-def pilot_items(scored: Scored, count: int) -> IntArray:
-    """One item by chance from each of ``count`` equal slices of the ranking."""
-    edges = np.linspace(0, len(scored), count + 1).astype(np.int64)
+def pilot_items(scored: Scored, count: int, *, is_even: bool) -> IntArray:
+    """One item by chance from each of ``count`` slices of the ranking: equal ones, or ever shorter ones."""
+    shares = np.linspace(0, 1, count + 1) ** (1 if is_even else _TOWARDS_THE_END)
+    places = np.arange(count + 1)
+    edges = (shares * len(scored)).astype(np.int64)
+    edges = np.minimum.accumulate((edges - places)[::-1])[::-1] + places  # none is empty
     within = scored.chance("pilot")[:count] / 2.0**64
-    return scored.order[edges[:-1] + (within * np.diff(edges)).astype(np.int64)]
+    items: IntArray = scored.order[edges[:-1] + (within * np.diff(edges)).astype(np.int64)]
+    return items
 
 
 class History:
@@ -82,11 +106,11 @@ class History:
         self._labels = labels
         self._fitted: tuple[int, Doubt] | None = None
 
-    def ask(self, stage: Stage, items: IntArray) -> Ask:
+    def ask(self, stage: Stage, items: IntArray, draw: Draw | None = None) -> Ask:
         """Make a batch of the items; to be yielded at once."""
         self.is_known[items] = True
         self.rounds += 1
-        return Ask(stage, self.rounds, items)
+        return Ask(stage, self.rounds, items, draw)
 
     def unknown(self) -> IntArray:
         """Items of no batch so far, least doubtful first."""
@@ -103,19 +127,22 @@ class History:
     def curve(self) -> Doubt:
         """Fitted to all that is known, and to what an earlier run has learnt."""
         if self._fitted is None or self._fitted[0] != self.rounds:
-            have = np.flatnonzero(self.is_known)
-            seen = Seen.each(self.scored.rank[have], self.scored.codes[have], self.is_wrong(have))
-            answers = int(self.scored.codes.max(initial=0)) + 1
-            self._fitted = self.rounds, Doubt.fit(seen, answers, prior_of(self.scored))
+            self._fitted = self.rounds, self.curve_of(np.flatnonzero(self.is_known))
         return self._fitted[1]
+
+    def curve_of(self, items: IntArray) -> Doubt:
+        """Fitted to the labels of these, and to what an earlier run has learnt."""
+        seen = Seen.each(self.scored.rank[items], self.scored.codes[items], self.is_wrong(items))
+        return Doubt.fit(seen, int(self.scored.codes.max(initial=0)) + 1, prior_of(self.scored))
 
     def doubts(self, items: IntArray) -> FloatArray:
         """P(wrong) of each, as far as is known."""
         return self.curve().probability(self.scored.rank[items], self.scored.codes[items])
 
-    def by_doubt(self, items: IntArray) -> IntArray:
+    def by_doubt(self, items: IntArray, curve: Doubt | None = None) -> IntArray:
         """Least doubtful first; of equal doubt, the surer, and of equally sure, as chance has set."""
-        order: IntArray = np.lexsort((self.scored.place[items], self.doubts(items)))
+        doubts = (curve or self.curve()).probability(self.scored.rank[items], self.scored.codes[items])
+        order: IntArray = np.lexsort((self.scored.place[items], doubts))
         return items[order]
 
     def draw(self, pool: IntArray, size: int) -> IntArray:

@@ -23,7 +23,7 @@ from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
 from pipelines.cascade.rule.budget import Reached, Spending, budget_steps, when_stopped
 from pipelines.cascade.rule.doubt import IntArray
-from pipelines.cascade.rule.history import Ask, Stage
+from pipelines.cascade.rule.history import Ask, Stage, walk
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, target_steps
 from pipelines.errors import InvariantError
@@ -92,10 +92,12 @@ class _Asking:
         """None where answers are still to come and nobody waits, or no more are wanted now."""
         while True:
             labels = self._labels()
-            asks, end = _walk(self._steps(labels), labels)
-            if end is not None:
-                return self._audited(asks, end)
-            ask = asks[-1]
+            walked = walk(self._steps(labels), labels)
+            if walked.end is not None:
+                return self._audited(walked.finished, walked.end)
+            ask = walked.unfinished
+            assert ask is not None
+            asks = [*walked.finished, ask]
             if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
                 return None
             self._progress.say(f"round {ask.round}   {len(ask.items):,} items {_WHAT_FOR[ask.stage]}")
@@ -161,16 +163,3 @@ class _Asking:
             wrong = int((labels[items] > AGREES).sum())
             looked_at = audit(int(end.is_accepted.sum()), len(items), wrong, self._assurance)
         return Outcome(labels, end.is_accepted & (labels == UNASKED), asks, end, looked_at)
-
-
-def _walk(steps: Generator[Ask, None, Settled | Reached], labels: Labels) -> tuple[list[Ask], Settled | Reached | None]:
-    """The batches up to the first that is not answered in full, and the end if there is none."""
-    asks = []
-    while True:
-        try:
-            asks.append(next(steps))
-        except StopIteration as end:
-            outcome: Settled | Reached = end.value
-            return asks, outcome
-        if (labels[asks[-1].items] == UNASKED).any():
-            return asks, None

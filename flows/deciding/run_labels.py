@@ -17,8 +17,8 @@ from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.run import Run
 from flows.stages.planning import read_plan
-from pipelines.adapting.labels import Labelled, Source, accepted_needed
-from pipelines.cascade.rule.history import finished_batches
+from pipelines.adapting.labels import Labelled, Source, accepted_needed, at_one_rate
+from pipelines.cascade.rule.history import walk
 from pipelines.cascade.rule.target import target_steps
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.ledger import Ledger
@@ -99,13 +99,13 @@ def _answers(run: Run) -> tuple[dict[str, Mapping[str, str]], dict[str, float]]:
 
 
 def _uniform_items(run: Run) -> frozenset[str]:
-    """Pilot and certifying sample of a run with a target."""
+    """Items of a run with a target that are as good as drawn at random, see `at_one_rate`."""
     promise, plan = promise_of(run), read_plan(run)
     if promise is None or plan is None or run.job.escalation is None:
         return frozenset()
     population = read_population(run, plan)
     labels = population.labels(replay(run), tuple(run.job.labels))
-    asks = finished_batches(target_steps(population.scored, promise, labels), labels)
-    drawn = [ask.items for ask in asks if ask.stage != "escalate"]
-    ids = population.item_ids.take(pa.array(np.concatenate([np.zeros(0, np.int64), *drawn])))
+    finished = walk(target_steps(population.scored, promise, labels), labels).finished
+    drawn = at_one_rate(finished, population.scored.generator("held back"))
+    ids = population.item_ids.take(pa.array(drawn))
     return frozenset(map(str, ids.to_pylist()))

@@ -15,6 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.cascade.rule.doubt import IntArray
+from pipelines.cascade.rule.history import Ask
+
 Source = Literal["gold", "people", "claude", "engine"]
 
 # Where the runs' own samples are few, one in four documents with gold labels is held back too.
@@ -97,3 +100,26 @@ def _slice_of_accepted(
 
 def _chance(text: bytes) -> int:
     return int.from_bytes(hashlib.sha256(b"held back\x00" + text).digest()[:8], "big")
+
+
+def at_one_rate(asks: Sequence[Ask], random: np.random.Generator) -> IntArray:
+    """Items that a rule bought at one rate, sure or doubtful: as good as drawn at random from all items.
+
+    The certifying sample is drawn from a stretch of the ranking alone; of what was asked outside of it before it was
+    known what may stand, which is all of the rest, as large a share is taken.
+
+    Args:
+        asks: finished batches of a rule.
+        random: for the share of the rest.
+
+    Returns:
+        Places of items; none where nothing was drawn.
+    """
+    bought = [ask for ask in asks if ask.stage != "escalate"]
+    draw = next((ask.draw for ask in bought if ask.draw is not None), None)
+    if draw is None:
+        return np.zeros(0, np.int64)
+    outside = np.setdiff1d(np.concatenate([ask.items for ask in bought]), draw.of)
+    is_taken = random.random(len(outside)) < len(draw.sample) / len(draw.of)
+    taken: IntArray = np.concatenate([draw.sample, outside[is_taken]])
+    return taken

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.adapting.labels import Division, Labelled, Source, divide
+from pipelines.adapting.labels import Division, Labelled, Source, at_one_rate, divide
+from pipelines.cascade.rule.history import Ask, Draw
 
 
 def labelled(count: int, source: Source, *, first: int = 0, is_uniform: bool = False) -> list[Labelled]:
@@ -57,3 +58,18 @@ def test_more_labels_than_are_of_use_are_drawn_from_by_chance() -> None:
     division = divide([*labelled(200, "gold", is_uniform=True), *labelled(20_100, "gold", first=200)])
     assert len(division.training) == 20_000
     assert {each.label for each in division.training} == {0, 1, 2}
+
+
+def test_sure_and_doubtful_items_are_held_back_at_the_rate_at_which_the_sample_was_drawn() -> None:
+    """Of 4,000 items, 1,000 are asked in any case, and a fifth of the 3,000 others."""
+    pilot, behind, stretch = np.arange(100), np.arange(100, 1_000), np.arange(1_000, 4_000)
+    sample = stretch[::5]
+    asks = [
+        Ask("pilot", 1, pilot),
+        Ask("certify", 2, np.r_[sample, behind], Draw(sample, stretch)),
+        Ask("escalate", 3, stretch[1:900:5]),
+    ]
+    held = at_one_rate(asks, np.random.default_rng(0))
+    assert set(held[held >= 1_000]) == set(sample)
+    assert 150 < (held < 1_000).sum() < 250
+    assert len(at_one_rate(asks[:1], np.random.default_rng(0))) == 0

@@ -20,10 +20,9 @@ from pipelines.cascade.rule.history import (
     Ask,
     Draw,
     History,
-    finished_batches,
-    first_unfinished,
     pilot_items,
     pilot_size,
+    walk,
 )
 from pipelines.cascade.rule.scored import UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
@@ -86,7 +85,7 @@ def next_purchase(
     """
     if spending.cost_usd.shape != scored.confidence.shape:
         raise ValueError(f"{len(scored)} items need as many prices; there are {spending.cost_usd.size}")
-    return first_unfinished(budget_steps(scored, spending, labels, paid_usd), labels)
+    return walk(budget_steps(scored, spending, labels, paid_usd), labels).next
 
 
 def when_stopped(scored: Scored, promise: Target, labels: Labels) -> Reached:
@@ -97,7 +96,7 @@ def when_stopped(scored: Scored, promise: Target, labels: Labels) -> Reached:
         promise: the target that was not reached, and the assurance of what is reported instead.
         labels: of each item, UNASKED where unknown.
     """
-    finished = finished_batches(target_steps(scored, promise, labels), labels)
+    finished = walk(target_steps(scored, promise, labels), labels).finished
     history = History(scored, labels)
     history.rounds, history.is_known = len(finished), labels != UNASKED
     draw = next((ask.draw for ask in finished if ask.draw is not None), Draw(_NOBODY, np.arange(len(scored))))

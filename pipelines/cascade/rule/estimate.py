@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.cascade.rule.history import History
+from pipelines.cascade.rule.history import History, walk
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 
@@ -43,9 +43,6 @@ def estimate_asked(scored: Scored, promise: Target, labels: Labels) -> Estimate:
 
 
 def _play(scored: Scored, promise: Target, labels: Labels) -> int:
-    steps = target_steps(scored, promise, labels)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return int((~end.value.is_accepted).sum())
+    settled = walk(target_steps(scored, promise, labels), labels).end
+    assert settled is not None, "every item has a label"
+    return int((~settled.is_accepted).sum())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -54,26 +54,33 @@ class Ask:
         return weights
 
 
-def first_unfinished(steps: Generator[Ask, None, End], labels: Labels) -> Ask | End:
-    """The first batch with an item that nobody has labelled; where there is none, how the rule ended."""
+@dataclass(frozen=True)
+class Walked(Generic[End]):
+    """How far a rule comes with the labels that are there: to a batch with an item without one, or to its end."""
+
+    finished: list[Ask]
+    unfinished: Ask | None
+    end: End | None
+
+    @property
+    def next(self) -> Ask | End:
+        """What is to be asked next; where there is nothing, how the rule ended."""
+        step = self.end if self.unfinished is None else self.unfinished
+        assert step is not None
+        return step
+
+
+def walk(steps: Generator[Ask, None, End], labels: Labels) -> Walked[End]:
+    """Take a rule's steps as far as ``labels`` answers their batches in full."""
+    finished: list[Ask] = []
     while True:
         try:
             ask = next(steps)
         except StopIteration as end:
-            ended: End = end.value
-            return ended
+            return Walked(finished, None, end.value)
         if (labels[ask.items] == UNASKED).any():
-            return ask
-
-
-def finished_batches(steps: Generator[Ask, None, End], labels: Labels) -> list[Ask]:
-    """The batches before that one."""
-    finished = []
-    for ask in steps:
-        if (labels[ask.items] == UNASKED).any():
-            break
+            return Walked(finished, ask, None)
         finished.append(ask)
-    return finished
 
 
 def pilot_size(scored: Scored) -> int:

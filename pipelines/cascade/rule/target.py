@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.cascade.rule.doubt import BoolArray, IntArray
-from pipelines.cascade.rule.history import Ask, Draw, History, first_unfinished, pilot_items, pilot_size
+from pipelines.cascade.rule.history import Ask, Draw, History, pilot_items, pilot_size, walk
 from pipelines.cascade.rule.scored import Labels, Scored
 from pipelines.cascade.rule.strikes import Plan, can_certify, plan_strikes
 
@@ -81,7 +81,7 @@ def next_step(scored: Scored, promise: Target, labels: Labels) -> Ask | Settled:
         promise: never changed within a run.
         labels: of each item, UNASKED where unknown. Those of other purposes may be among them.
     """
-    return first_unfinished(target_steps(scored, promise, labels), labels)
+    return walk(target_steps(scored, promise, labels), labels).next
 
 
 def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[Ask, None, Settled]:

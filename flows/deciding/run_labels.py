@@ -107,5 +107,5 @@ def _uniform_items(run: Run) -> frozenset[str]:
     labels = population.labels(replay(run), tuple(run.job.labels))
     finished = walk(target_steps(population.scored, promise, labels), labels).finished
     drawn = at_one_rate(finished, population.scored.generator("held back"))
-    ids = population.item_ids.take(pa.array(drawn))
+    ids = population.item_ids.take(pa.array(drawn, pa.int64()))
     return frozenset(map(str, ids.to_pylist()))

@@ -184,7 +184,8 @@ class ReviewQuestion:
         self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
     ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
-        tables = plan_shards(documents, self.encode, PlanLimits(WHOLE_DOCUMENTS, shard_tokens), withhold, carrier)
+        limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self.job.reviews.max_output_tokens)
+        tables = plan_shards(documents, self.encode, limits, withhold, carrier)
         return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:

@@ -97,21 +97,25 @@ def _answered(
 
 def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:
     """Publish a row for every doubtful item that no answer has settled: route `review`, with the reason."""
-    form = run.job.results.format
-    for number, group in enumerate(groups_of_shards(plan)):
-        key = layout.unsent_results(number, form)
-        if run.store.exists(key):
-            continue
-        tables = []
-        for shard in group:
-            doubtful = _rows(run, shard).doubtful
-            unsettled = set(ledger.unsettled(doubtful["item_id"].to_numpy().tolist()))
-            rows = doubtful.filter(pc.is_in(doubtful["item_id"], value_set=pa.array(list(unsettled), pa.string())))
-            standings = [
-                replace(ledger.standing(item_id), label=None, reason=reason)
-                for item_id in rows["item_id"].to_numpy().tolist()
-            ]
-            tables.append(answer_rows(rows, standings, datetime.now(UTC), model_suffix))
-        table = pa.concat_tables([empty_results(run.carried), *tables])
+    published, form = set(run.store.list(layout.RESULTS)), run.job.results.format
+    groups = [(layout.unsent_results(number, form), group) for number, group in enumerate(groups_of_shards(plan))]
+    run.decisions.of_shard(0)  # read once, before several threads ask for it
+
+    def publish(key: str, group: range) -> None:
+        rows = [_unsent(_rows(run, shard).doubtful, ledger, reason, model_suffix) for shard in group]
+        table = pa.concat_tables([empty_results(run.carried), *rows])
         if len(table):
             run.store.create(key, to_part(table, form))
+
+    todo = [each for each in groups if each[0] not in published]
+    for _ in in_order(lambda each: publish(*each), todo, _PARTS_AT_ONCE):
+        pass
+
+
+def _unsent(doubtful: pa.Table, ledger: Ledger, reason: str, model_suffix: str) -> pa.Table:
+    unsettled = ledger.unsettled(doubtful["item_id"].to_numpy().tolist())
+    rows = doubtful.filter(pc.is_in(doubtful["item_id"], value_set=pa.array(list(unsettled), pa.string())))
+    standings = [
+        replace(ledger.standing(item_id), label=None, reason=reason) for item_id in rows["item_id"].to_numpy().tolist()
+    ]
+    return answer_rows(rows, standings, datetime.now(UTC), model_suffix)

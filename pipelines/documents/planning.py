@@ -28,15 +28,23 @@ _BYTES_PER_TOKEN = 4
 _SHARDS_PER_RUN = 128
 # A million tokens are some 20 seconds of a large GPU, which is what a lost engine costs.
 _MIN_SHARD_TOKENS, _MAX_SHARD_TOKENS = 4_096, 1_048_576
+# A written token takes an engine as long as some three that it reads: 66 and 24 microseconds, of Qwen3-8B on one H200
+# (docs/speed.md, 24 tokens written instead of one; 312 of 600 prompt tokens computed).
+_READ_PER_WRITTEN = 3
 _MAX_SHARD_ITEMS = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """``document_tokens``: how many tokens of a document fit the context; ``shard_tokens``: when a shard is full."""
+    """When documents are cut, and when shards are full.
+
+    ``document_tokens``: how many tokens of a document fit the context; ``shard_tokens``: of documents, fill a shard;
+    ``written_tokens``: that an engine writes about an item at most, which fill a shard too.
+    """
 
     document_tokens: int
     shard_tokens: int
+    written_tokens: int = 0
 
 
 def shard_tokens_for(sources: Iterable[SourceFile]) -> int:
@@ -71,7 +79,8 @@ def plan_shards(
     for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals):
         rows.append(row)
         tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
-        if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS:
+        work = tokens_in_shard + len(rows) * limits.written_tokens * _READ_PER_WRITTEN
+        if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS or work >= _MAX_SHARD_TOKENS:
             yield _shard(rows, carrier, originals)
             rows, tokens_in_shard = [], 0
     if rows:

@@ -56,6 +56,12 @@ def test_a_shard_is_also_full_by_its_number_of_items() -> None:
     assert [len(shard) for shard in shards] == [2_048, 2_048, 904]
 
 
+def test_a_shard_is_also_full_by_what_is_to_be_written_about_its_items() -> None:
+    limits = PlanLimits(document_tokens=50, shard_tokens=1_000_000, written_tokens=20_000)
+    shards = list(plan_shards([document(number, 1) for number in range(40)], tokenize, limits))
+    assert [len(shard) for shard in shards] == [18, 18, 4], "a million tokens, three for each that is written"
+
+
 def test_nothing_gives_no_shard() -> None:
     assert list(plan_shards([], tokenize, LIMITS)) == []
 

@@ -26,7 +26,7 @@ from flows.console.progress import ProgressReporter, Stage
 from flows.deciding import asking
 from flows.deciding.decisions import read_record
 from flows.deciding.item_by_item import decide_item_by_item
-from flows.escalation.escalate import Escalated, Escalation
+from flows.escalation.escalate import Escalated, EscalationLoop
 from flows.escalation.providers import open_provider
 from flows.questions.question import is_calibration_refused
 from flows.run import Run, open_run
@@ -159,7 +159,7 @@ def escalate_doubtful(run: Run, plan: PlanSummary, progress: ProgressReporter, w
     if run.rule is None or run.job.escalation is None or not plan.scorable_items:
         return Escalated(is_done=True)
     with open_provider(run, plan, progress) as provider:
-        return Escalation(run, plan, provider, progress).run(wait=wait)
+        return EscalationLoop(run, plan, provider, progress).run(wait=wait)
 
 
 @task(cache_policy=NO_CACHE)

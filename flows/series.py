@@ -31,7 +31,7 @@ from pipelines.store.schemas import from_arrow, to_arrow
 _LISTS_BETWEEN_MERGES = 50
 
 
-class Claim(BaseModel):
+class SeriesClaim(BaseModel):
     """runs/n.json: run n of the series is this one."""
 
     model_config = ConfigDict(frozen=True)
@@ -43,7 +43,7 @@ class Claim(BaseModel):
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimedRun:
     """The run to be processed next, and whether this very call has claimed it."""
 
     run: Run
@@ -70,7 +70,7 @@ class Series:
             return None
         return self._prepare(claim)
 
-    def claim_next(self, sources: list[SourceFile]) -> Claimed | None:
+    def claim_next(self, sources: list[SourceFile]) -> ClaimedRun | None:
         """Claim a run over the files that no run has taken yet; None if there are none.
 
         Args:
@@ -81,12 +81,12 @@ class Series:
         """
         newest = self._newest()
         if newest and not self._is_done(newest):
-            return Claimed(self._prepare(newest), is_new=False)
+            return ClaimedRun(self._prepare(newest), is_new=False)
         number = newest.number + 1 if newest else 1
         new = not_taken(sources, self._taken(number - 1))
         if not new:
             return None
-        claim = Claim(
+        claim = SeriesClaim(
             number=number,
             run_id=_run_id(self._job, number, input_fingerprint(new)),
             claimed_at=datetime.now(UTC),
@@ -94,19 +94,19 @@ class Series:
         )
         self._store.create(layout.series_files(claim.token), to_arrow(sources_table(new)))
         is_new = self._store.create(layout.series_claim(number), claim.model_dump_json().encode())
-        return Claimed(self._prepare(claim, new) if is_new else self._prepare(self._claim(number)), is_new)
+        return ClaimedRun(self._prepare(claim, new) if is_new else self._prepare(self._claim(number)), is_new)
 
-    def _newest(self) -> Claim | None:
+    def _newest(self) -> SeriesClaim | None:
         number = max(map(layout.number_of, self._store.list(layout.SERIES_CLAIMS)), default=None)
         return None if number is None else self._claim(number)
 
-    def _claim(self, number: int) -> Claim:
-        return Claim.model_validate_json(self._store.read(layout.series_claim(number)))
+    def _claim(self, number: int) -> SeriesClaim:
+        return SeriesClaim.model_validate_json(self._store.read(layout.series_claim(number)))
 
-    def _files(self, claim: Claim) -> pa.Table:
+    def _files(self, claim: SeriesClaim) -> pa.Table:
         return from_arrow(self._store.read(layout.series_files(claim.token)))
 
-    def _is_done(self, claim: Claim) -> bool:
+    def _is_done(self, claim: SeriesClaim) -> bool:
         if self._store.exists(layout.series_done(claim.number)):
             return True
         if not self._run_store(claim).exists(layout.COMPLETE):
@@ -114,10 +114,10 @@ class Series:
         self._store.create(layout.series_done(claim.number), b"{}")
         return True
 
-    def _run_store(self, claim: Claim) -> Store:
+    def _run_store(self, claim: SeriesClaim) -> Store:
         return Store(layout.below(self._job.output, claim.run_id))
 
-    def _prepare(self, claim: Claim, sources: list[SourceFile] | None = None) -> Run:
+    def _prepare(self, claim: SeriesClaim, sources: list[SourceFile] | None = None) -> Run:
         """The claimed run, opened; committed first, over ``sources`` or its list, if its claimer has not come to it.
 
         A run that has begun goes on with the job it was begun with, whatever the job file says by now.

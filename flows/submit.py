@@ -25,7 +25,7 @@ from pipelines.store import layout
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SubmitOutcome:
     """How a submit ended; ``summary`` is None while message batches are open."""
 
     job_path: Path | None
@@ -45,7 +45,7 @@ class Outcome:
 
 def submit_job(
     path: Path, overrides: dict[str, Any], run_id: str | None, wait: bool, progress: ProgressReporter
-) -> Outcome:
+) -> SubmitOutcome:
     """Check the job, commit the run, and process it; a run already begun is continued.
 
     Raises:
@@ -66,7 +66,9 @@ def begin_job(path: Path, overrides: dict[str, Any], run_id: str | None, say: Sa
     return prepare_run(job, check_surroundings(job, say=say), run_id)
 
 
-def submit_since_last(path: Path, overrides: dict[str, Any], wait: bool, progress: ProgressReporter) -> Outcome | None:
+def submit_since_last(
+    path: Path, overrides: dict[str, Any], wait: bool, progress: ProgressReporter
+) -> SubmitOutcome | None:
     """Bring the job's series one run further; an unfinished run of it comes first.
 
     Returns:
@@ -91,7 +93,7 @@ def submit_since_last(path: Path, overrides: dict[str, Any], wait: bool, progres
     return process_run(run, path, wait, progress)
 
 
-def resume_run(run: str, wait: bool, progress: ProgressReporter) -> Outcome:
+def resume_run(run: str, wait: bool, progress: ProgressReporter) -> SubmitOutcome:
     """Do what is left of a run; of a complete one, nothing.
 
     Raises:
@@ -104,7 +106,7 @@ def resume_run(run: str, wait: bool, progress: ProgressReporter) -> Outcome:
 
 def process_run(
     run: Run, path: Path | None, wait: bool, progress: ProgressReporter, until: Stage | None = None
-) -> Outcome:
+) -> SubmitOutcome:
     """Bring a run to its end, or as far as `flows.process` says."""
     progress.say(f"run       {run.run_id}")
     if run.job.limits.documents is not None:
@@ -124,7 +126,7 @@ def process_run(
         return tuple(review.as_lines()) if review else ()
 
     if summary := read_summary(run):
-        return Outcome(path, run.run_id, run.store.root, True, summary, notes(), _report(run, summary))
+        return SubmitOutcome(path, run.run_id, run.store.root, True, summary, notes(), _report(run, summary))
     with ThreadPoolExecutor(1, thread_name_prefix="engines") as executor:
         engines = executor.submit(start_engines_if_needed, run)  # while Prefect is imported and starts its server
         with uncollected():
@@ -135,7 +137,7 @@ def process_run(
         early_engines.set(engines)
         with prefect_at_hand(progress):
             summary = process(run.store.root, wait=wait, until=until)
-    return Outcome(path, run.run_id, run.store.root, False, summary, notes(), _report(run, summary))
+    return SubmitOutcome(path, run.run_id, run.store.root, False, summary, notes(), _report(run, summary))
 
 
 def _report(run: Run, summary: Summary | None) -> str | None:
@@ -152,7 +154,7 @@ def withhold_keys(run: Run) -> None:
         withhold_aws_credentials()
 
 
-def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
+def cancel_run(run: str, progress: ProgressReporter) -> SubmitOutcome:
     """Send nothing more, stop what is under way, take in what was answered by then, and close the books.
 
     Raises:
@@ -165,7 +167,7 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
 
     opened = open_run(run)
     if summary := read_summary(opened):
-        return Outcome(None, opened.run_id, opened.store.root, True, summary, report=_report(opened, summary))
+        return SubmitOutcome(None, opened.run_id, opened.store.root, True, summary, report=_report(opened, summary))
     if not any(opened.store.list(layout.ESCALATIONS)):
         raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
     Journal(opened.store).cancel(datetime.now(UTC))  # where all is answered already, the run completes as it would have
@@ -173,4 +175,4 @@ def cancel_run(run: str, progress: ProgressReporter) -> Outcome:
     reporter.set(progress)
     with prefect_at_hand(progress):
         summary = process(opened.store.root, wait=True)
-    return Outcome(None, opened.run_id, opened.store.root, False, summary, report=_report(opened, summary))
+    return SubmitOutcome(None, opened.run_id, opened.store.root, False, summary, report=_report(opened, summary))

@@ -20,7 +20,7 @@ from pipelines.cascade.confidence import read_scores
 from pipelines.documents.code.reading.diffs import show_diff
 from pipelines.documents.code.reading.patch_reader import read_patches
 from pipelines.documents.code.shown import LineMap
-from pipelines.documents.records import Columns, Document
+from pipelines.documents.records import Document, RowColumns
 from pipelines.documents.sources.sources import list_sources
 from pipelines.job.sections import ModelSource
 from pipelines.tasks.code_review.answers import ReviewAnswer, engine_answer_schema, parse_answer
@@ -93,7 +93,7 @@ def read_heldout(code: Path) -> list[Document]:
     read = [
         document
         for source in list_sources(str(code / "diffs"))
-        for given in read_patches(source, Columns(), MAX_DOCUMENT_BYTES)
+        for given in read_patches(source, RowColumns(), MAX_DOCUMENT_BYTES)
         for document in show_diff(given)
         if isinstance(document, Document) and document.text is not None
     ]

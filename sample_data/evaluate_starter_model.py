@@ -18,7 +18,7 @@ import numpy as np
 
 from pipelines.cascade.confidence import Calibration, Scores, read_scores
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns
+from pipelines.documents.records import RowColumns
 from pipelines.documents.sources.sources import list_sources
 from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import PromptFrame
@@ -74,7 +74,7 @@ def read_heldout(folder: Path) -> list[HeldOut]:
     texts = {
         document.document_id: document.text
         for source in list_sources(str(folder / "heldout"))
-        for document in read_documents(source, Columns(), MAX_DOCUMENT_BYTES)
+        for document in read_documents(source, RowColumns(), MAX_DOCUMENT_BYTES)
         if document.text is not None
     }
     missing = gold.keys() - texts.keys()

@@ -16,7 +16,7 @@ import pytest
 from pipelines.cascade.decisions import Decisions
 from pipelines.documents.code.records import Change, CodeFile, CodeLine, Hunk
 from pipelines.documents.code.shown import LineMap
-from pipelines.escalation.endings import Ending, Given, Verdict, judge
+from pipelines.escalation.endings import Ending, Given, RowVerdict, judge
 from pipelines.escalation.ledger import Standing
 from pipelines.escalation.provider import ItemResult
 from pipelines.escalation.review_answers import review_reader
@@ -157,7 +157,7 @@ def test_the_whole_findings_of_a_cut_answer_of_claudes_are_kept_while_the_next_t
     read = review_reader(lines)
     whole = json.dumps({"findings": [FOUND | {"suggestion": ""}] * 2})
     kept = Given(None, (FOUND,), 0, is_cut=True)
-    assert judge(ItemResult("c", "succeeded", whole[:-20], "max_tokens"), read) == Verdict(
+    assert judge(ItemResult("c", "succeeded", whole[:-20], "max_tokens"), read) == RowVerdict(
         Ending.NEXT_TIER,
         kept,
         "Claude's answer was cut off, its whole findings (1) are kept; raise escalation.max_output_tokens",

@@ -25,7 +25,7 @@ from pipelines.routes import Stop
 
 if TYPE_CHECKING:
     from flows.console.terminal import Terminal
-    from flows.submit import Outcome
+    from flows.submit import SubmitOutcome
 
 app = typer.Typer()
 
@@ -143,7 +143,7 @@ def cancel(run: RunArgument) -> None:
         terminal.show_outcome(cancel_run(run, terminal.progress))
 
 
-def show_outcome(terminal: Terminal, outcome: Outcome | None, verbose: bool = False) -> None:
+def show_outcome(terminal: Terminal, outcome: SubmitOutcome | None, verbose: bool = False) -> None:
     """Show how a run stands; a run that did not do what was asked ends the command with another code than 0."""
     if outcome is None:
         terminal.show_nothing_new()

@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.preflight.drafting import Drafted
     from flows.service.deploy import Deployed
     from flows.service.run_list import RunLine
-    from flows.submit import Outcome
+    from flows.submit import SubmitOutcome
     from pipelines.status.record import RunStatus
 
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
@@ -131,7 +131,7 @@ class Terminal:
         self._err.write(f"{printable(text)}\n")
         self._err.flush()
 
-    def show_outcome(self, outcome: Outcome, is_verbose: bool = False) -> None:
+    def show_outcome(self, outcome: SubmitOutcome, is_verbose: bool = False) -> None:
         """How a submit ended; ``is_verbose`` for every cost, reason and word of what was promised."""
         if self._as_json:
             self._print_json(outcome.as_json())

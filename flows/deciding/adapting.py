@@ -43,7 +43,7 @@ from workers.engines.catalogue import ResolvedModel
 
 if TYPE_CHECKING:
     from workers.adapting.examples import OrderedFrame
-    from workers.adapting.training import Plan
+    from workers.adapting.training import TrainingPlan
 
 MARKDOWN = "README.md"
 DEFAULT_SOURCES: tuple[Source, ...] = ("gold", "people")
@@ -99,10 +99,10 @@ def adapt(
     division = divide([each for run in opened for each in read_labelled(run, sources)])
     _check_counts(division, sources)
     _say_what_is_used(division, progress)
-    from workers.adapting.training import Plan
+    from workers.adapting.training import TrainingPlan
 
     return _Adapting(
-        opened, newest, promise, division, Plan.for_width(_width(newest.model), seed), output, progress
+        opened, newest, promise, division, TrainingPlan.for_width(_width(newest.model), seed), output, progress
     ).run()
 
 
@@ -177,7 +177,7 @@ class _Adapting:
         newest: Run,
         promise: Target,
         division: Division,
-        plan: Plan,
+        plan: TrainingPlan,
         output: str,
         progress: ProgressReporter,
     ) -> None:

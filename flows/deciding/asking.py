@@ -14,10 +14,10 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 
 from flows.console.progress import ProgressReporter
-from flows.deciding.decisions import DEFAULT_ASSURANCE, Outcome, commit_decisions, promise_of, read_record
+from flows.deciding.decisions import DEFAULT_ASSURANCE, RuleOutcome, commit_decisions, promise_of, read_record
 from flows.deciding.population import Population, read_population
 from flows.deciding.prior import commit_prior
-from flows.escalation.escalate import Escalated, Escalation
+from flows.escalation.escalate import Escalated, EscalationLoop
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
@@ -54,7 +54,7 @@ def settle_quality(
 
     Raises: see `Escalation.ask` and `commit_prior`.
     """
-    escalation = Escalation(run, plan, provider, progress)
+    escalation = EscalationLoop(run, plan, provider, progress)
     escalation.replay()
     record = read_record(run)
     if record is None:
@@ -77,7 +77,7 @@ class _Asking:
         self,
         run: Run,
         population: Population,
-        escalation: Escalation,
+        escalation: EscalationLoop,
         progress: ProgressReporter,
         wait: bool,
         until: Stage | None,
@@ -88,7 +88,7 @@ class _Asking:
         self._assurance = self._promise.assurance if self._promise else DEFAULT_ASSURANCE
         self._steps = self._choose_steps()
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> RuleOutcome | None:
         """None where answers are still to come and nobody waits, or no more are wanted now."""
         while True:
             labels = self._labels()
@@ -126,13 +126,13 @@ class _Asking:
     def _labels(self) -> Labels:
         return self._population.labels(self._escalation.ledger, tuple(self._run.job.labels))
 
-    def _stopped(self, asks: Sequence[Ask], stop: Stop) -> Outcome:
+    def _stopped(self, asks: Sequence[Ask], stop: Stop) -> RuleOutcome:
         """Only what the last batch would have left alone keeps the engine's answer; all the rest is held."""
         labels, ask = self._labels(), asks[-1]
         is_accepted = (labels == UNASKED) & (ask.stage == "escalate")
         is_accepted[ask.items] = False
         reached = when_stopped(self._population.scored, self._promise, labels) if self._promise else None
-        return Outcome(labels, is_accepted, asks, reached, stop=stop)
+        return RuleOutcome(labels, is_accepted, asks, reached, stop=stop)
 
     def _audit_at_once(self, asks: Sequence[Ask]) -> IntArray:
         """What is to be looked at, where this is the last batch, so that it need not wait for one of its own.
@@ -150,7 +150,7 @@ class _Asking:
         quality = self._run.job.quality
         return quality.audit_items if isinstance(quality, Quality) else 0
 
-    def _audited(self, asks: Sequence[Ask], end: Settled | Reached) -> Outcome | None:
+    def _audited(self, asks: Sequence[Ask], end: Settled | Reached) -> RuleOutcome | None:
         """Ask about a few of the accepted items, drawn by chance: a look back, by which nothing is decided."""
         items = audit_items(self._population.scored, end.is_accepted, self._audit_size())
         if (self._labels()[items] == UNASKED).any():
@@ -162,4 +162,4 @@ class _Asking:
         if len(items) and (labels[items] != UNASKED).all():  # a budget may end here: the promise holds without it
             wrong = int((labels[items] > AGREES).sum())
             looked_at = audit(int(end.is_accepted.sum()), len(items), wrong, self._assurance)
-        return Outcome(labels, end.is_accepted & (labels == UNASKED), asks, end, looked_at)
+        return RuleOutcome(labels, end.is_accepted & (labels == UNASKED), asks, end, looked_at)

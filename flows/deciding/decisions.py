@@ -41,7 +41,7 @@ DEFAULT_ASSURANCE = 0.95
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RuleOutcome:
     """What the asking came to, over the whole population; arrays of shape [items]."""
 
     labels: Labels
@@ -58,7 +58,7 @@ def read_record(run: Run) -> RuleRecord | None:
     return None if data is None else RuleRecord.model_validate_json(data)
 
 
-def commit_decisions(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> RuleRecord:
+def commit_decisions(run: Run, population: Population, ledger: Ledger, outcome: RuleOutcome) -> RuleRecord:
     """Decide every scored item, once; then write down why."""
     fitted = _fit_confidence(run, population, ledger, outcome)
     stands = _stands(population, outcome.is_accepted, len(run.job.labels))
@@ -90,7 +90,7 @@ def _stands(population: Population, is_accepted: BoolArray, labels: int) -> Iter
         yield stands
 
 
-def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: Outcome) -> FittedTemperature:
+def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: RuleOutcome) -> FittedTemperature:
     """From all labels that were bought before it was known what may stand, each for as many items as it stands for."""
     weight = np.zeros(len(population.scored))
     for ask in outcome.asks:
@@ -112,13 +112,13 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: O
     return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed, weight[bought])
 
 
-def _taught_by(outcome: Outcome) -> IntArray:
+def _taught_by(outcome: RuleOutcome) -> IntArray:
     """The pilot and the random sample; the rest of what was asked is doubtful, and would crowd them out."""
     batches = [ask.draw.sample if ask.draw else ask.items for ask in outcome.asks if ask.stage != "escalate"]
     return np.concatenate([np.zeros(0, np.int64), *batches])
 
 
-def _record(run: Run, population: Population, outcome: Outcome, fitted: FittedTemperature) -> RuleRecord:
+def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: FittedTemperature) -> RuleRecord:
     promise, prior, scored = promise_of(run), read_prior(run), population.scored
     learnt = count_labels(scored, outcome.labels, _taught_by(outcome))
     compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
@@ -151,7 +151,7 @@ def promise_of(run: Run) -> Target | None:
     return None
 
 
-def _agreement_lower(promise: Target | None, outcome: Outcome) -> float | None:
+def _agreement_lower(promise: Target | None, outcome: RuleOutcome) -> float | None:
     if isinstance(outcome.end, Settled) and not outcome.end.certificate.items:
         return None
     if outcome.stop or not isinstance(outcome.end, Settled):
@@ -159,7 +159,7 @@ def _agreement_lower(promise: Target | None, outcome: Outcome) -> float | None:
     return promise.target if promise else None
 
 
-def _statement(promise: Target | None, outcome: Outcome) -> str:
+def _statement(promise: Target | None, outcome: RuleOutcome) -> str:
     if promise and isinstance(outcome.end, Settled):
         return state_target(promise, outcome.end, outcome.audit)
     reached = outcome.end if isinstance(outcome.end, Reached) else None

@@ -47,7 +47,7 @@ class DroppedFile:
         return f"{self.listing_id}-{_digest(self.version_id)}" if self.version_id else self.listing_id
 
 
-class Claim(BaseModel):
+class FileClaim(BaseModel):
     """What was decided about a version: which run it starts. Made once; everything after it can be done again."""
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class Claim(BaseModel):
     run_id: str
 
     @classmethod
-    def on(cls, file: DroppedFile, job: Job, job_file: str) -> Claim:
+    def on(cls, file: DroppedFile, job: Job, job_file: str) -> FileClaim:
         """The claim on a file that ``job`` is to be done for."""
         return cls(
             file=file.uri,

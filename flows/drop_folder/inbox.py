@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.drop_folder.files import Claim, DroppedFile, is_input, report_name
+from flows.drop_folder.files import DroppedFile, FileClaim, is_input, report_name
 from flows.drop_folder.local_inbox import LocalInbox
 from pipelines.errors import JobError, StoreError
 from pipelines.store.mutable import Entry, MutableStore
@@ -137,10 +137,10 @@ class Inbox:
         """Path or address of an object as a person would open it."""
         return self._store.uri(self._key(path))
 
-    def claim(self, file: DroppedFile) -> Claim | None:
+    def claim(self, file: DroppedFile) -> FileClaim | None:
         """The claim on a version, if it is claimed."""
         committed = self._store.read_if_exists(f"{_CLAIMS}/{file.claim_id}.json")
-        return Claim.model_validate_json(committed) if committed else None
+        return FileClaim.model_validate_json(committed) if committed else None
 
     def is_claimed(self, file: DroppedFile) -> bool:
         """Whether a version is claimed, be the claim readable or not."""
@@ -150,11 +150,11 @@ class Inbox:
         """Where the claim on a version is."""
         return self._store.uri(f"{_CLAIMS}/{file.claim_id}.json")
 
-    def make_claim(self, file: DroppedFile, claim: Claim) -> Claim:
+    def make_claim(self, file: DroppedFile, claim: FileClaim) -> FileClaim:
         """Claim a version; the claim that counts, which may be another listener's."""
         key = f"{_CLAIMS}/{file.claim_id}.json"
         self._store.create(key, claim.model_dump_json().encode())
-        return Claim.model_validate_json(self._store.read(key))
+        return FileClaim.model_validate_json(self._store.read(key))
 
     def is_started(self, file: DroppedFile) -> bool:
         """Whether nothing is left to do for this version."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flows.drop_folder.failures import describe, is_failure, problems_of_file
-from flows.drop_folder.files import Claim, DroppedFile, problem_of
+from flows.drop_folder.files import DroppedFile, FileClaim, problem_of
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.jobs import JobFinder
 from flows.drop_folder.starters import RunStarter
@@ -69,7 +69,7 @@ class Reception:
         if claim is None:
             job, job_file = self._decide(file)
             sources = self._sources(file, job, job_file)
-            claim = self._inbox.make_claim(file, Claim.on(file, job, job_file))
+            claim = self._inbox.make_claim(file, FileClaim.on(file, job, job_file))
         else:
             self._jobs.check_claimed(claim.job, file)
             sources = self._sources(file, claim.job, claim.job_file)

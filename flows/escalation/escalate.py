@@ -26,7 +26,7 @@ from flows.stages.publishing import publish_chunk, publish_unsent
 from pipelines.costs.price_book import price_book
 from pipelines.errors import ProviderError
 from pipelines.escalation.chunks import Chunk, Waiting, next_chunk
-from pipelines.escalation.collection import Reader, given_up, set_aside
+from pipelines.escalation.collection import BatchReader, given_up, set_aside
 from pipelines.escalation.endings import ATTEMPTS_PER_TIER, Ending
 from pipelines.escalation.journal import ChunkState, Closed, Journal
 from pipelines.escalation.ledger import Ledger
@@ -49,7 +49,7 @@ class Escalated:
     stop: Stop | None = None
 
 
-class Escalation:
+class EscalationLoop:
     """The escalation of one run, in one process."""
 
     def __init__(self, run: Run, plan: PlanSummary, provider: BatchProvider, progress: ProgressReporter) -> None:
@@ -70,7 +70,7 @@ class Escalation:
             wait=time.sleep,
             poll_seconds=self._poll_seconds,
         )
-        self._reader = Reader(
+        self._reader = BatchReader(
             run_id=run.run_id,
             provider=provider,
             readers=lambda draft: run.question.answer_readers(run.store, draft),

@@ -192,7 +192,7 @@ def _score(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
 
 
 def _ask(run: Run, plan: PlanSummary, progress: ProgressReporter) -> Ledger:
-    from flows.escalation.escalate import Escalation
+    from flows.escalation.escalate import EscalationLoop
     from flows.escalation.providers import open_provider
 
     def ids(shard: int) -> list[str]:
@@ -201,7 +201,7 @@ def _ask(run: Run, plan: PlanSummary, progress: ProgressReporter) -> Ledger:
         return [str(each) for each in part["item_id"].filter(pa.array(may_be_sent)).to_pylist()]
 
     with open_provider(run, plan, progress) as provider:
-        escalation = Escalation(run, plan, provider, progress)
+        escalation = EscalationLoop(run, plan, provider, progress)
         escalation.replay()
         escalation.ask(ids, wait=True)
         return escalation.ledger

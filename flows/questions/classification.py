@@ -18,7 +18,7 @@ from pipelines.documents.duplicates import Originals
 from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
 from pipelines.documents.planning import PlanLimits, plan_shards
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.sources import read_ahead
 from pipelines.errors import JobError
@@ -160,7 +160,7 @@ class LabelQuestion:
         """What the scorers put to the engine: each document, and the labels after it."""
         return AskedOfEngine(self.frame, two_orders=self.two_orders)
 
-    def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterator[Document]:
+    def documents(self, sources: list[SourceFile], columns: RowColumns, own: OwnPlaces) -> Iterator[Document]:
         """Documents of files, with their labels where they are known."""
         limit, evaluation = self.job.limits.max_document_bytes, self.job.evaluation
         documents: Iterable[Document] = itertools.chain.from_iterable(

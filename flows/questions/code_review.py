@@ -19,7 +19,7 @@ from pipelines.documents.code.inputs import read_code, with_verdicts
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.code.shown import LineMap
 from pipelines.documents.planning import PlanLimits, plan_shards
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.errors import JobError
 from pipelines.escalation.endings import ReadAnswer
@@ -170,7 +170,7 @@ class ReviewQuestion:
         """A review, and then whether each of its claims is true."""
         return AskedOfEngine(self.frame, review=self.review_settings)
 
-    def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterator[Document | LeftOut]:
+    def documents(self, sources: list[SourceFile], columns: RowColumns, own: OwnPlaces) -> Iterator[Document | LeftOut]:
         """Changes or files of code, with their verdicts where their faults are known."""
         job = self.job
         code: Iterable[Document | LeftOut] = read_code(
@@ -184,7 +184,7 @@ class ReviewQuestion:
         self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
     ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
-        limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self.job.reviews.max_output_tokens)
+        limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self._output_tokens if self.model else 0)
         tables = plan_shards(documents, self.encode, limits, withhold, carrier)
         return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pipelines.cascade.confidence import Calibration
 from pipelines.documents.carried import Carrier
 from pipelines.documents.code.records import LeftOut
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.escalation.endings import ReadAnswer
 from pipelines.escalation.journal import ChunkDraft
@@ -94,7 +94,7 @@ class Question(Protocol):
     def leaves_out(self) -> bool:
         """Whether part of the input may be no document at all, so that what is left out is always listed."""
 
-    def documents(self, sources: list[SourceFile], columns: Columns, own: OwnPlaces) -> Iterable[Document | LeftOut]:
+    def documents(self, sources: list[SourceFile], columns: RowColumns, own: OwnPlaces) -> Iterable[Document | LeftOut]:
         """What is asked about, with the answers that are known of it; ``own`` are places that are no input."""
 
     def shards(

@@ -19,7 +19,7 @@ from pipelines.documents.code.records import LeftOut
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.left_out import LeftOutList, first_documents, told_left_out
 from pipelines.documents.planning import shard_tokens_for
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.errors import JobError
 from pipelines.scored_parts import is_copy
 from pipelines.store import layout
@@ -137,7 +137,7 @@ def documents_of(run: Run, sources: list[SourceFile]) -> Generator[Document | Le
     yield from first_documents(run.question.documents(sources, _columns(run), own_places(job)), job.limits.documents)
 
 
-def _columns(run: Run) -> Columns:
+def _columns(run: Run) -> RowColumns:
     policy = _policy(run)
     return run.job.row_columns(policy.columns if policy else frozenset())
 

@@ -35,7 +35,7 @@ from pipelines.tasks.code_review.fingerprints import end_column, fingerprints
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
 from pipelines.tasks.code_review.publication.baseline import (
     Baseline,
-    Comparison,
+    BaselineComparison,
     baseline_of_rows,
     baseline_of_sarif,
     compare,
@@ -191,7 +191,7 @@ class _Review:
         gap = coverage.gap()
         return encoded, [*([gap] if gap else []), *upload_warnings(log, encoded)]
 
-    def markdown(self, selection: Selection, comparison: Comparison | None = None) -> str:
+    def markdown(self, selection: Selection, comparison: BaselineComparison | None = None) -> str:
         """Write the summary for people as Markdown."""
         return findings_markdown(
             self._job.name,

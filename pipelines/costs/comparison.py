@@ -121,7 +121,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CostComparison:
     """What a run cost, beside what its alternatives would have cost."""
 
     figures: RunFigures
@@ -151,7 +151,7 @@ class Comparison:
         return None if usd is None or not self.figures.documents else usd * _PER_MILLION / self.figures.documents
 
 
-def compare(figures: RunFigures, book: PriceBook, at: datetime) -> Comparison:
+def compare(figures: RunFigures, book: PriceBook, at: datetime) -> CostComparison:
     """The run beside every offer of the book, at the prices of ``at``."""
     own_gpu = book.own.gpu.hour_usd if book.own.gpu and book.own_file else None
     hour_usd = own_gpu if own_gpu is not None else figures.device_hour_usd
@@ -160,7 +160,7 @@ def compare(figures: RunFigures, book: PriceBook, at: datetime) -> Comparison:
     read_by_claude, told = _for_claude(figures, book)
     crossing = _Crossings(figures, hour_usd, capacity)
     offers = [*_claude_offers(figures, read_by_claude, book, at), *_hosted_offers(figures, book, at)]
-    return Comparison(
+    return CostComparison(
         figures=figures,
         at=at,
         gpu_hour_usd=hour_usd,

@@ -22,13 +22,13 @@ from pipelines.documents.readers.first_rows import first_rows
 from pipelines.documents.readers.heads import row_suffix
 from pipelines.documents.readers.lines import Unreadable
 from pipelines.documents.readers.parquet_reader import column_types, is_parquet
-from pipelines.documents.records import Columns, NoValue, SourceFile
+from pipelines.documents.records import NoValue, RowColumns, SourceFile
 
 _LOOKED_AT, _AT_ONCE, _ROWS = 20, 8, 200
 Type = pa.DataType
 
 
-def carried_schema(columns: Columns, sources: Sequence[SourceFile]) -> pa.Schema:
+def carried_schema(columns: RowColumns, sources: Sequence[SourceFile]) -> pa.Schema:
     """The type of each column that is carried; text where nothing is to be seen of it.
 
     Raises:
@@ -44,7 +44,7 @@ def carried_schema(columns: Columns, sources: Sequence[SourceFile]) -> pa.Schema
     )
 
 
-def _types_in(columns: Columns, source: SourceFile) -> Mapping[str, Type]:
+def _types_in(columns: RowColumns, source: SourceFile) -> Mapping[str, Type]:
     try:
         if is_parquet(source):
             return column_types(source, columns.carried)

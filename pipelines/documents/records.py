@@ -70,7 +70,7 @@ class CsvMarks:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class RowColumns:
     """Which columns of row formats (JSONL, CSV, Parquet) hold what; ``attributes`` are what a policy looks at.
 
     The values of several ids are joined. ``carried`` go to the results as they are.

@@ -19,7 +19,7 @@ from pipelines.escalation.endings import (
     TOO_LARGE_ALONE,
     Ending,
     ReadAnswer,
-    Verdict,
+    RowVerdict,
     judge,
     label_reader,
 )
@@ -47,7 +47,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Reader:
+class BatchReader:
     """Reads batches of one run."""
 
     run_id: str
@@ -104,7 +104,7 @@ class Reader:
     ) -> dict[str, object]:
         verdict = self._judge(result, reader_of(item_id), intent.draft.tier)
         if fault and result and result.kind == "errored":
-            verdict = Verdict(Ending.ACCOUNT, reason=fault)
+            verdict = RowVerdict(Ending.ACCOUNT, reason=fault)
         model = (result and result.model) or intent.draft.model
         row = _unbilled(item_id, verdict, model, now)  # errored, canceled and expired requests are not billed
         if result is not None and result.kind != "succeeded":
@@ -122,13 +122,13 @@ class Reader:
             "api_cost_usd": None if cost is None else to_money(cost),
         }
 
-    def _judge(self, result: ItemResult | None, read: ReadAnswer, tier: int) -> Verdict:
+    def _judge(self, result: ItemResult | None, read: ReadAnswer, tier: int) -> RowVerdict:
         if result is None:
             return MISSING
         verdict = judge(result, read)
         passed_on = self.passed_on[tier] if tier < len(self.passed_on) else frozenset()
         if verdict.ending is Ending.ANSWERED and verdict.label in passed_on:
-            return Verdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', a pass_on label")
+            return RowVerdict(Ending.NEXT_TIER, reason=f"answered '{verdict.label}', a pass_on label")
         return verdict
 
 
@@ -142,12 +142,12 @@ def given_up(draft: ChunkDraft, now: datetime) -> pa.Table:
     return _never_sent(draft, NOT_SENT, now)
 
 
-def _never_sent(draft: ChunkDraft, verdict: Verdict, now: datetime) -> pa.Table:
+def _never_sent(draft: ChunkDraft, verdict: RowVerdict, now: datetime) -> pa.Table:
     rows = [_unbilled(item_id, verdict, draft.model, now) for item_id in draft.item_ids]
     return pa.Table.from_pylist(rows, schema=COLLECTED)
 
 
-def _unbilled(item_id: str, verdict: Verdict, model: str, now: datetime) -> dict[str, object]:
+def _unbilled(item_id: str, verdict: RowVerdict, model: str, now: datetime) -> dict[str, object]:
     return {
         "item_id": item_id,
         "ending": verdict.ending.value,

@@ -64,7 +64,7 @@ ReadAnswer = Callable[[str | None], Given | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RowVerdict:
     """An ending, with what was given or the reason why nothing was."""
 
     ending: Ending
@@ -77,29 +77,29 @@ class Verdict:
         return self.given.label if self.given else None
 
 
-IN_A_SMALLER_BATCH = Verdict(Ending.SMALLER_BATCH, reason="its batch was too large for the provider")
-TOO_LARGE_ALONE = Verdict(Ending.NEXT_TIER, reason="the provider refused the request as too large (413)")
-NOT_SENT = Verdict(Ending.NOT_SENT, reason="the run was closed before it was sent")
-MISSING = Verdict(Ending.AGAIN, reason="the provider gave no row for it")
+IN_A_SMALLER_BATCH = RowVerdict(Ending.SMALLER_BATCH, reason="its batch was too large for the provider")
+TOO_LARGE_ALONE = RowVerdict(Ending.NEXT_TIER, reason="the provider refused the request as too large (413)")
+NOT_SENT = RowVerdict(Ending.NOT_SENT, reason="the run was closed before it was sent")
+MISSING = RowVerdict(Ending.AGAIN, reason="the provider gave no row for it")
 
 
-def judge(result: ItemResult, read: ReadAnswer) -> Verdict:
+def judge(result: ItemResult, read: ReadAnswer) -> RowVerdict:
     """Apply the table above to one result row."""
     if result.kind == "errored":
         return _judge_error(result.error_type or "unknown_error", result.error_message or "")
     if result.kind != "succeeded":
         how = "expired" if result.kind == "expired" else "was canceled"
-        return Verdict(Ending.AGAIN, reason=f"the request {how} before Claude answered")
+        return RowVerdict(Ending.AGAIN, reason=f"the request {how} before Claude answered")
     if result.stop_reason == "refusal":
-        return Verdict(Ending.NEXT_TIER, reason="Claude refused to answer")
+        return RowVerdict(Ending.NEXT_TIER, reason="Claude refused to answer")
     given = read(result.text)
     if result.stop_reason == "max_tokens":
         return _judge_cut(given)
     if isinstance(given, Given) and given.is_cut:
-        return Verdict(Ending.AGAIN, reason="Claude's answer ends in the middle")
+        return RowVerdict(Ending.AGAIN, reason="Claude's answer ends in the middle")
     if isinstance(given, str):
-        return Verdict(Ending.AGAIN, reason=given)
-    return Verdict(Ending.ANSWERED, given)
+        return RowVerdict(Ending.AGAIN, reason=given)
+    return RowVerdict(Ending.ANSWERED, given)
 
 
 def label_reader(labels: Sequence[str]) -> ReadAnswer:
@@ -126,17 +126,17 @@ def is_account_message(message: str) -> bool:
     return any(words in message.lower() for words in _ACCOUNT_WORDS)
 
 
-def _judge_cut(given: Given | str) -> Verdict:
+def _judge_cut(given: Given | str) -> RowVerdict:
     if isinstance(given, str) or not given.is_cut:
-        return Verdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
+        return RowVerdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
     count = len(given.findings or ())
     reason = f"Claude's answer was cut off, its whole findings ({count}) are kept; raise escalation.max_output_tokens"
-    return Verdict(Ending.NEXT_TIER, given, reason)
+    return RowVerdict(Ending.NEXT_TIER, given, reason)
 
 
-def _judge_error(kind: str, message: str) -> Verdict:
+def _judge_error(kind: str, message: str) -> RowVerdict:
     if kind in _ACCOUNT_ERRORS or is_account_message(message):
-        return Verdict(Ending.ACCOUNT, reason=f"{kind}: {message}")
+        return RowVerdict(Ending.ACCOUNT, reason=f"{kind}: {message}")
     if kind in _PROVIDER_ERRORS:
-        return Verdict(Ending.AGAIN, reason=f"the provider failed ({kind})")
-    return Verdict(Ending.NEXT_TIER, reason=f"the provider refused the request ({kind})")
+        return RowVerdict(Ending.AGAIN, reason=f"the provider failed ({kind})")
+    return RowVerdict(Ending.NEXT_TIER, reason=f"the provider refused the request ({kind})")

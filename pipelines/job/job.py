@@ -19,8 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.documents.records import Columns as RowColumns
-from pipelines.documents.records import CsvMarks
+from pipelines.documents.records import CsvMarks, RowColumns
 from pipelines.documents.text_columns import text_columns
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_places import OutputPlace, Place, refuse_unprintable

@@ -10,7 +10,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from pipelines.costs.comparison import Comparison, compare
+from pipelines.costs.comparison import CostComparison, compare
 from pipelines.costs.price_book import PriceBook
 from pipelines.costs.run_figures import NEEDED_COLUMNS, FiguresTally
 from pipelines.errors import InvariantError, RunNotFoundError
@@ -25,7 +25,7 @@ from pipelines.store.side_by_side import in_order
 _AT_ONCE = 4
 
 
-def compare_run(run: str, book: PriceBook, at: datetime) -> Comparison:
+def compare_run(run: str, book: PriceBook, at: datetime) -> CostComparison:
     """A complete run beside its alternatives, from its rows.
 
     Raises:

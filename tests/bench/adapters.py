@@ -40,7 +40,7 @@ from pipelines.job.job_file import parse_job
 from tests.bench.changed_labels import as_job, changed_tickets
 from workers.adapting.examples import Example
 from workers.adapting.network import load_network
-from workers.adapting.training import Plan, train
+from workers.adapting.training import TrainingPlan, train
 from workers.engines.catalogue import resolve_model
 
 PROMISE = Target(0.90, 0.90)
@@ -121,7 +121,7 @@ class World:
             ]
         )
 
-    def adapted(self, division: Division, labels: Sequence[int], plan: Plan) -> Any:
+    def adapted(self, division: Division, labels: Sequence[int], plan: TrainingPlan) -> Any:
         """The base with an adapter trained on these labels of the division's documents."""
         examples = [Example(each.tokens, label) for each, label in zip(division.training, labels, strict=True)]
         folder = Path(tempfile.mkdtemp())
@@ -145,7 +145,7 @@ def one_seed(world: World, seed: int, kind: str) -> dict[str, Any]:
     labels = [each.label for each in division.training]
     if kind == SHUFFLED:
         labels = np.random.default_rng(seed).permutation(labels).tolist()
-    network = world.adapted(division, labels, Plan(seed=seed))
+    network = world.adapted(division, labels, TrainingPlan(seed=seed))
     minutes = (time.monotonic() - started_at) / 60
     gate = gate_of(world, division, network, len(first), seed)
     found = {

@@ -34,7 +34,7 @@ from flows.deciding.asking import settle_quality
 from flows.deciding.decisions import read_record
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.deciding.population import read_population
-from flows.escalation.escalate import Escalation
+from flows.escalation.escalate import EscalationLoop
 from flows.escalation.simulation import POLL_SECONDS, SETTLE_SECONDS, running_service, write_answer_key
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
@@ -114,7 +114,7 @@ def ask_all(scored: Run, folder: Path, provider: BatchProvider) -> dict[str, tup
     settle_unscored(run, plan)
     assert run.rule is not None
     decide_item_by_item(run, plan, run.rule)
-    Escalation(run, plan, provider, quiet()).run(wait=True)
+    EscalationLoop(run, plan, provider, quiet()).run(wait=True)
     publish_scored(run, plan, quiet())
     return answers_of(run)
 

@@ -20,7 +20,7 @@ from flows.console.progress import ProgressReporter
 from flows.run import Run, open_run, prepare_run
 from flows.stages.planning import PlanSummary, plan_documents
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns
+from pipelines.documents.records import RowColumns
 from pipelines.documents.sources.sources import list_sources
 from pipelines.job.job_file import load_job
 from pipelines.store import layout
@@ -108,6 +108,6 @@ def _texts(count: int) -> list[str]:
 def read_texts(location: Path, max_characters: int = _MAX_CHARACTERS) -> Iterator[str]:
     """Texts of sample documents, as the product's readers see them."""
     for source in list_sources(str(location)):
-        for document in read_documents(source, Columns(), max_document_bytes=1_000_000):
+        for document in read_documents(source, RowColumns(), max_document_bytes=1_000_000):
             if document.text is not None and len(document.text) <= max_characters:
                 yield document.text

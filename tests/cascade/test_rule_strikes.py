@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.cascade.rule import strikes as module
 from pipelines.cascade.rule.doubt import Doubt, Seen
-from pipelines.cascade.rule.strikes import Plan, can_certify, least_sample, most_strikes, plan_strikes
+from pipelines.cascade.rule.strikes import StrikesPlan, can_certify, least_sample, most_strikes, plan_strikes
 from tests.cascade.trials import most_misses
 
 
@@ -80,7 +80,7 @@ def test_an_order_made_from_the_sample_is_caught() -> None:
     assert misses(is_fixed=True, runs=runs) <= most < misses(is_fixed=False, runs=runs)
 
 
-def plan(wrong_share: float, pool: int, budget: int) -> Plan:
+def plan(wrong_share: float, pool: int, budget: int) -> StrikesPlan:
     random = np.random.default_rng(3)
     rank = random.random(80)
     doubt = Doubt.fit(Seen.each(rank, np.zeros(80, np.int64), random.random(80) < wrong_share * rank), 1)

@@ -11,7 +11,7 @@ from pipelines.cascade.rule import target as module
 from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.cascade.rule.history import History, pilot_items
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
-from pipelines.cascade.rule.strikes import Plan
+from pipelines.cascade.rule.strikes import StrikesPlan
 from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
 from tests.bench import cascade_adapter
 from tests.cascade.populations import Population, hostile_populations
@@ -109,9 +109,9 @@ def test_a_killed_run_asks_the_same_items(confidence: list[float], answers: int,
 
 def test_the_plan_knows_nothing_of_the_sample_that_it_is_tested_on(monkeypatch: pytest.MonkeyPatch) -> None:
     population = hostile_populations()[8]
-    plans: list[Plan] = []
+    plans: list[StrikesPlan] = []
 
-    def record(*arguments: object) -> Plan:
+    def record(*arguments: object) -> StrikesPlan:
         plans.append(plan_strikes(*arguments))
         return plans[-1]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.costs.comparison import GPU_PRICE, HOURS_A_MONTH, Comparison, Offer, RunFigures, Tokens, compare
+from pipelines.costs.comparison import GPU_PRICE, HOURS_A_MONTH, CostComparison, Offer, RunFigures, Tokens, compare
 from pipelines.costs.own_prices import OwnFile
 from pipelines.costs.price_book import PriceBook, price_book
 from pipelines.costs.run_figures import NEEDED_COLUMNS, FiguresTally
@@ -33,12 +33,12 @@ RUN = RunFigures(
 )
 
 
-def offer(compared: Comparison, model: str, provider: str | None = "anthropic") -> Offer:
+def offer(compared: CostComparison, model: str, provider: str | None = "anthropic") -> Offer:
     (found,) = [each for each in compared.offers if (each.model, each.provider) == (model, provider)]
     return found
 
 
-def compared(**changes: Any) -> Comparison:
+def compared(**changes: Any) -> CostComparison:
     return compare(replace(RUN, **changes), BOOK, NOW)
 
 

@@ -19,7 +19,7 @@ from pipelines.documents.carried import Carrier, carried_schema
 from pipelines.documents.code.cutting.pieces import WHOLE_DOCUMENTS, cut_into_pieces
 from pipelines.documents.planning import PlanLimits, plan_shards
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns, Document
+from pipelines.documents.records import Document, RowColumns
 from pipelines.documents.sources.sources import list_sources
 from pipelines.escalation.ledger import Standing
 from pipelines.results import answer_rows, empty_results, shard_rows
@@ -36,7 +36,7 @@ def tokenize(texts: list[str]) -> list[list[int]]:
 
 
 def planned(folder: Path, names: list[str]) -> tuple[pa.Schema, list[dict[str, Any]], list[str | None]]:
-    columns, sources = Columns(carried=tuple(names)), list_sources(str(folder))
+    columns, sources = RowColumns(carried=tuple(names)), list_sources(str(folder))
     schema = carried_schema(columns, sources)
     documents = (document for source in sources for document in read_documents(source, columns, 1_000))
     (shard,) = plan_shards(documents, tokenize, LIMITS, carrier=Carrier(schema, 1_000))
@@ -58,7 +58,7 @@ def test_types_of_parquet_are_kept_to_the_last_digit(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
-    columns = Columns(carried=tuple(table.column_names[1:]))
+    columns = RowColumns(carried=tuple(table.column_names[1:]))
     sources = list_sources(str(tmp_path))
     schema = carried_schema(columns, sources)
     documents = read_documents(sources[0], columns, 1_000)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.costs.price_book import TokenUsage, price_book
-from pipelines.escalation.collection import Collected, Reader
+from pipelines.escalation.collection import BatchReader, Collected
 from pipelines.escalation.endings import label_reader
 from pipelines.escalation.journal import Intent, Submitted
 from pipelines.escalation.provider import ItemResult
@@ -59,7 +59,7 @@ ALL = [answer(item_id) for item_id in ITEMS]
 
 
 def read(provider: Results, sent: Submitted = SENT, intent: Intent = INTENT, **changes: Any) -> Collected:
-    reader = Reader(RUN, provider, lambda _draft: lambda _item_id: READ, price_book(), **changes)
+    reader = BatchReader(RUN, provider, lambda _draft: lambda _item_id: READ, price_book(), **changes)
     collected = reader.collect(intent, sent, NOW)
     assert collected.answers.schema.equals(COLLECTED)
     return collected

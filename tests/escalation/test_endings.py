@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.escalation.endings import MISSING, Ending, Given, Verdict, is_account_message, judge, label_reader
+from pipelines.escalation.endings import MISSING, Ending, Given, RowVerdict, is_account_message, judge, label_reader
 from pipelines.escalation.provider import ItemResult
 
 LABELS = ["billing", "Outage"]
 SECRET = "Zanzibar-4711"
-NO_LABEL = Verdict(Ending.AGAIN, reason="Claude's answer is none of the job's labels")
-REFUSED = Verdict(Ending.NEXT_TIER, reason="Claude refused to answer")
-CUT = Verdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
+NO_LABEL = RowVerdict(Ending.AGAIN, reason="Claude's answer is none of the job's labels")
+REFUSED = RowVerdict(Ending.NEXT_TIER, reason="Claude refused to answer")
+CUT = RowVerdict(Ending.NEXT_TIER, reason="Claude's answer was cut off; raise escalation.max_output_tokens")
 
 
 def succeeded(text: str | None, stop_reason: str = "end_turn") -> ItemResult:
@@ -24,20 +24,20 @@ def errored(kind: str | None, message: str | None = "words") -> ItemResult:
     return ItemResult("id", "errored", error_type=kind, error_message=message)
 
 
-def answered(label: str) -> Verdict:
-    return Verdict(Ending.ANSWERED, Given(label))
+def answered(label: str) -> RowVerdict:
+    return RowVerdict(Ending.ANSWERED, Given(label))
 
 
-def failed(kind: str) -> Verdict:
-    return Verdict(Ending.AGAIN, reason=f"the provider failed ({kind})")
+def failed(kind: str) -> RowVerdict:
+    return RowVerdict(Ending.AGAIN, reason=f"the provider failed ({kind})")
 
 
-def refused(kind: str) -> Verdict:
-    return Verdict(Ending.NEXT_TIER, reason=f"the provider refused the request ({kind})")
+def refused(kind: str) -> RowVerdict:
+    return RowVerdict(Ending.NEXT_TIER, reason=f"the provider refused the request ({kind})")
 
 
-def account(reason: str) -> Verdict:
-    return Verdict(Ending.ACCOUNT, reason=reason)
+def account(reason: str) -> RowVerdict:
+    return RowVerdict(Ending.ACCOUNT, reason=reason)
 
 
 BALANCE = "Your credit balance is too low to access the Anthropic API."
@@ -77,11 +77,11 @@ BALANCE = "Your credit balance is too low to access the Anthropic API."
         # not done in time, stopped, lost
         (
             ItemResult("id", "expired"),
-            Verdict(Ending.AGAIN, reason="the request expired before Claude answered"),
+            RowVerdict(Ending.AGAIN, reason="the request expired before Claude answered"),
         ),
         (
             ItemResult("id", "canceled"),
-            Verdict(Ending.AGAIN, reason="the request was canceled before Claude answered"),
+            RowVerdict(Ending.AGAIN, reason="the request was canceled before Claude answered"),
         ),
         # the account, by type or by words
         (errored("billing_error", "pay"), account("billing_error: pay")),
@@ -100,12 +100,12 @@ BALANCE = "Your credit balance is too low to access the Anthropic API."
         (errored(None, None), refused("unknown_error")),
     ],
 )
-def test_every_line_of_the_table(result: ItemResult, verdict: Verdict) -> None:
+def test_every_line_of_the_table(result: ItemResult, verdict: RowVerdict) -> None:
     assert judge(result, label_reader(LABELS)) == verdict
 
 
 def test_a_missing_row_is_asked_again() -> None:
-    assert Verdict(Ending.AGAIN, reason="the provider gave no row for it") == MISSING
+    assert RowVerdict(Ending.AGAIN, reason="the provider gave no row for it") == MISSING
 
 
 @pytest.mark.parametrize(

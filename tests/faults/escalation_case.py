@@ -185,7 +185,7 @@ def escalate_once(root: str, url: str, point: str) -> None:
         run = Run(run.job, run.record, KilledWhilePublishing(root), run.question)
     client = ClaudeBatches(connect("key", url), "simulation", SETTLE_SECONDS)
     provider = PatientProvider(KilledAt(client, point), time.sleep, LONGEST_WAIT_SECONDS)
-    escalate.Escalation(run, _plan(run), provider, quiet()).run(wait=True)
+    escalate.EscalationLoop(run, _plan(run), provider, quiet()).run(wait=True)
 
 
 def in_child(work: Callable[[], None]) -> int:

@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pyarrow.dataset as dataset
 
-from flows.escalation.escalate import Escalated, Escalation
+from flows.escalation.escalate import Escalated, EscalationLoop
 from flows.run import open_run
 from flows.stages.planning import PlanSummary
 from pipelines.costs.price_book import TokenUsage, price_book
@@ -85,10 +85,10 @@ def client(url: str) -> ClaudeBatches:
     return ClaudeBatches(connect("key", url), "simulation", SETTLE_SECONDS)
 
 
-def escalation(root: str, provider: BatchProvider) -> Escalation:
+def escalation(root: str, provider: BatchProvider) -> EscalationLoop:
     run = open_run(root)
     plan = PlanSummary.model_validate_json(run.store.read(layout.PLAN_COMPLETE))
-    return Escalation(run, plan, PatientProvider(provider, time.sleep, LONGEST_WAIT_SECONDS), quiet())
+    return EscalationLoop(run, plan, PatientProvider(provider, time.sleep, LONGEST_WAIT_SECONDS), quiet())
 
 
 def escalate(root: str, url: str, *, wait: bool = True) -> Escalated:

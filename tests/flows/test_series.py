@@ -13,7 +13,7 @@ import pytest
 from flows import series as series_module
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, run_sources
-from flows.series import Claimed, Series
+from flows.series import ClaimedRun, Series
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job.job import Job
@@ -31,7 +31,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     settings.cache_clear()
 
 
-def claim(job: Job) -> Claimed | None:
+def claim(job: Job) -> ClaimedRun | None:
     return Series(job).claim_next(list_sources(job.input))
 
 
@@ -127,7 +127,7 @@ def test_of_many_schedulers_at_once_one_claims(tmp_path: Path) -> None:
     drop(tmp_path, "a")
     together = Barrier(8)
 
-    def scheduler(number: int) -> Claimed:
+    def scheduler(number: int) -> ClaimedRun:
         sources = list_sources(job.input)
         together.wait()
         claimed = Series(job).claim_next(sources)

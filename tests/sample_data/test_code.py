@@ -16,7 +16,7 @@ from pipelines.documents.code.reading.folder import read_folder
 from pipelines.documents.code.reading.patch_reader import read_patches
 from pipelines.documents.code.records import CodeLine, LeftOut
 from pipelines.documents.code.shown import LineMap, read_shown
-from pipelines.documents.records import Columns, Document
+from pipelines.documents.records import Document, RowColumns
 from pipelines.documents.sources.sources import list_sources
 from pipelines.tasks.code_review.categories import categories
 from pipelines.tasks.code_review.labelled_faults import LabelledFaults, read_labelled_faults
@@ -34,7 +34,7 @@ def diffs() -> dict[str, str]:
     """Every diff as a review shows it."""
     read: dict[str, str] = {}
     for source in list_sources(str(CODE / "diffs")):
-        for document in read_patches(source, Columns(), MAX_DOCUMENT_BYTES):
+        for document in read_patches(source, RowColumns(), MAX_DOCUMENT_BYTES):
             (shown,) = show_diff(document)
             assert isinstance(shown, Document) and shown.text is not None, shown
             read[shown.document_id] = shown.text

@@ -32,7 +32,7 @@ _RATE, _RATE_WIDTH = 2e-3, 256
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How it is trained; on the card, and part of what a checkpoint is of."""
 
     seed: int = 0
@@ -44,7 +44,7 @@ class Plan:
     warmup_share: float = 0.05
 
     @classmethod
-    def for_width(cls, hidden_size: int, seed: int) -> Plan:
+    def for_width(cls, hidden_size: int, seed: int) -> TrainingPlan:
         """For a network of this width: the wider, the smaller the steps."""
         return cls(seed=seed, learning_rate=round(_RATE * (_RATE_WIDTH / hidden_size) ** 0.5, 6))
 
@@ -58,7 +58,7 @@ def train(
     examples: Sequence[Example],
     served: Sequence[OrderedFrame],
     shuffled: Sequence[OrderedFrame],
-    plan: Plan,
+    plan: TrainingPlan,
     folder: Path,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> PeftModel:
@@ -130,7 +130,7 @@ def _rate(step: int, steps: int, warmup_share: float) -> float:
     return 0.05 + 0.95 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))) / 2
 
 
-def _save(network: PeftModel, optimizer: torch.optim.Optimizer, done: int, plan: Plan, folder: Path) -> None:
+def _save(network: PeftModel, optimizer: torch.optim.Optimizer, done: int, plan: TrainingPlan, folder: Path) -> None:
     state = {
         "plan": json.dumps(asdict(plan)),
         "done": done,
@@ -143,7 +143,7 @@ def _save(network: PeftModel, optimizer: torch.optim.Optimizer, done: int, plan:
     os.replace(staged, folder / _CHECKPOINT)  # whole or not at all
 
 
-def _restore(network: PeftModel, optimizer: torch.optim.Optimizer, plan: Plan, folder: Path) -> int:
+def _restore(network: PeftModel, optimizer: torch.optim.Optimizer, plan: TrainingPlan, folder: Path) -> int:
     """How many steps an earlier process did; its adapter and optimizer are then these."""
     path = folder / _CHECKPOINT
     if not path.is_file():

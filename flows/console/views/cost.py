@@ -17,7 +17,7 @@ from rich.text import Text
 
 from flows.console.printable import printable_json, printable_line
 from flows.console.terminal import Terminal
-from pipelines.costs.comparison import GPU_PRICE, HOURS_A_MONTH, Comparison, Crossing, Mode, Offer, not_in_the_book
+from pipelines.costs.comparison import GPU_PRICE, HOURS_A_MONTH, CostComparison, Crossing, Mode, Offer, not_in_the_book
 from pipelines.costs.own_prices import SETTING
 from pipelines.costs.price_book import FastPrice, HostedPrice, Price, PriceBook, Row, price_book
 from pipelines.costs.price_list import KINDS, ListedPrice, price_list
@@ -146,7 +146,7 @@ def _row_json(each: ListedPrice) -> dict[str, Any]:
 # A run beside its alternatives
 
 
-def show_comparison(terminal: Terminal, compared: Comparison, *, as_json: bool) -> None:
+def show_comparison(terminal: Terminal, compared: CostComparison, *, as_json: bool) -> None:
     """What a million documents cost, here and elsewhere, and from where on a device of one's own pays."""
     if as_json:
         _print_json(terminal, comparison_json(compared))
@@ -170,7 +170,7 @@ def show_comparison(terminal: Terminal, compared: Comparison, *, as_json: bool) 
         say(line)
 
 
-def _own_table(compared: Comparison) -> Table:
+def _own_table(compared: CostComparison) -> Table:
     figures, per_million = compared.figures, compared.per_million
     table = _table("this run", "USD", "")
     table.columns[2].justify = "left"
@@ -191,12 +191,12 @@ def _own_table(compared: Comparison) -> Table:
     return table
 
 
-def _busy(compared: Comparison) -> str:
+def _busy(compared: CostComparison) -> str:
     held = compared.figures.held_seconds
     return f"busy {compared.figures.gpu_seconds / held:.0%} of that time" if held else ""
 
 
-def _offers_table(compared: Comparison, offers: list[Offer]) -> Table:
+def _offers_table(compared: CostComparison, offers: list[Offer]) -> Table:
     is_claude = offers[0].is_claude
     prices: tuple[Mode, ...] = ("batch", "live") if is_claude else ("live",)
     table = _table("instead", *prices, "an hour", "a month", "device use")
@@ -207,7 +207,7 @@ def _offers_table(compared: Comparison, offers: list[Offer]) -> Table:
     return table
 
 
-def _crossing_cells(compared: Comparison, crossing: Crossing | None) -> tuple[str, str, str]:
+def _crossing_cells(compared: CostComparison, crossing: Crossing | None) -> tuple[str, str, str]:
     if compared.figures.is_over_http:
         return ("", "", "")
     if crossing is None:
@@ -226,7 +226,7 @@ def _offer_name(offer: Offer) -> str:
     return offer.model if offer.provider in (None, "anthropic") else f"{offer.model} ({offer.provider})"
 
 
-def _notes(compared: Comparison) -> Iterable[str]:
+def _notes(compared: CostComparison) -> Iterable[str]:
     figures, hour_usd, capacity = compared.figures, compared.gpu_hour_usd, compared.documents_a_gpu_hour
     if figures.is_over_http:
         yield "device    no engine ran here: a first tier over HTTP answered, so there is no device to compare with"
@@ -252,7 +252,7 @@ def _notes(compared: Comparison) -> Iterable[str]:
         yield "simulated Claude's cost is what the simulated tokens would have cost at list price; nothing was billed"
 
 
-def comparison_json(compared: Comparison) -> dict[str, Any]:
+def comparison_json(compared: CostComparison) -> dict[str, Any]:
     """The same for a program; money is text, so that no digit is lost."""
     figures = compared.figures
     own = {
@@ -283,7 +283,7 @@ def comparison_json(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def _offer_json(compared: Comparison, offer: Offer) -> dict[str, Any]:
+def _offer_json(compared: CostComparison, offer: Offer) -> dict[str, Any]:
     return {
         "kind": "claude" if offer.is_claude else "hosted",
         "provider": offer.provider,

@@ -40,7 +40,7 @@ _WORTH_A_ROUND = 0.004  # of the pool: for less, the shorter stretch is taken, a
 
 
 @dataclass(frozen=True)
-class Plan:
+class StrikesPlan:
     """Whom to draw, and when to stop; ``sample`` 0: nothing can be certified, and the budget's worth is kept."""
 
     budget: int
@@ -88,7 +88,7 @@ def _holds(strikes: int, stretch: int, budget: int, sample: int, delta: float) -
 
 def plan_strikes(
     doubt: Doubt, rank: FloatArray, answer: IntArray, budget: int, delta: float, random: np.random.Generator
-) -> Plan:
+) -> StrikesPlan:
     """The plan of least expected cost, over the curves that the pilot allows and the luck of the sample.
 
     Args:
@@ -100,7 +100,7 @@ def plan_strikes(
         random: of the simulations.
     """
     pool = len(rank)
-    nothing = Plan(budget, pool, 0, 0)
+    nothing = StrikesPlan(budget, pool, 0, 0)
     if not can_certify(pool, budget, delta):
         return nothing
     stretch, sample, strikes = _choices(pool, budget, delta)
@@ -116,7 +116,7 @@ def plan_strikes(
     most = most_strikes(length, budget, drawn, delta)
     if most is None:
         return nothing
-    return Plan(budget, length, least_sample(length, budget, most, drawn, delta), most)
+    return StrikesPlan(budget, length, least_sample(length, budget, most, drawn, delta), most)
 
 
 def _choices(pool: int, budget: int, delta: float) -> tuple[IntArray, IntArray, FloatArray]:

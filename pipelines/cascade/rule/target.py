@@ -19,7 +19,7 @@ from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.cascade.rule.doubt import BoolArray, IntArray
 from pipelines.cascade.rule.history import Ask, Draw, History, pilot_items, pilot_size, walk
 from pipelines.cascade.rule.scored import Labels, Scored
-from pipelines.cascade.rule.strikes import Plan, can_certify, plan_strikes
+from pipelines.cascade.rule.strikes import StrikesPlan, can_certify, plan_strikes
 
 __all__ = ["Ask", "Certificate", "Settled", "Target", "next_step", "target_steps"]
 
@@ -88,7 +88,7 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     """A run from its start; see `history` for how to walk it."""
     history, delta = History(scored, labels), SPENT * promise.delta
     budget = allowed_wrong(len(scored), promise.target)
-    pool, plan = scored.order, Plan(budget, len(scored), 0, 0)
+    pool, plan = scored.order, StrikesPlan(budget, len(scored), 0, 0)
     if can_certify(len(scored), budget, delta):
         pilot = pilot_items(scored, pilot_size(scored), is_even=False)
         yield history.ask("pilot", pilot)

@@ -16,7 +16,7 @@ from pipelines.documents.code.reading.git_commits import read_commits
 from pipelines.documents.code.reading.git_repository import pin_revisions, read_tree
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.readers.readers import DIFF_READERS, read_documents
-from pipelines.documents.records import Columns, Document, Listing, SourceFile
+from pipelines.documents.records import Document, Listing, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import NOWHERE, OwnPlaces
 from pipelines.documents.sources.sources import list_input, read_ahead
 from pipelines.job.sections import Review
@@ -48,7 +48,7 @@ def read_code(
     location: str,
     sources: Iterable[SourceFile],
     review: Review,
-    columns: Columns,
+    columns: RowColumns,
     max_document_bytes: int,
     own: OwnPlaces = NOWHERE,
 ) -> Iterator[Document | LeftOut]:

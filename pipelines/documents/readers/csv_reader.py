@@ -13,7 +13,7 @@ from pipelines.documents.readers.charsets import Decoded, decode_line, joined_no
 from pipelines.documents.readers.csv_dialects import DELIMITERS, CsvStream, Dialect
 from pipelines.documents.readers.lines import Line, Unreadable, failed, over_limit, read_lines
 from pipelines.documents.readers.row_readers import check_columns, missing_column, row_document
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.sources import open_source
 
 _STRAY = "not valid CSV (stray quote or carriage return); mend or remove the row"
@@ -23,18 +23,18 @@ _QUOTE_NAMES = {'"': "double quote", "'": "single quote"}
 _GUESSED = "not UTF-8: read as {}, by the looks of the file's head; csv.encoding in the job says otherwise"
 
 
-def read_csv(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_csv(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """Rows under a header line: comma-separated, unless the head or the job says otherwise."""
     return _read_delimited(source, columns, max_document_bytes, ",")
 
 
-def read_tsv(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_tsv(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """The same with tabs."""
     return _read_delimited(source, columns, max_document_bytes, "\t")
 
 
 def _read_delimited(
-    source: SourceFile, columns: Columns, max_document_bytes: int, delimiter: str
+    source: SourceFile, columns: RowColumns, max_document_bytes: int, delimiter: str
 ) -> Iterator[Document]:
     with open_source(source) as stored:
         stream = CsvStream(stored, delimiter, columns.csv, columns.text_names)

@@ -8,11 +8,11 @@ from pipelines.documents.readers.charsets import BYTE_ORDER_MARK, Decoded, decod
 from pipelines.documents.readers.html_text import html_charset, html_to_text
 from pipelines.documents.readers.lines import Unreadable, read_whole
 from pipelines.documents.readers.mail_reader import mail_to_text
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.sources import COMPRESSIONS, open_source
 
 
-def read_text(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_text(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """The file as it is, with Windows line ends made plain."""
     data = _read_file(source, max_document_bytes)
     if data:
@@ -22,7 +22,7 @@ def read_text(source: SourceFile, columns: Columns, max_document_bytes: int) -> 
         yield _document(source, Decoded(text, decoded.note))
 
 
-def read_html(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_html(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """What a reader of the page would see."""
     data = _read_file(source, max_document_bytes)
     if data:
@@ -30,7 +30,7 @@ def read_html(source: SourceFile, columns: Columns, max_document_bytes: int) -> 
         yield _document(source, Decoded(html_to_text(decoded.text), decoded.note))
 
 
-def read_mail(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_mail(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """Subject and all text that is shown; attachments are left out."""
     data = _read_file(source, max_document_bytes)
     if data:

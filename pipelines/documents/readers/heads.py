@@ -27,7 +27,7 @@ from pipelines.documents.readers.csv_dialects import CsvStream
 from pipelines.documents.readers.csv_reader import csv_rows
 from pipelines.documents.readers.json_values import read_values, shape_of
 from pipelines.documents.readers.lines import Utf8Stream
-from pipelines.documents.records import Columns, SourceFile
+from pipelines.documents.records import RowColumns, SourceFile
 from pipelines.documents.sources.sources import open_seekable
 from pipelines.errors import StoreError
 from pipelines.store.s3_reading import ObjectUnavailable
@@ -79,7 +79,7 @@ def row_suffix(path: str) -> str | None:
     return suffix if suffix in ROW_SUFFIXES else None
 
 
-def read_head(source: SourceFile, wanted: Columns = Columns()) -> Head | None:  # noqa: B008
+def read_head(source: SourceFile, wanted: RowColumns = RowColumns()) -> Head | None:  # noqa: B008
     """Look at the first rows of a file; one read of the store, two of Parquet.
 
     Args:
@@ -145,7 +145,7 @@ def _text(data: bytes, is_whole: bool) -> str:
     return text if is_whole else text.rpartition("\n")[0] or text
 
 
-def _delimited_head(source: SourceFile, data: bytes, delimiter: str, wanted: Columns) -> Head | None:
+def _delimited_head(source: SourceFile, data: bytes, delimiter: str, wanted: RowColumns) -> Head | None:
     stream = CsvStream(io.BufferedReader(io.BytesIO(data)), delimiter, wanted.csv, wanted.text_names)
     rows = [row.fields for row in islice(csv_rows(stream, HEAD_BYTES), HEAD_ROWS + 1) if row.problem is None]
     if not rows:

@@ -17,7 +17,7 @@ from pipelines.documents.readers.charsets import decode, joined_notes
 from pipelines.documents.readers.heads import row_suffix
 from pipelines.documents.readers.lines import Unreadable, failed
 from pipelines.documents.readers.row_readers import check_columns, row_document
-from pipelines.documents.records import Columns, Document, NoValue, SourceFile
+from pipelines.documents.records import Document, NoValue, RowColumns, SourceFile
 from pipelines.documents.sources.sources import EXPANSION_FREE_BYTES, MAX_EXPANSION, head_of, open_seekable
 from pipelines.documents.sources.table_formats import table_refusal
 from pipelines.documents.text_columns import Combined
@@ -30,7 +30,7 @@ _Scalar: TypeAlias = "pa.Scalar[pa.DataType]"
 _DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # store failures are StoreError by now
 
 
-def read_parquet(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_parquet(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """Streams rows; a file damaged halfway gives its good rows and one failed document for the rest."""
     refusal = table_refusal(source)
     if refusal is not None:
@@ -201,7 +201,7 @@ def _is_number(column_type: pa.DataType) -> bool:
     )
 
 
-def _readable(schema: pa.Schema, columns: Columns) -> list[str]:
+def _readable(schema: pa.Schema, columns: RowColumns) -> list[str]:
     """The columns to read; an id or label of another type (a date, a struct) counts as absent."""
     # A date may be a part of a text or an id; alone it is neither.
     parts = set(columns.text_names if isinstance(columns.text, Combined) else ())
@@ -241,7 +241,7 @@ def _document(
     row_number: int,
     record: dict[str, _Scalar],
     unreadable: dict[str, object],
-    columns: Columns,
+    columns: RowColumns,
     max_document_bytes: int,
     carried: dict[str, object] | None,
 ) -> Document:

@@ -17,11 +17,11 @@ from pipelines.documents.readers.file_readers import read_html, read_mail, read_
 from pipelines.documents.readers.lines import Unreadable, failed
 from pipelines.documents.readers.parquet_reader import PARQUET_MAGIC, read_parquet
 from pipelines.documents.readers.row_readers import read_json
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.sources import COMPRESSIONS, head_of
 from pipelines.store.s3_reading import ObjectUnavailable
 
-Reader = Callable[[SourceFile, Columns, int], Iterator[Document]]
+Reader = Callable[[SourceFile, RowColumns, int], Iterator[Document]]
 
 READERS: dict[str, Reader] = {
     ".jsonl": read_json,
@@ -71,7 +71,7 @@ DIFF_READERS: dict[str, Reader] = {
 
 
 def read_documents(
-    source: SourceFile, columns: Columns, max_document_bytes: int, readers: Mapping[str, Reader] = READERS
+    source: SourceFile, columns: RowColumns, max_document_bytes: int, readers: Mapping[str, Reader] = READERS
 ) -> Iterator[Document]:
     """Streams the documents of one file, in file order, in memory bounded by ``max_document_bytes``.
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pipelines.documents.readers.charsets import decode_line
 from pipelines.documents.readers.json_values import read_values, shape_of
 from pipelines.documents.readers.lines import Line, Unreadable, Utf8Stream, failed, over_limit, read_lines
-from pipelines.documents.records import Columns, Document, NoValue, SourceFile
+from pipelines.documents.records import Document, NoValue, RowColumns, SourceFile
 from pipelines.documents.sources.sources import open_source
 from pipelines.documents.text_columns import Combined, names_of
 
@@ -24,7 +24,7 @@ _EXACT_FLOATS = 2**53  # up to here a float without fraction is one whole number
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
-def read_json(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_json(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """One JSON object a line, an array of them, or objects over several lines, whatever the name says.
 
     Blank lines are skipped. Documents are placed by their line, or where they have none of their own by their number.
@@ -46,7 +46,7 @@ def read_json(source: SourceFile, columns: Columns, max_document_bytes: int) -> 
 
 
 def _json_document(
-    source: SourceFile, line: Line, columns: Columns, max_document_bytes: int, repeats: _Repeats | None
+    source: SourceFile, line: Line, columns: RowColumns, max_document_bytes: int, repeats: _Repeats | None
 ) -> Document:
     try:
         record, note = json_object(line, repeats)
@@ -58,19 +58,19 @@ def _json_document(
     return row_document(source, line.number, record, columns, max_document_bytes, repeated, note)
 
 
-def _names(columns: Columns) -> list[str]:
+def _names(columns: RowColumns) -> list[str]:
     """The columns that must not be there twice: whichever were read, it might be the wrong one."""
     gold = () if columns.gold is None else (columns.gold,)
     return list(dict.fromkeys((*columns.text_names, *columns.id_names, *gold)))
 
 
-def _check_not_repeated(columns: Columns, repeated: Collection[str], where: str) -> None:
+def _check_not_repeated(columns: RowColumns, repeated: Collection[str], where: str) -> None:
     for name in _names(columns):
         if name in repeated:
             raise Unreadable(f"{where} has {name!r} more than once; rename all but one")
 
 
-def check_columns(columns: Columns, there_are: list[str]) -> None:
+def check_columns(columns: RowColumns, there_are: list[str]) -> None:
     """Looks at the names of a table's columns before its rows are read.
 
     Raises:
@@ -126,7 +126,7 @@ def row_document(
     source: SourceFile,
     position: int,
     record: Mapping[str, object],
-    columns: Columns,
+    columns: RowColumns,
     max_document_bytes: int,
     repeated: Collection[str] = (),
     note: str | None = None,
@@ -161,7 +161,7 @@ def _without_repeated(values: dict[str, object], repeated: Collection[str]) -> d
     return values | {name: NoValue("is there more than once") for name in repeated if name in values}
 
 
-def _id_of(record: Mapping[str, object], columns: Columns) -> str | None:
+def _id_of(record: Mapping[str, object], columns: RowColumns) -> str | None:
     """None where there is none, or a part of it is missing."""
     if isinstance(columns.id, str):
         document_id = _plain_value(record.get(columns.id))

@@ -66,7 +66,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ReviewEvaluation:
     """``is_right`` says of each finding given, in order, whether it is; None where its document was not labelled.
 
     A right finding counts under its fault's severity, whatever severity it gave.
@@ -81,7 +81,7 @@ class Evaluation:
 
 def evaluate(
     rows: Sequence[FindingRow], labelled: LabelledFaults, line_tolerance: int = DEFAULT_LINE_TOLERANCE
-) -> Evaluation:
+) -> ReviewEvaluation:
     """Compare findings with known faults.
 
     Where the labels name documents, findings in other documents are left aside; where they name paths alone, every
@@ -98,7 +98,7 @@ def evaluate(
         counts = [Counter(getattr(one, attribute) for one in group) for group in (right, wrong, missed)]
         return {name: Score(*(count[name] for count in counts)) for name in names}
 
-    return Evaluation(
+    return ReviewEvaluation(
         overall=Score(len(right), len(wrong), len(missed)),
         by_category=scores(categories(), "category"),
         by_severity=scores(SEVERITIES, "severity"),
@@ -119,7 +119,7 @@ def wilson(successes: int, trials: int, assurance: float = ASSURANCE) -> Share:
     return Share(share, min(share, max(0.0, middle - spread)), max(share, min(1.0, middle + spread)))
 
 
-def evaluation_markdown(evaluation: Evaluation) -> str:
+def evaluation_markdown(evaluation: ReviewEvaluation) -> str:
     """The numbers as a table; categories that were neither reported nor there are left out."""
     lines = [
         f"Right: same path and category, lines within {evaluation.line_tolerance}. "

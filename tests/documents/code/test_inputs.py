@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.documents.code.inputs import is_pinned, list_code, read_code
 from pipelines.documents.left_out import LeftOutList
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.errors import JobError, NoInputError
 from pipelines.job.sections import Review
 from tests.documents.code.reading.test_git import Repository
@@ -19,7 +19,7 @@ DIFF = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
 
 def read(location: Path | str, review: Review, sources: list[SourceFile] | None = None) -> list[Document]:
     found = sources or list_code(str(location), review).sources
-    documents = read_code(str(location), found, review, Columns(text="diff"), LIMIT)
+    documents = read_code(str(location), found, review, RowColumns(text="diff"), LIMIT)
     return list(LeftOutList().take(documents))
 
 

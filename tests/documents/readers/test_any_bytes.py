@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.documents.readers.readers import READERS, read_documents
-from pipelines.documents.records import Columns
+from pipelines.documents.records import RowColumns
 from pipelines.documents.sources.sources import list_sources
 from tests.documents.readers.reading import LIMIT, parquet_bytes
 
@@ -37,7 +37,7 @@ def test_any_bytes_give_documents_and_never_an_error(suffix: str, packing: str, 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"t{suffix}{packing.removeprefix('broken ')}"
         path.write_bytes(packed.get(packing, bytes)(content))
-        documents = list(read_documents(list_sources(str(path))[0], Columns(gold="gold"), 100))
+        documents = list(read_documents(list_sources(str(path))[0], RowColumns(gold="gold"), 100))
     assert documents or suffix in (".jsonl", ".ndjson", ".json", ".csv", ".tsv")  # rows may be none
     for document in documents:
         assert (document.text is None) != (document.failure is None)
@@ -55,14 +55,16 @@ def test_a_damaged_parquet_file_never_raises(position: int, garbage: bytes) -> N
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"
         path.write_bytes(stored)
-        list(read_documents(list_sources(str(path))[0], Columns(), LIMIT))  # none, where the footer now says: no rows
+        list(
+            read_documents(list_sources(str(path))[0], RowColumns(), LIMIT)
+        )  # none, where the footer now says: no rows
 
 
 @pytest.mark.parametrize(
     ("name", "reason"), [("histogram.parquet", "is damaged"), ("int96.parquet", "is timestamp[ns], not string")]
 )
 def test_a_footer_over_which_pyarrow_ends_its_process_is_a_failed_document(name: str, reason: str) -> None:
-    (document,) = read_documents(list_sources(str(Path(__file__).parent / "damaged" / name))[0], Columns(), LIMIT)
+    (document,) = read_documents(list_sources(str(Path(__file__).parent / "damaged" / name))[0], RowColumns(), LIMIT)
     assert document.text is None
     assert document.failure is not None and reason in document.failure
 
@@ -77,7 +79,7 @@ def test_a_huge_line_is_skipped_in_little_memory(tmp_path: Path, name: str, head
     (source,) = list_sources(str(path))
     tracemalloc.start()
     try:
-        (document,) = read_documents(source, Columns(), 100_000)
+        (document,) = read_documents(source, RowColumns(), 100_000)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

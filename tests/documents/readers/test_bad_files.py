@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.documents.readers.readers import READERS, read_documents
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.errors import StoreError
 from tests.documents.readers.reading import GOOD, LIMIT, Read, outcomes, parquet_bytes
 
@@ -137,7 +137,7 @@ def test_rows_before_the_damage_in_a_parquet_file_are_delivered(read: Read) -> N
 def test_a_source_that_is_gone_is_one_failed_document(tmp_path: Path) -> None:
     for suffix in READERS:
         gone = SourceFile(str(tmp_path / f"t{suffix}"), f"t{suffix}", 1, "1-1")
-        assert outcomes(list(read_documents(gone, Columns(), LIMIT))) == [
+        assert outcomes(list(read_documents(gone, RowColumns(), LIMIT))) == [
             f"t{suffix}: gone since it was listed; put it back or start a new run"
         ]
 
@@ -150,4 +150,4 @@ def test_a_store_that_fails_stops_the_run_and_is_no_documents_fault(
 
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(StoreError, match="what is committed is kept, resume the run"):
-        list(read_documents(SourceFile(f"{tmp_path}/t.txt", "t.txt", 1, "1-1"), Columns(), LIMIT))
+        list(read_documents(SourceFile(f"{tmp_path}/t.txt", "t.txt", 1, "1-1"), RowColumns(), LIMIT))

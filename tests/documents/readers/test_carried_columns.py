@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.documents.records import Columns, NoValue
+from pipelines.documents.records import NoValue, RowColumns
 from tests.documents.readers.reading import Read, outcomes, parquet_bytes
 
-CARRIED = Columns(attributes=frozenset({"pii", "country"}))
+CARRIED = RowColumns(attributes=frozenset({"pii", "country"}))
 
 
 def test_rows_carry_the_columns_asked_for_that_they_have(read: Read) -> None:
@@ -37,7 +37,7 @@ def test_nothing_is_carried_unasked_or_where_there_is_no_row(read: Read) -> None
 
 @pytest.mark.parametrize("name", ["text", "id", "gold"])
 def test_the_columns_of_text_id_and_gold_can_be_carried_too(read: Read, name: str) -> None:
-    columns = Columns(gold="gold", attributes=frozenset({name}))
+    columns = RowColumns(gold="gold", attributes=frozenset({name}))
     row = {"text": "a", "id": "b", "gold": "c"}
     table = pa.table({key: [value] for key, value in row.items()})
     for document in (
@@ -61,7 +61,7 @@ def test_what_cannot_be_compared_is_carried_as_no_value(read: Read) -> None:
 
 def test_of_a_column_that_is_there_more_than_once_no_value_speaks(read: Read) -> None:
     twice = {"pii": NoValue("is there more than once")}
-    columns = Columns(attributes=frozenset({"pii"}))
+    columns = RowColumns(attributes=frozenset({"pii"}))
     content = (
         '{"text": "a", "pii": true, "p\\u0069i": false}\n{"text": "b", "pii": false}\n'
         '{"text": "c", "pii": false, "meta": {"pii": 1, "pii": 2}}\n{"text": "d", "x": 1, "x": 2, "pii": false}'

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from pipelines.documents.records import Columns, CsvMarks
+from pipelines.documents.records import CsvMarks, RowColumns
 from tests.documents.readers.reading import Read, outcomes
 
 TEXT = "We were charged twice; please mend it, soon"
@@ -36,17 +36,17 @@ def test_a_header_that_has_the_text_is_cut_as_the_name_says_whatever_else_is_in_
 
 
 def test_what_the_job_says_goes_before_what_it_looks_like(read: Read) -> None:
-    said = Columns(csv=CsvMarks(delimiter="/", quote="'", escape="^"))
+    said = RowColumns(csv=CsvMarks(delimiter="/", quote="'", escape="^"))
     assert outcomes(read("t.csv", "id/text\n1/'a/b ^'c^' \"d\"'\n", said)) == ["a/b 'c' \"d\""]
 
 
 def test_where_nothing_is_quoted_a_quote_is_text(read: Read) -> None:
-    said = Columns(csv=CsvMarks(quote=""))
+    said = RowColumns(csv=CsvMarks(quote=""))
     assert outcomes(read("t.tsv", 'id\ttext\n1\t"open\n2\t5" pipe\n', said)) == ['"open', '5" pipe']
 
 
 def test_a_wrong_delimiter_is_told_with_the_right_one(read: Read) -> None:
-    (outcome,) = outcomes(read("t.csv", "id;text\n1;x\n", Columns(csv=CsvMarks(delimiter=","))))
+    (outcome,) = outcomes(read("t.csv", "id;text\n1;x\n", RowColumns(csv=CsvMarks(delimiter=","))))
     assert outcome is not None and "separated by semicolons, not by commas; mend csv.delimiter" in outcome
 
 
@@ -61,7 +61,7 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(read: Read) -> None:
     ],
 )
 def test_an_escape_counts_within_quotes_only(read: Read, stored: str, text: str) -> None:
-    said = Columns(csv=CsvMarks(escape="\\"))
+    said = RowColumns(csv=CsvMarks(escape="\\"))
     assert outcomes(read("t.csv", f'id,text\n1,{stored}\n2,"next"\n', said)) == [text, "next"]
 
 
@@ -73,7 +73,7 @@ def test_a_path_that_ends_in_a_backslash_is_no_escape(read: Read) -> None:
 
 
 def test_a_row_over_the_limit_costs_itself_only_in_every_dialect(read: Read) -> None:
-    said = Columns(csv=CsvMarks(quote="'"))
+    said = RowColumns(csv=CsvMarks(quote="'"))
     failed, good = outcomes(read("a.csv", "id;text\n1;'" + "a\n" * 600 + "'\n2;'good'\n", said))
     assert failed is not None and "limits.max_document_bytes" in failed and good == "good"
 
@@ -95,7 +95,7 @@ def test_western_letters_in_a_file_that_is_no_utf_8_are_read_and_told(read: Read
 )
 def test_another_charset_is_not_guessed_and_read_once_it_is_said(read: Read, encoding: str, text: str) -> None:
     content = f"id,text\n1,{text}\n".encode(encoding)
-    (document,) = read("t.csv", content, Columns(csv=CsvMarks(encoding=encoding)))
+    (document,) = read("t.csv", content, RowColumns(csv=CsvMarks(encoding=encoding)))
     assert (document.text, document.note) == (text, None)
     assert text not in outcomes(read("t.csv", content))
 

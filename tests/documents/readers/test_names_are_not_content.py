@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.documents.readers import parquet_reader
 from pipelines.documents.readers.readers import DIFF_READERS, read_documents
-from pipelines.documents.records import Columns, SourceFile
+from pipelines.documents.records import RowColumns, SourceFile
 from pipelines.documents.sources import sources
 from pipelines.documents.sources.sources import list_sources
 from pipelines.documents.sources.table_formats import table_refusal
@@ -118,7 +118,7 @@ def test_what_is_no_text_under_a_name_of_text_is_named(read: Read, content: byte
 
 def test_a_diff_table_is_told_by_its_content_too(tmp_path: Path) -> None:
     (tmp_path / "rows.diff").write_bytes(TABLE)
-    documents = read_documents(list_sources(str(tmp_path))[0], Columns(), LIMIT, DIFF_READERS)
+    documents = read_documents(list_sources(str(tmp_path))[0], RowColumns(), LIMIT, DIFF_READERS)
     assert outcomes(list(documents)) == ["a", "b"]
 
 
@@ -129,7 +129,7 @@ def test_ids_that_are_not_a_number_are_missing(read: Read) -> None:
     assert [document.document_id for document in read("t.jsonl", rows)] == [f"t.jsonl:{line}" for line in (1, 2, 3, 4)]
     ids = pa.array([float("nan"), None, 1001.0], pa.float64())
     table = pa.table({"text": ["a", "b", "c"], "id": ids, "gold": ids})
-    documents = read("t.parquet", parquet_bytes(table), Columns(gold="gold"))
+    documents = read("t.parquet", parquet_bytes(table), RowColumns(gold="gold"))
     assert [document.document_id for document in documents] == ["t.parquet:0", "t.parquet:1", "1001"]
     assert [document.gold_label for document in documents] == [None, None, "1001"]
 
@@ -142,7 +142,7 @@ def test_a_whole_number_stays_one_in_a_floating_column(read: Read, value: str, e
 
 
 def test_what_is_not_a_number_is_carried_as_missing(read: Read) -> None:
-    columns = Columns(attributes=frozenset({"pii"}))
+    columns = RowColumns(attributes=frozenset({"pii"}))
     assert read("t.jsonl", '{"text": "a", "pii": NaN}', columns)[0].attributes == {"pii": None}
 
 
@@ -150,7 +150,7 @@ def test_the_files_of_a_table_with_a_log_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t" / "day=1").mkdir(parents=True)
     (tmp_path / "t" / "day=1" / "part.parquet").write_bytes(TABLE)
     (source,) = list_sources(str(tmp_path))
-    assert outcomes(list(read_documents(source, Columns(), LIMIT))) == ["a", "b"]
+    assert outcomes(list(read_documents(source, RowColumns(), LIMIT))) == ["a", "b"]
     for log, name, kind in [
         ("_delta_log", "00000000000000000000.json", "Delta"),
         ("metadata", "v1.metadata.json", "Iceberg"),
@@ -172,9 +172,9 @@ def test_a_delta_table_on_disk_is_failed_files_and_a_folder_called_metadata_is_n
     (tmp_path / "plain" / "metadata").mkdir()
     (tmp_path / "plain" / "metadata" / "notes.json").write_text("{}")
     found = {source.path: source for source in list_sources(str(tmp_path)) if source.path.endswith(".parquet")}
-    (refused,) = outcomes(list(read_documents(found["delta/part.parquet"], Columns(), LIMIT)))
+    (refused,) = outcomes(list(read_documents(found["delta/part.parquet"], RowColumns(), LIMIT)))
     assert refused is not None and "write the table's present rows as plain Parquet files" in refused
-    assert outcomes(list(read_documents(found["plain/part.parquet"], Columns(), LIMIT))) == ["a", "b"]
+    assert outcomes(list(read_documents(found["plain/part.parquet"], RowColumns(), LIMIT))) == ["a", "b"]
 
 
 def test_a_table_above_the_input_is_none_of_the_inputs(tmp_path: Path) -> None:

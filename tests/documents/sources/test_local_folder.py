@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns, Listing, SourceFile
+from pipelines.documents.records import Listing, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.since_last import sources_of, sources_table
 from pipelines.documents.sources.sources import list_input, list_sources
@@ -40,7 +40,7 @@ def listed(docs: Path, own: OwnPlaces | None = None) -> tuple[list[str], dict[st
 
 
 def failure(source: SourceFile) -> str | None:
-    (document,) = read_documents(source, Columns(), 1_000)
+    (document,) = read_documents(source, RowColumns(), 1_000)
     return document.failure
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.s3 import Emulator, FaultProxy, Faults
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.sources import list_input, list_sources, open_seekable, open_source, read_ahead
 from pipelines.errors import JobError, StoreError
@@ -34,7 +34,7 @@ def inbox(s3: Bucket) -> Bucket:
 
 
 def failure(source: SourceFile) -> str:
-    (document,) = read_documents(source, Columns(), 10_000_000)
+    (document,) = read_documents(source, RowColumns(), 10_000_000)
     assert document.failure is not None
     return document.failure
 
@@ -154,9 +154,9 @@ def test_parquet_is_read_by_ranges_and_whole(s3: Bucket) -> None:
     s3.put("x.parquet", parquet(5_000))
     (source,) = list_sources(s3.uri)
     expected = [f"row {number}" for number in range(5_000)]
-    assert [document.text for document in read_documents(source, Columns(), 10_000)] == expected
+    assert [document.text for document in read_documents(source, RowColumns(), 10_000)] == expected
     (ahead,) = read_ahead([source])
-    assert [document.text for document in read_documents(ahead, Columns(), 10_000)] == expected
+    assert [document.text for document in read_documents(ahead, RowColumns(), 10_000)] == expected
     with open_seekable(source) as file:
         file.seek(-4, io.SEEK_END)
         assert (file.read(), file.read(), file.size()) == (b"PAR1", b"", source.size_bytes)
@@ -178,7 +178,7 @@ def test_an_object_that_changes_while_it_is_read_gives_its_first_rows_and_a_fail
     text = large_text()
     s3.put("x.jsonl", text)
     (source,) = list_sources(s3.uri)
-    documents = read_documents(source, Columns(), 10_000)
+    documents = read_documents(source, RowColumns(), 10_000)
     assert next(documents).text == "line " + "0" * 500
     s3.put("x.jsonl", text.replace(b"line", b"LINE"))
     *read_before, last = documents
@@ -190,7 +190,7 @@ def test_an_object_that_changes_while_it_is_read_gives_its_first_rows_and_a_fail
 def test_parquet_that_changes_while_it_is_read(s3: Bucket) -> None:
     s3.put("x.parquet", parquet(5_000))
     (source,) = list_sources(s3.uri)
-    documents = read_documents(source, Columns(), 10_000)
+    documents = read_documents(source, RowColumns(), 10_000)
     assert next(documents).text == "row 0"
     s3.put("x.parquet", parquet(6_000))
     *_, last = documents
@@ -210,7 +210,9 @@ def test_many_small_objects_come_in_their_order(s3: Bucket) -> None:
     for number in range(300):
         s3.put(f"inbox/{number:04d}.txt", f"text {number}".encode())
     sources = list_sources(f"{s3.uri}/inbox")
-    texts = [document.text for source in read_ahead(sources) for document in read_documents(source, Columns(), 1_000)]
+    texts = [
+        document.text for source in read_ahead(sources) for document in read_documents(source, RowColumns(), 1_000)
+    ]
     assert texts == [f"text {number}" for number in range(300)]
 
 
@@ -273,7 +275,7 @@ def test_credentials_that_expire_stop_the_run_and_fail_no_document(s3: Bucket, m
     with ScriptedServer(refusal(400, "ExpiredToken")).serving() as server:
         use({"AWS_ENDPOINT_URL": server.endpoint}, monkeypatch)
         with pytest.raises(StoreError) as caught:
-            list(read_documents(source, Columns(), 1_000))
+            list(read_documents(source, RowColumns(), 1_000))
     assert str(caught.value) == (
         f"input: cannot read 's3://{s3.name}/x.txt': the AWS session token has expired; renew it and run the same "
         "command again: nothing committed is lost"
@@ -327,7 +329,7 @@ def test_an_unavailable_object_is_told_apart_from_damage(s3: Bucket) -> None:
 def test_a_document_names_its_object(s3: Bucket) -> None:
     s3.put("inbox/x.txt", b"text")
     (source,) = list_sources(s3.uri)
-    assert list(read_documents(source, Columns(), 100)) == [
+    assert list(read_documents(source, RowColumns(), 100)) == [
         Document("inbox/x.txt", f"s3://{s3.name}/inbox/x.txt", 0, "text")
     ]
 

@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.drop_folder.files import Claim
+from flows.drop_folder.files import FileClaim
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions, JobRules
 from pipelines.job.job import Job
@@ -198,7 +198,7 @@ def test_a_claim_that_a_dropper_wrote_is_bounded_like_a_job_file(tmp_path: Path)
     file = inbox.look("a.jsonl")
     assert file is not None
     mine = load_job(write_job(tmp_path / "mine.yaml", str(tmp_path / "elsewhere")), {"input": file.uri})
-    forged = Claim.on(file, mine, str(case.job)).model_copy(update={"run_id": "../../x"})
+    forged = FileClaim.on(file, mine, str(case.job)).model_copy(update={"run_id": "../../x"})
     inbox.make_claim(file, forged)
     case.take("a.jsonl")
     report = case.report("rejected", "a.jsonl")
@@ -214,7 +214,7 @@ def test_a_claim_whose_run_would_lie_elsewhere_is_refused(tmp_path: Path) -> Non
     file = inbox.look("a.jsonl")
     assert file is not None
     job = load_job(case.job, {"input": file.uri})
-    inbox.make_claim(file, Claim.on(file, job, "job.yaml").model_copy(update={"run_id": "../../x"}))
+    inbox.make_claim(file, FileClaim.on(file, job, "job.yaml").model_copy(update={"run_id": "../../x"}))
     case.take("a.jsonl")
     assert case.report("rejected", "a.jsonl")["problems"][0].startswith("run id '../../x': give at most 128 letters")
     assert not (tmp_path.parent / "x").exists()

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from flows.console.progress import ProgressReporter
-from flows.drop_folder.files import Claim
+from flows.drop_folder.files import FileClaim
 from flows.drop_folder.inbox import Inbox
 from flows.drop_folder.job_rules import JobFileOptions
 from flows.drop_folder.jobs import JobFinder
@@ -228,7 +228,7 @@ def test_the_claim_survives_being_read_back(case: Case) -> None:
     case.put(f"{case.prefix}a.jsonl", DOCUMENT)
     file = Inbox(case.location).look(f"{case.prefix}a.jsonl")
     assert file is not None
-    claim = Claim.on(file, load_job(case.job), "job.yaml")
+    claim = FileClaim.on(file, load_job(case.job), "job.yaml")
     assert Inbox(case.location).make_claim(file, claim) == claim == Inbox(case.location).claim(file)
 
 

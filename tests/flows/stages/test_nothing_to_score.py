@@ -14,7 +14,7 @@ from flows.console.terminal import Terminal
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, prepare_run
 from flows.stages import planning, publishing, scoring
-from flows.submit import Outcome
+from flows.submit import SubmitOutcome
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.report.page import as_markdown, reason_lines
@@ -133,7 +133,7 @@ def test_a_run_with_a_problem_says_so_and_ends_with_exit_code_1(
     closed = summary_of(run)
     terminal = Terminal(as_json=False, keep_output=True)
     with pytest.raises(typer.Exit) as caught:
-        show_outcome(terminal, Outcome(None, "run", run.store.root, False, closed))
+        show_outcome(terminal, SubmitOutcome(None, "run", run.store.root, False, closed))
     assert caught.value.exit_code == 1
     for stream in (terminal.console.file, terminal._out, terminal._err):
         stream.close()

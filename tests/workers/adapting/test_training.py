@@ -59,13 +59,13 @@ def weights(trained: Any) -> dict[str, Any]:
 
 def test_the_label_is_learnt_by_the_attention_alone(tmp_path: Path) -> None:
     from workers.adapting.network import score
-    from workers.adapting.training import Plan, train
+    from workers.adapting.training import TrainingPlan, train
 
     made, learnt = network(), examples()
     documents, labels = [each.tokens for each in learnt], [each.label for each in learnt]
     before = score(made, SERVED, documents)
     kept = {name: weight.clone() for name, weight in made.state_dict().items()}
-    plan = Plan(epochs=12, learning_rate=2e-2, rank=4, alpha=8)
+    plan = TrainingPlan(epochs=12, learning_rate=2e-2, rank=4, alpha=8)
     trained = train(made, learnt, [SERVED], [], plan, tmp_path)
     after = score(trained, SERVED, documents)
     assert (after.argmax(axis=1) == labels).mean() > 0.9 > (before.argmax(axis=1) == labels).mean()
@@ -91,10 +91,10 @@ def test_columns_of_a_turned_frame_are_in_the_jobs_order() -> None:
 
 def test_a_killed_training_goes_on_to_the_very_same_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from workers.adapting import training
-    from workers.adapting.training import Plan, train
+    from workers.adapting.training import TrainingPlan, train
 
     monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    plan, frames = Plan(epochs=2, batch=8, rank=4, alpha=8), ([SERVED], [TURNED])
+    plan, frames = TrainingPlan(epochs=2, batch=8, rank=4, alpha=8), ([SERVED], [TURNED])
     whole = train(network(), examples(), *frames, plan, tmp_path / "whole")
 
     class Killed(Exception):
@@ -118,10 +118,10 @@ def test_an_adapter_that_was_written_says_the_same_when_it_is_read_and_leaves_th
     tmp_path: Path,
 ) -> None:
     from workers.adapting.network import score
-    from workers.adapting.training import Plan, adapter_files, train, with_adapter
+    from workers.adapting.training import TrainingPlan, adapter_files, train, with_adapter
 
     documents = [each.tokens for each in examples(6)]
-    trained = train(network(), examples(), [SERVED], [], Plan(epochs=2, rank=4, learning_rate=1e-2), tmp_path)
+    trained = train(network(), examples(), [SERVED], [], TrainingPlan(epochs=2, rank=4, learning_rate=1e-2), tmp_path)
     adapter_files(trained, tmp_path / "adapter")
     base = network()
     plain, expected = score(base, SERVED, documents), score(trained, SERVED, documents)
@@ -132,11 +132,11 @@ def test_an_adapter_that_was_written_says_the_same_when_it_is_read_and_leaves_th
 
 
 def test_a_checkpoint_of_another_plan_is_not_gone_on_from(tmp_path: Path) -> None:
-    from workers.adapting.training import Plan, train
+    from workers.adapting.training import TrainingPlan, train
 
-    train(network(), examples(8), [SERVED], [], Plan(epochs=1, rank=4), tmp_path)
+    train(network(), examples(8), [SERVED], [], TrainingPlan(epochs=1, rank=4), tmp_path)
     told: list[int] = []
-    train(network(), examples(8), [SERVED], [], Plan(epochs=1, rank=4, seed=1), tmp_path, told.append)
+    train(network(), examples(8), [SERVED], [], TrainingPlan(epochs=1, rank=4, seed=1), tmp_path, told.append)
     assert told[0] == 0
 
 
@@ -154,7 +154,7 @@ def test_a_network_without_attention_of_these_names_is_refused(tmp_path: Path) -
     import torch
 
     from pipelines.errors import JobError
-    from workers.adapting.training import Plan, train
+    from workers.adapting.training import TrainingPlan, train
 
     with pytest.raises(JobError, match="its layers have no q_proj, k_proj, v_proj, o_proj"):
-        train(torch.nn.Linear(2, 2), examples(8), [SERVED], [], Plan(), tmp_path)
+        train(torch.nn.Linear(2, 2), examples(8), [SERVED], [], TrainingPlan(), tmp_path)

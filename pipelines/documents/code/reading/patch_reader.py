@@ -15,7 +15,7 @@ from email.header import decode_header, make_header
 
 from pipelines.documents.code.reading.changes import decode
 from pipelines.documents.readers.lines import Line, Unreadable, failed, over_limit, read_lines
-from pipelines.documents.records import Columns, Document, SourceFile
+from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.sources import open_source
 
 # Git's own mark of a message; anything looser would cut messages that quote mail.
@@ -50,7 +50,7 @@ class _Gathered:
             self.lines.append(line.data)
 
 
-def read_patches(source: SourceFile, columns: Columns, max_document_bytes: int) -> Iterator[Document]:
+def read_patches(source: SourceFile, columns: RowColumns, max_document_bytes: int) -> Iterator[Document]:
     """Streams the patches of one file, in file order, in memory bounded by ``max_document_bytes``."""
     gathered = _Gathered(max_document_bytes)
     with open_source(source) as stream:

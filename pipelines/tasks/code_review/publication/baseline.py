@@ -31,7 +31,7 @@ Baseline = Mapping[str, KnownFinding]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineComparison:
     """``new`` and ``unchanged`` are of this run, ``absent`` of the baseline, sorted by place."""
 
     new: tuple[FindingRow, ...]
@@ -39,11 +39,11 @@ class Comparison:
     absent: tuple[KnownFinding, ...]
 
 
-def compare(published: Sequence[FindingRow], baseline: Baseline) -> Comparison:
+def compare(published: Sequence[FindingRow], baseline: Baseline) -> BaselineComparison:
     """Sort the findings to be published by whether the baseline knows them."""
     names = {row.fingerprint for row in published}
     gone = (known for fingerprint, known in baseline.items() if fingerprint not in names)
-    return Comparison(
+    return BaselineComparison(
         new=tuple(row for row in published if row.fingerprint not in baseline),
         unchanged=tuple(row for row in published if row.fingerprint in baseline),
         absent=tuple(sorted(gone, key=lambda known: (known.path, known.line, known.category))),

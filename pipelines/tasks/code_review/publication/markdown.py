@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pipelines.tasks.code_review.categories import SEVERITIES, categories
 from pipelines.tasks.code_review.findings import FindingRow
-from pipelines.tasks.code_review.publication.baseline import Comparison
+from pipelines.tasks.code_review.publication.baseline import BaselineComparison
 from pipelines.tasks.code_review.publication.coverage import Coverage
 from pipelines.tasks.code_review.publication.selection import Selection
 
@@ -24,7 +24,7 @@ def findings_markdown(
     *,
     threshold: float,
     dropped: int,
-    comparison: Comparison | None = None,
+    comparison: BaselineComparison | None = None,
 ) -> str:
     """The summary of one repository.
 
@@ -57,7 +57,7 @@ def escape(text: str) -> str:
 
 
 def _counts(
-    selection: Selection, coverage: Coverage, threshold: float, dropped: int, comparison: Comparison | None
+    selection: Selection, coverage: Coverage, threshold: float, dropped: int, comparison: BaselineComparison | None
 ) -> str:
     lines = [f"- {coverage.reviewed_items:,} of {coverage.planned_items:,} items reviewed"]
     if comparison is None:

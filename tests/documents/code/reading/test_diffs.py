@@ -14,7 +14,7 @@ from pipelines.documents.code.reading.patch_reader import read_patches
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.code.shown import LineMap
 from pipelines.documents.readers.readers import read_documents
-from pipelines.documents.records import Columns, Document
+from pipelines.documents.records import Document, RowColumns
 from pipelines.documents.sources.sources import list_sources
 
 HEADER = "diff --git a/a.py b/a.py\nindex 1..2 100644\n--- a/a.py\n+++ b/a.py\n"
@@ -115,7 +115,7 @@ def test_rows_with_a_diff_keep_their_ids_and_columns(tmp_path: Path) -> None:
     rows = [{"pr": 7, "patch": DIFF, "team": "a"}, {"pr": 8, "patch": "?", "team": "b"}, {"pr": 9, "patch": None}]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "d.parquet")
-    columns = Columns(text="patch", id="pr", attributes=frozenset({"team"}))
+    columns = RowColumns(text="patch", id="pr", attributes=frozenset({"team"}))
     for name, first in (("d.jsonl", 1), ("d.parquet", 0)):
         (source,) = list_sources(str(tmp_path / name))
         found = [shown for row in read_documents(source, columns, 1_000) for shown in show_diff(row)]
@@ -198,7 +198,7 @@ def test_a_removed_line_that_looks_like_a_header_in_crlf_does_not_make_the_diff_
 )
 def test_patches_from_the_field(name: str, shown_files: list[str]) -> None:
     (source,) = list_sources(str(Path(__file__).parent / "patches" / name))
-    (document,) = read_patches(source, Columns(), 10_000)
+    (document,) = read_patches(source, RowColumns(), 10_000)
     found = list(show_diff(document))
     assert [(one.path, one.reason) for one in found if isinstance(one, LeftOut)] == [("logo.dat", "binary")]
     assert isinstance(found[-1], Document) and found[-1].text is not None

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.documents.code.reading.diffs import show_diff
 from pipelines.documents.code.reading.patch_reader import read_patches
-from pipelines.documents.records import Columns, Document
+from pipelines.documents.records import Document, RowColumns
 from pipelines.documents.sources.sources import list_sources
 
 HASH = "0123456789abcdef0123456789abcdef01234567"
@@ -30,7 +30,7 @@ def read(tmp_path: Path) -> Read:
     def read(content: bytes | str, name: str = "p.patch", limit: int = 2_000) -> list[Document]:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return list(read_patches(list_sources(str(path))[0], Columns(), limit))
+        return list(read_patches(list_sources(str(path))[0], RowColumns(), limit))
 
     return read
 
@@ -133,7 +133,7 @@ def test_memory_is_bounded_by_the_limit(tmp_path: Path) -> None:
     (source,) = list_sources(str(path))
     tracemalloc.start()
     try:
-        count = sum(document.failure is None for document in read_patches(source, Columns(), 10_000))
+        count = sum(document.failure is None for document in read_patches(source, RowColumns(), 10_000))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from pipelines.tasks.code_review.publication.baseline import Comparison, KnownFinding
+from pipelines.tasks.code_review.publication.baseline import BaselineComparison, KnownFinding
 from pipelines.tasks.code_review.publication.coverage import Coverage
 from pipelines.tasks.code_review.publication.markdown import escape, findings_markdown
 from pipelines.tasks.code_review.publication.selection import Selection, select
@@ -59,7 +59,7 @@ def test_what_was_not_reviewed_is_listed() -> None:
 
 def test_with_a_baseline_only_new_findings_are_listed() -> None:
     old, new = finding_row(fingerprint="1"), finding_row(finding(line=7, end_line=7), fingerprint="2")
-    comparison = Comparison(new=(new,), unchanged=(old,), absent=(KnownFinding("a.py", 1, "dead-code"),))
+    comparison = BaselineComparison(new=(new,), unchanged=(old,), absent=(KnownFinding("a.py", 1, "dead-code"),))
     selection = select([old, new], 0.5)
     text = findings_markdown("shop", selection, COMPLETE, threshold=0.5, dropped=0, comparison=comparison)
     assert "- against the baseline: 1 new findings (listed here), 1 unchanged, 1 gone; threshold 0.5\n" in text

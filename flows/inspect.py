@@ -50,7 +50,7 @@ def write_report(run: str, with_texts: bool, file: Path | None) -> Path:
     if not store.exists(layout.COMPLETE):
         raise RunNotFoundError(f"run '{run}' is not complete yet, and has no report; see `pipeline status {run}`")
     page = run_page(store, with_texts)
-    path = file or Path(f"report-{RunRecord.model_validate_json(store.read(layout.RUN)).run_id}.html")
+    path = file or Path(f"report-{RunRecord.of(store).run_id}.html")
     try:
         path.write_bytes(page)
     except OSError as error:

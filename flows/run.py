@@ -129,7 +129,7 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
         store.create(layout.INPUT, to_arrow(sources_table(sources)))
     store.create(layout.JOB, _job_yaml(job))
     store.create(layout.RUN, record.model_dump_json(indent=2).encode())
-    committed = RunRecord.model_validate_json(store.read(layout.RUN))
+    committed = RunRecord.of(store)
     if not store.exists(layout.COMPLETE):
         committed.check_format()
     _refuse_other_job(store, job, record, committed)
@@ -151,7 +151,7 @@ def open_run(run: str) -> Run:
         JobError: its model is gone, or what it asks is no longer what it was begun with: model, prompt, format.
     """
     store = open_store(run)
-    record = RunRecord.model_validate_json(store.read(layout.RUN))
+    record = RunRecord.of(store)
     layout.check_run_id(record.run_id)  # names folders of this machine; the store may be anyone's
     goes_on = not store.exists(layout.COMPLETE)
     if goes_on:

@@ -8,7 +8,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.questions.question import Question
 from flows.touched_input import (
@@ -19,8 +19,11 @@ from flows.touched_input import (
 )
 from pipelines.costs.price_book import price_book
 from pipelines.documents.records import SourceFile
-from pipelines.errors import JobError
+from pipelines.errors import JobError, StoreError
 from pipelines.job.job import Job
+from pipelines.store import layout
+from pipelines.store.objects import Store
+from pipelines.store.runs import damaged
 from workers.endpoint.served import ResolvedEndpoint, Served
 
 NO_ENGINE = "none"
@@ -49,6 +52,18 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     input_outline: str | None = None  # names and sizes, where times stand for the content
     first_tier: Served | None = None  # over HTTP: what its server was when the run was begun
+
+    @classmethod
+    def of(cls, store: Store) -> RunRecord:
+        """The committed record of a run.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        try:
+            return cls.model_validate_json(store.read(layout.RUN))
+        except ValidationError:
+            raise StoreError(damaged(store.uri(layout.RUN))) from None
 
     def has_input(self, sources: list[SourceFile]) -> bool:
         """Whether these are the files of the run, as far as it can tell; their times alone make no other input."""

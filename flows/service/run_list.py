@@ -77,7 +77,7 @@ def _look(name: str, root: str, is_known: bool) -> RunLine | None:
     """None for a folder that is no run."""
     try:
         store = open_store(root)
-        record = RunRecord.model_validate_json(store.read(layout.RUN))
+        record = RunRecord.of(store)
         summary = store.read_if_exists(layout.SUMMARY)
         if summary is not None and store.exists(layout.COMPLETE):
             whole = Summary.model_validate_json(summary)

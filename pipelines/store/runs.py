@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.errors import RunNotFoundError
+from pipelines.errors import RunNotFoundError, StoreError
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.store import layout
@@ -17,6 +18,7 @@ def open_store(run: str) -> Store:
 
     Raises:
         RunNotFoundError: there is none.
+        StoreError: its record is damaged.
     """
     is_location = "/" in run or Path(run).is_dir()
     remembered = settings().state_dir / "runs" / run
@@ -30,9 +32,29 @@ def open_store(run: str) -> Store:
     if scheme in ("", "file") and not Path(urlsplit(location).path if scheme else location).is_dir():
         raise RunNotFoundError(f"no run at '{location}': no such folder")
     store = Store(location)
-    if not store.exists(layout.RUN):
+    record = store.read_if_exists(layout.RUN)
+    if record is None:
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
+    if not _is_record(record):
+        raise StoreError(damaged(store.uri(layout.RUN)))
     return store
+
+
+def _is_record(data: bytes) -> bool:
+    """Whether it says at least which run it is of."""
+    try:
+        record = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and isinstance(record.get("run_id"), str)
+
+
+def damaged(uri: str) -> str:
+    """What is said of a record that cannot be read."""
+    return (
+        f"'{uri}' is damaged: it is not what a run writes there. Put it back from a copy, or run the job anew under "
+        "another --run-id"
+    )
 
 
 def result_parts(store: Store) -> list[str]:

@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from flows.inspect import run_status, run_summary
 from flows.preflight.surroundings import check_surroundings
 from flows.run import open_run, open_store, prepare_run
 from flows.service.scheduled import take_new_files
 from flows.submit import begin_job
-from pipelines.errors import JobError, RunNotFoundError
+from pipelines.errors import JobError, RunNotFoundError, StoreError
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
+from pipelines.people.waiting import open_asked
 from pipelines.settings import settings
 from pipelines.store import layout
+from pipelines.store.objects import Store
 from tests.flows.drop_folder.drop_folder_case import DOCUMENT, JOB, write_job
 
 BAD = [
@@ -104,3 +107,11 @@ def test_a_jobs_name_is_one_too_where_prefect_hands_it_over(name: str) -> None:
 def test_a_run_that_no_place_can_have_is_not_found(run: str) -> None:
     with pytest.raises(RunNotFoundError):
         open_store(run)
+
+
+@pytest.mark.parametrize("record", [b"", b"not JSON", b"[1]", b"{}", b'{"run_id": 7}', b"\xff\xfe"])
+def test_a_damaged_record_is_told_by_every_command_that_reads_the_run(tmp_path: Path, record: bytes) -> None:
+    Store(str(tmp_path / "run")).create(layout.RUN, record)
+    for read in (open_store, open_run, run_status, run_summary, open_asked):
+        with pytest.raises(StoreError, match=r"run\.json' is damaged: .* Put it back from a copy, or run the job anew"):
+            read(str(tmp_path / "run"))

@@ -35,7 +35,7 @@ def remember(runs: Path, name: str, location: str) -> None:
 
 def open_run_at(tmp_path: Path, runs: Path, name: str) -> str:
     store = Store(str(tmp_path / name))
-    store.create(layout.RUN, b"{}")
+    store.create(layout.RUN, b'{"run_id": "run"}')
     store.create(layout.chunk_object(0, "intent-00.json"), b"{}")
     remember(runs, name, store.root)
     return store.root

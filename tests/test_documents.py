@@ -218,6 +218,7 @@ def test_five_ways_to_read_the_parts_are_tried() -> None:
     assert len(READ_BY_TOOLS) == 5
 
 
+@pytest.mark.prove
 @pytest.mark.processes
 def test_the_first_hour(home: Path, servers: Variables) -> None:
     (home / "my_tickets.csv").write_text(named_file("my_tickets.csv"), encoding="utf-8")
@@ -304,6 +305,7 @@ def test_schedule(home: Path, servers: Variables) -> None:
     assert re.search(r"^schedule +sluice-scheduled/my-documents; next at \S+ 03:00, ", shown, flags=re.MULTILINE), shown
 
 
+@pytest.mark.prove
 @pytest.mark.processes
 def test_cluster_and_prefect_server(home: Path, servers: Variables) -> None:
     """The cluster command against the Ray node and the Prefect server of all tests."""

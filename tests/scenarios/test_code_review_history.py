@@ -158,6 +158,7 @@ def test_a_fault_of_two_commits_is_reported_once_where_it_stands_last(reviewed: 
     assert found == ("sql-injection", "search.py", 3)
 
 
+@pytest.mark.prove
 def test_the_same_history_again_has_nothing_new(reviewed: Any, pipeline: PipelineCommand, job: Path) -> None:
     pipeline.run_json("submit", job, "--run-id", "second")
     compared = sarif_of(pipeline, "second", "--baseline", "first")

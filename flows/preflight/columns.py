@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.gold import gold_text, shown_gold
-from pipelines.documents.readers.csv_dialects import DELIMITERS
+from pipelines.documents.readers.delimited.dialects import DELIMITERS
 from pipelines.documents.readers.heads import Head, read_head, row_suffix
 from pipelines.documents.readers.readers import WORKBOOKS
 from pipelines.documents.records import SourceFile

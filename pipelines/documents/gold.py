@@ -6,7 +6,7 @@ import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from pipelines.documents.readers.csv_dialects import HEAD_BYTES, dialect_of
+from pipelines.documents.readers.delimited.dialects import HEAD_BYTES, dialect_of
 from pipelines.documents.records import CsvMarks, Document
 from pipelines.errors import JobError
 from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text

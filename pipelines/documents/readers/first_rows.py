@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from pipelines.documents.readers.csv_dialects import CsvStream
-from pipelines.documents.readers.csv_reader import csv_rows
+from pipelines.documents.readers.delimited.dialects import CsvStream
+from pipelines.documents.readers.delimited.reader import csv_rows
 from pipelines.documents.readers.heads import looks_like_data, row_suffix
 from pipelines.documents.readers.json_values import read_values, shape_of
 from pipelines.documents.readers.lines import Unreadable, Utf8Stream, read_lines

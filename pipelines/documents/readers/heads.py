@@ -23,8 +23,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.documents.readers.csv_dialects import CsvStream
-from pipelines.documents.readers.csv_reader import csv_rows
+from pipelines.documents.readers.delimited.dialects import CsvStream
+from pipelines.documents.readers.delimited.reader import csv_rows
 from pipelines.documents.readers.json_values import read_values, shape_of
 from pipelines.documents.readers.lines import Utf8Stream
 from pipelines.documents.records import RowColumns, SourceFile

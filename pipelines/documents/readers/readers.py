@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from pipelines.documents.code.reading.patch_reader import read_patches
-from pipelines.documents.readers.csv_reader import read_csv, read_tsv
+from pipelines.documents.readers.delimited.reader import read_csv, read_tsv
 from pipelines.documents.readers.file_readers import read_html, read_mail, read_text
 from pipelines.documents.readers.lines import Unreadable, failed
 from pipelines.documents.readers.parquet_reader import PARQUET_MAGIC, read_parquet

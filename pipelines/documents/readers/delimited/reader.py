@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipelines.documents.readers.charsets import Decoded, decode_line, joined_notes
-from pipelines.documents.readers.csv_dialects import DELIMITERS, CsvStream, Dialect
+from pipelines.documents.readers.delimited.dialects import DELIMITERS, CsvStream, Dialect
 from pipelines.documents.readers.lines import Line, Unreadable, failed, over_limit, read_lines
 from pipelines.documents.readers.row_readers import check_columns, missing_column, row_document
 from pipelines.documents.records import Document, RowColumns, SourceFile

@@ -1,0 +1,1 @@
+"""Rows of text with a delimiter between fields: how a file is written, and reading it."""

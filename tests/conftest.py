@@ -36,6 +36,7 @@ _BEGUN_FIRST = (
     "tests/faults/",
     "tests/workers/",
     "tests/scenarios/",
+    "tests/test_documents.py",
 )
 
 

@@ -233,6 +233,7 @@ def test_the_first_hour(home: Path, servers: Variables) -> None:
     assert re.search(rf"{run_id.group(1)} +│ complete +│ +4 │", runs), runs
 
 
+@pytest.mark.prove
 @pytest.mark.processes
 def test_gpu_extra() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]

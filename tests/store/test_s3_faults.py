@@ -65,6 +65,7 @@ def test_a_bad_spell_is_ridden_out(s3: Bucket, disturb: Disturb, fault: str) -> 
     assert Counter(fault.method for fault in proxy.disturbances()) == {"PUT": 5, "GET": 10}
 
 
+@pytest.mark.prove
 def test_everything_at_once(s3: Bucket, disturb: Disturb) -> None:
     proxy = disturb(
         Faults(unavailable=0.1, internal_errors=0.1, dropped=0.1, lost_replies=0.2, seed=7, paths=(f"/{s3.name}/run/",))

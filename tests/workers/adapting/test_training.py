@@ -57,6 +57,7 @@ def weights(trained: Any) -> dict[str, Any]:
     return dict(get_peft_model_state_dict(trained))
 
 
+@pytest.mark.prove
 def test_the_label_is_learnt_by_the_attention_alone(tmp_path: Path) -> None:
     from workers.adapting.network import score
     from workers.adapting.training import TrainingPlan, train

@@ -97,7 +97,7 @@ def test_the_screen_shows_both_runs(demo: Demo) -> None:
     assert re.search(rf"^accuracy  [\d.]+% of {TICKETS} answers equal their gold label", demo.shown, flags=re.MULTILINE)
     assert re.search(r"next      \S*pipeline results demo-", demo.shown)
     assert re.search(
-        rf"^promise   kept: at least 90% of {DIFFS} items agree with Claude", demo.shown, flags=re.MULTILINE
+        rf"^promise   kept: at least 85% of {DIFFS} items agree with Claude", demo.shown, flags=re.MULTILINE
     )
     for run in (demo.tickets, demo.review):
         assert f"report    {run.root}/report.html" in demo.shown

@@ -59,7 +59,7 @@ def test_a_demo_that_may_not_go_on_starts_anew_the_next_time(folder: Path) -> No
 @pytest.mark.timeout(1_200)
 def test_every_sample_document_goes_through_it(tmp_path: Path) -> None:
     with make_demo(tmp_path) as demo:
-        for run, items in ((demo.tickets, 2_000), (demo.review, 200)):
+        for run, items, target in ((demo.tickets, 2_000, 0.9), (demo.review, 200, 0.85)):
             assert run.rows.num_rows == items == len(set(run.rows["item_id"].to_pylist()))
-            assert run.summary["quality"]["agreement_lower"] >= 0.9
+            assert run.summary["quality"]["agreement_lower"] >= target
             assert run.summary["accuracy"]["final"] > run.summary["accuracy"]["engine_alone"]

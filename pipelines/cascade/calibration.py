@@ -28,11 +28,12 @@ _BISECTIONS = 60
 
 @dataclass(frozen=True)
 class Bin:
-    """Items of about the same confidence."""
+    """Labelled items of about the same confidence, and the ``share`` of the run's items that they stand for."""
 
     items: int
     mean_confidence: float
     agreement: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,12 @@ def measure_reliability(
     weight = np.ones(len(confidence)) if weight is None else weight
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, _BINS) if len(part)]
+    shares = np.array([weight[part].sum() for part in parts]) / weight.sum()
     bins = tuple(
-        Bin(len(part), _mean(confidence[part], weight[part]), _mean(is_right[part], weight[part])) for part in parts
+        Bin(len(part), _mean(confidence[part], weight[part]), _mean(is_right[part], weight[part]), share)
+        for part, share in zip(parts, shares.tolist(), strict=True)
     )
-    gaps = np.array([abs(one.mean_confidence - one.agreement) for one in bins])
-    gap = _mean(gaps, np.array([weight[part].sum() for part in parts]))
+    gap = _mean(np.array([abs(one.mean_confidence - one.agreement) for one in bins]), shares)
     return Reliability(bins, gap, _mean((confidence - is_right) ** 2, weight))
 
 

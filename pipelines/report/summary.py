@@ -330,7 +330,7 @@ class Tally:
     def _agreement(self, rule: RuleRecord | None, asked_share: float) -> tuple[int, int, float]:
         """Right and judged answers against Claude, and the share of Claude's commonest; of doubtful items alone none.
 
-        The labels that a target or a budget bought without regard to doubt speak for all items; those of a threshold
+        The labels that a target or a budget bought first speak for all items; those of a threshold
         only where nearly all were asked.
         """
         by_label = rule.calibration.get("by_label", ()) if rule else ()

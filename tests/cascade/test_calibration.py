@@ -85,3 +85,22 @@ def test_reliability_is_the_mean_gap_of_the_bins() -> None:
     assert reliability.brier == pytest.approx((20 * 0.16 + 30 * 0.36 + 45 * 0.01 + 5 * 0.81) / 100)
     one = measure_reliability(np.array([0.7]), np.array([True]))
     assert one.expected_calibration_error == pytest.approx(0.3)
+
+
+def test_labels_bought_where_the_engine_is_doubtful_count_for_as_many_items_as_they_stand_for() -> None:
+    """All of the less sure half is asked, and a twentieth of the other."""
+    logprobs, claude = engine(20_000, 2.0)
+    sureness = logprobs.max(axis=1)
+    is_sure = sureness > np.median(sureness)
+    is_bought = ~is_sure | (np.arange(20_000) % 20 == 0)
+    weight = np.where(is_sure, 20.0, 1.0)[is_bought]
+    of_all, bought = fit_temperature(logprobs, claude, 1), (logprobs[is_bought], claude[is_bought])
+    weighted, unweighted = fit_temperature(*bought, 1, weight), fit_temperature(*bought, 1)
+    assert of_all.reliability and weighted.reliability and unweighted.reliability
+    bins = weighted.reliability.bins
+    assert sum(one.share for one in bins) == pytest.approx(1)
+    right = np.mean(logprobs.argmax(axis=1) == claude)
+    assert sum(one.share * one.agreement for one in bins) == pytest.approx(right, abs=0.02)
+    assert sum(one.items * one.agreement for one in unweighted.reliability.bins) / is_bought.sum() < right - 0.1
+    for own, whole in zip(weighted.by_label, of_all.by_label, strict=True):
+        assert own.agreement == pytest.approx(whole.agreement, abs=0.05)

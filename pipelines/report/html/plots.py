@@ -55,8 +55,9 @@ def cost_plot(summary: Summary) -> Plot | None:
 def curve_plot(summary: Summary) -> Plot | str:
     """Agreement against the share of items asked; or why it cannot be drawn.
 
-    The labels that the rule bought without regard to doubt, in bins of equally many items by confidence, stand for all
-    items: to ask about the least sure k bins puts right what is wrong there, and leaves what is wrong in the rest.
+    The labels that the rule bought before it was known what may stand, in bins by confidence, stand for all items, each
+    bin for its share: to ask about the least sure k bins puts right what is wrong there, and leaves what is wrong in
+    the rest. The intervals are Wilson's, by the labels of the rest.
     """
     bins = _bins(summary, "reliability")
     if not bins:
@@ -67,10 +68,11 @@ def curve_plot(summary: Summary) -> Plot | str:
     points = []
     for asked in range(len(bins) + 1):
         rest = bins[asked:]
-        left = sum(each["items"] for each in rest)
-        wrong = sum(each["items"] * (1 - each["agreement"]) for each in rest)
-        low, high = _wilson(wrong, left)
-        points.append((1 - left / total, 1 - wrong / total, 1 - high * left / total, 1 - low * left / total))
+        labels = sum(each["items"] for each in rest)
+        left = sum(each.get("share", each["items"] / total) for each in rest)  # earlier versions: all for as many
+        wrong = sum(each.get("share", each["items"] / total) * (1 - each["agreement"]) for each in rest)
+        low, high = _wilson(labels * wrong / left if left else 0.0, labels)
+        points.append((1 - left, 1 - wrong, 1 - high * left, 1 - low * left))
     floor = min([min(point[2] for point in points), rule.target or 1.0])
     lowest = max(0.0, int(floor * 10) / 10)
     frame = Frame((0.0, 1.0), (lowest, 1.0))
@@ -96,7 +98,7 @@ def curve_plot(summary: Summary) -> Plot | str:
     return Plot(
         "curve",
         "Cost and quality",
-        f"What asking more would bring, estimated from {total:,} labels bought without regard to doubt. The promise "
+        f"What asking more would bring, by {total:,} labels, each for as many items as it stands for. The promise "
         "rests on its certificate, not on this curve. Point at a dot for its cost.",
         frame.height,
         frame.marks,
@@ -231,11 +233,11 @@ def _why_no_labels(summary: Summary) -> str:
         return "Left out: no engine answered any item."
     if summary.quality is None:
         return (
-            "Left out: it needs labels that were bought without regard to doubt, which only a target or a budget buys. "
+            "Left out: it needs labels that speak for all items, which only a target or a budget buys. "
             "This run had neither, or nothing to ask about."
         )
     reason = summary.quality.calibration.get("reason") or "none were bought"
-    return f"Left out: too few of Claude's answers were drawn without regard to doubt ({reason})."
+    return f"Left out: too few of Claude's answers speak for all items ({reason})."
 
 
 _Z = 1.645  # two-sided, 90 %

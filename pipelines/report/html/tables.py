@@ -46,7 +46,7 @@ class LabelRow:
     engine: int
     asked: int
     agreed: str
-    drawn: str  # agreement among labels that were bought without regard to doubt
+    drawn: str  # agreement among labels that speak for all items, each for as many as it stands for
     drawn_items: int
     final: int
     right: str

@@ -142,14 +142,25 @@ def test_what_has_no_price_is_unknown_in_words_and_never_zero(tmp_path: Path) ->
 
 def test_without_labels_bought_at_random_the_curve_is_left_out_with_the_reason(tmp_path: Path) -> None:
     page = page_of(KINDS["mixed"](tmp_path))
-    assert "Left out: it needs labels that were bought without regard to doubt" in page
+    assert "Left out: it needs labels that speak for all items" in page
     assert 'id="plot-curve"' not in page
     with_labels = page_of(KINDS["kept"](tmp_path / "kept"))
     assert 'id="plot-curve"' in with_labels
     assert 'id="plot-reliability"' in with_labels
     few = rule(calibration={"reason": "only 12 labels; 50 are needed", "fitted_on": 12})
     page = page_of(make_run(tmp_path / "few", [row(n) for n in range(3)], quality=few))
-    assert "drawn without regard to doubt (only 12 labels; 50 are needed)" in page
+    assert "speak for all items (only 12 labels; 50 are needed)" in page
+
+
+def test_the_curve_counts_each_bin_of_labels_for_the_items_that_it_stands_for(tmp_path: Path) -> None:
+    bins = [
+        {"items": 50, "mean_confidence": 0.4, "agreement": 0.4, "share": 0.1},
+        {"items": 50, "mean_confidence": 0.9, "agreement": 1.0, "share": 0.9},
+    ]
+    measured = {"bins": bins, "expected_calibration_error": 0.05, "brier": 0.1}
+    fitted = rule().calibration | {"reliability": measured, "raw_reliability": measured}
+    page = page_of(make_run(tmp_path, [row(n) for n in range(100)], quality=rule(calibration=fitted)))
+    assert "0% asked: 94.0% agree" in page and "10% asked: 100.0% agree" in page
 
 
 def test_the_policy_says_what_was_sent_to_whom_and_what_never(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import Mock
 
@@ -127,13 +129,28 @@ def test_an_engine_holds_its_fair_share_and_no_more(
     assert max(report.items for report in reports) == most
 
 
+class Gathering(Holding):
+    """One that scores nothing before another has started too: how fast engines start must not decide a test."""
+
+    def __init__(self, config: ScorerConfig) -> None:
+        super().__init__(config)
+        self._place = Path(config.run_root)
+        (self._place / str(os.getpid())).touch()
+
+    def score(self, shard: int) -> ShardReport:
+        deadline = time.monotonic() + 120
+        while len(list(self._place.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return super().score(shard)
+
+
 def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_hold_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Gathering))
     monkeypatch.setattr(pool, "_LOOK_FOR_ROOM_SECONDS", 0.1)
     reports: list[ShardReport] = []
-    growing = EnginePool(config(), 1, "cpu", most_engines=5)
+    growing = EnginePool(replace(config(), run_root=str(tmp_path)), 1, "cpu", most_engines=5)
     assert growing.engines == 1
     try:
         growing.score(ShardFeed.of(range(24)), reports.append)

@@ -21,7 +21,7 @@ from pipelines.cascade.calibration import calibrated_confidence
 from pipelines.cascade.confidence import Calibration, FloatArray, Scores
 from pipelines.cascade.decisions import Decisions, Rule
 from pipelines.costs.accounting import device_cost, to_money
-from pipelines.costs.first_tier import token_cost
+from pipelines.costs.first_tier import TOKEN_COLUMNS, token_cost
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Standing
 from pipelines.job.endpoint import TokenPrice
@@ -32,7 +32,6 @@ from pipelines.store.schemas import RESULTS, result_schema
 
 ROUTES = tuple(Route)
 REVIEWED_COLUMNS = ("findings", "dropped_findings")
-_TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 _FREE = to_money(Decimal(0))
 
 
@@ -215,7 +214,7 @@ class _FirstCosts:
 
 def _first_costs(facts: RunFacts, predictions: pa.Table) -> _FirstCosts:
     if "device_nanoseconds" not in predictions.column_names:
-        counts = zip(*(predictions[name].to_pylist() for name in _TOKENS), strict=True)
+        counts = zip(*(predictions[name].to_pylist() for name in TOKEN_COLUMNS), strict=True)
         return _FirstCosts(None, [token_cost(facts.first_tier_price, *each) for each in counts])
     nanoseconds: list[int] = predictions["device_nanoseconds"].to_numpy().tolist()
     hour_usd = facts.device_hour_usd

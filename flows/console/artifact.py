@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,6 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from pipelines.errors import SluiceError
 from pipelines.status.looking import RunLooker
 from pipelines.status.metrics import known_values
 from pipelines.status.record import RunStatus
@@ -27,20 +27,28 @@ class MetricsArtifact:
     """The table of one run."""
 
     def __init__(self, store: Store) -> None:
-        self._looker = RunLooker(store)
+        self._looker, self._lock = RunLooker(store), Lock()
         self._artifact: UUID | None = None
         self._updated_at: float | None = None
 
     def update(self, *, is_last: bool = False) -> None:
-        """Look at the run and show what is known, at most every half minute; ``is_last``: in any case."""
-        if not is_last and self._updated_at and time.monotonic() - self._updated_at < _SECONDS_BETWEEN_UPDATES:
+        """Look at the run and show what is known, at most every half minute; ``is_last``: in any case.
+
+        Stages that go on side by side call this from their threads: whoever comes while another looks goes on. What
+        fails here is only logged.
+        """
+        if not self._lock.acquire(blocking=is_last):
             return
-        self._updated_at = time.monotonic()
         try:
-            rows = table_of(self._looker.look(is_held=True))
-        except SluiceError as error:  # the run itself says more, where it meets the same
-            log.warning("no look for Prefect's page: %s", error)
-            return
+            if is_last or not self._updated_at or time.monotonic() - self._updated_at >= _SECONDS_BETWEEN_UPDATES:
+                self._updated_at = time.monotonic()
+                self._show(table_of(self._looker.look(is_held=True)))
+        except Exception as error:  # whatever it is, a table in Prefect is no reason to end the run that it is of
+            log.warning("the metrics on Prefect's page are not brought up to date: %s", error)
+        finally:
+            self._lock.release()
+
+    def _show(self, rows: list[dict[str, Any]]) -> None:
         if self._artifact is None:
             created = create_table_artifact(rows, key="metrics", description=f"Metrics of {self._looker.run_id}")
             self._artifact = UUID(str(created))

@@ -7,6 +7,8 @@ from decimal import Decimal
 from pipelines.costs.accounting import to_money
 from pipelines.job.endpoint import TokenPrice
 
+# As rows and predictions name what `token_cost` takes, in its order.
+TOKEN_COLUMNS = ("input_tokens", "cached_tokens", "output_tokens")
 _PER_MILLION = Decimal(1_000_000)
 
 

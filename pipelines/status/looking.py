@@ -19,8 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from pipelines.costs.accounting import device_cost
+from pipelines.costs.accounting import add_known, device_cost
+from pipelines.costs.first_tier import TOKEN_COLUMNS, token_cost
+from pipelines.job.endpoint import TokenPrice
 from pipelines.report.summary import Summary
+from pipelines.scored_parts import predictions_of
 from pipelines.status.journalled import Journalled
 from pipelines.status.pace import PartFigures, Parts
 from pipelines.status.record import RunStatus, Stage
@@ -48,7 +51,7 @@ class RunLooker:
     store: Store
     requests: int = 0
     _record: dict[str, Any] = field(default_factory=dict)
-    _hour_usd: Decimal | None = None
+    _prices: _Prices = field(default_factory=lambda: _Prices())
     _plan: dict[str, Any] | None = None
     _planned: Parts = field(default_factory=Parts)
     _scored: Parts = field(default_factory=Parts)
@@ -71,7 +74,7 @@ class RunLooker:
         self.requests = 0
         if not self._record:
             self._record = json.loads(self._read(layout.RUN))
-            self._hour_usd = _device_hour_usd(self._read_if_exists(layout.JOB))
+            self._prices = _prices_of(self._read_if_exists(layout.JOB))
         self._plan = self._plan or _json_or_none(self._read_if_exists(layout.PLAN_COMPLETE))
         if self._exists(layout.COMPLETE):
             return self._complete(Summary.model_validate_json(self._read(layout.SUMMARY)))
@@ -100,7 +103,9 @@ class RunLooker:
             open_batches=(),
             devices=None,
             busy_share=min(1.0, summary.gpu_seconds / held) if held else None,
+            is_over_http=summary.first_tier is not None,
             engine_cost_usd=summary.gpu_cost_usd,
+            first_tier_cost_usd=summary.first_tier_cost_usd,
             claude_cost_usd=summary.api_cost_usd,
             cost_usd=summary.cost_usd,
             is_about=(),
@@ -123,12 +128,13 @@ class RunLooker:
         stage = self._stage(is_scored, bool(open_batches))
         pace = (self._planned if stage == "plan" and not len(self._scored) else self._scored).pace(now)
         goes_on = pace and not is_scored
-        engine_usd = self._engine_cost_usd()
+        first_usd = self._first_cost_usd()
         claude_usd = self._journal.spent_usd
         is_worked_on = self._is_worked_on(now, is_held)
         about = [] if is_exact else ["planned_items"]
         about += [] if is_scored else ["scored_items"] if len(self._scored) else []
-        about += ["engine_cost_usd", "cost_usd"] if engine_usd and not self._scored.is_sampled_whole else []
+        first = "first_tier_cost_usd" if self._is_over_http else "engine_cost_usd"
+        about += [first, "cost_usd"] if first_usd and not self._scored.is_sampled_whole else []
         return RunStatus(
             run_id=self.run_id,
             state=self._state(stage, bool(open_batches), is_worked_on),
@@ -150,9 +156,11 @@ class RunLooker:
             open_batches=open_batches,
             devices=self._devices,
             busy_share=self._busy_share(pace if goes_on else None, is_scored),
-            engine_cost_usd=engine_usd,
+            is_over_http=self._is_over_http,
+            engine_cost_usd=None if self._is_over_http else first_usd,
+            first_tier_cost_usd=first_usd if self._is_over_http else None,
             claude_cost_usd=claude_usd,
-            cost_usd=None if engine_usd is None or claude_usd is None else engine_usd + claude_usd,
+            cost_usd=None if first_usd is None or claude_usd is None else first_usd + claude_usd,
             is_about=tuple(about),
             last_commit_at=self._last_at,
             next_step=f"pipeline {'watch' if is_worked_on else 'resume'} {self.run_id}"
@@ -167,6 +175,10 @@ class RunLooker:
     @property
     def _has_no_engine(self) -> bool:
         return self._record.get("model") == NO_ENGINE
+
+    @property
+    def _is_over_http(self) -> bool:
+        return self._record.get("first_tier") is not None
 
     # What is asked of the store.
 
@@ -186,9 +198,12 @@ class RunLooker:
     def _sample(self) -> None:
         """Look into a few parts; of a plan only while nothing is scored: its parts hold texts."""
         if len(self._scored):
-            self._look_into(self._scored, lambda shard: _figures(self._read(layout.predictions_part(shard))))
+            self._look_into(self._scored, self._figures)
         elif self._plan is None:
             self._look_into(self._planned, lambda shard: PartFigures(_rows(self._read(layout.plan_part(shard)))))
+
+    def _figures(self, shard: int) -> PartFigures:
+        return _figures(self._read(layout.predictions_part(shard)), self._prices.token)
 
     def _look_into(self, parts: Parts, figures: Any) -> None:
         most = _MORE_SAMPLES if parts.sampled else _FIRST_SAMPLES
@@ -286,18 +301,31 @@ class RunLooker:
         held = sum(each.get("devices", each["engines"]) * each["held_seconds"] for each in ended)
         return min(1.0, self._scored.device_seconds / held) if held and is_scored else None
 
-    def _engine_cost_usd(self) -> Decimal | None:
+    def _first_cost_usd(self) -> Decimal | None:
         if self._has_no_engine or not len(self._scored):
             return Decimal(0)
-        return None if self._hour_usd is None else device_cost(round(self._scored.device_seconds * 1e9), self._hour_usd)
+        if self._is_over_http:
+            return self._scored.cost_usd
+        hour_usd = self._prices.device_hour_usd
+        return None if hour_usd is None else device_cost(round(self._scored.device_seconds * 1e9), hour_usd)
 
 
-def _figures(part: bytes) -> PartFigures:
+@dataclass(frozen=True)
+class _Prices:
+    """What the job says of its first tier's price."""
+
+    device_hour_usd: Decimal | None = None
+    token: TokenPrice | None = None  # of one over HTTP
+
+
+def _figures(part: bytes, price: TokenPrice | None) -> PartFigures:
     table = from_arrow(part)
     # Before format 3 the columns of a prediction stood by themselves.
-    is_struct = "prediction" in table.column_names
-    taken = pc.struct_field(table["prediction"], _DEVICE) if is_struct else table[_DEVICE]
-    return PartFigures(len(table), (pc.sum(taken).as_py() or 0) / 1e9)
+    said = predictions_of(table) if "prediction" in table.column_names else table
+    if _DEVICE in said.column_names:
+        return PartFigures(len(table), (pc.sum(said[_DEVICE]).as_py() or 0) / 1e9)
+    counts = zip(*(said[name].to_pylist() for name in TOKEN_COLUMNS), strict=True)
+    return PartFigures(len(table), cost_usd=add_known(token_cost(price, *each) for each in counts))
 
 
 def _rows(part: bytes) -> int:
@@ -308,12 +336,19 @@ def _json_or_none(data: bytes | None) -> dict[str, Any] | None:
     return None if data is None else json.loads(data)
 
 
-def _device_hour_usd(job: bytes | None) -> Decimal | None:
+def _prices_of(job: bytes | None) -> _Prices:
     """Read without the job's schema: that of another version is priced all the same."""
     content = yaml.safe_load(job) if job else None
-    compute = content.get("compute") if isinstance(content, dict) else None
-    price = compute.get("device_hour_usd") if isinstance(compute, dict) else None
-    return None if price is None else Decimal(str(price))
+    hour_usd, token = (_within(content, *path) for path in (("compute", "device_hour_usd"), ("model", "price")))
+    return _Prices(
+        device_hour_usd=None if hour_usd is None else Decimal(str(hour_usd)),
+        token=None if token is None else TokenPrice.model_validate(token),
+    )
+
+
+def _within(content: Any, section: str, name: str) -> Any:
+    inner = content.get(section) if isinstance(content, dict) else None
+    return inner.get(name) if isinstance(inner, dict) else None
 
 
 def _routes_of(part: pa.PythonFile, *, is_arrow: bool) -> pa.Table:

@@ -56,7 +56,10 @@ METRICS: tuple[Metric, ...] = (
         "sluice_run_cost_usd",
         "US dollars",
         "Cost so far, by who is paid.",
-        lambda status: [("engine", _number(status.engine_cost_usd)), ("claude", _number(status.claude_cost_usd))],
+        lambda status: [
+            ("first_tier" if status.is_over_http else "engine", _number(status.first_cost_usd)),
+            ("claude", _number(status.claude_cost_usd)),
+        ],
         "paid",
     ),
     Metric(

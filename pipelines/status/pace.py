@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
+
+from pipelines.costs.accounting import add_known, to_money
 
 # Of late: long enough to hold several commits, short enough to follow what happens.
 _WINDOW = timedelta(seconds=60)
@@ -23,6 +26,7 @@ class PartFigures:
 
     items: int
     device_seconds: float = 0.0
+    cost_usd: Decimal | None = None  # of a first tier over HTTP; None: unknown
 
 
 @dataclass
@@ -69,6 +73,12 @@ class Parts:
     def device_seconds(self) -> float:
         """Device time of all parts."""
         return len(self) * self._device_seconds_a_part
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What a first tier over HTTP took for all parts; None where that of any is unknown."""
+        known = add_known(figures.cost_usd for figures in self.sampled.values())
+        return None if known is None else to_money(known * len(self) / max(len(self.sampled), 1))
 
     @property
     def _device_seconds_a_part(self) -> float:

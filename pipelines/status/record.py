@@ -49,12 +49,19 @@ class RunStatus(BaseModel):
     open_batches: tuple[OpenBatch, ...]
     devices: int | None
     busy_share: float | None  # of the devices' time: of late while they score, of the whole afterwards
+    is_over_http: bool  # a first tier over HTTP answers first: one of the next two is always empty
     engine_cost_usd: Decimal | None
+    first_tier_cost_usd: Decimal | None
     claude_cost_usd: Decimal | None
     cost_usd: Decimal | None
     is_about: tuple[str, ...]
     last_commit_at: datetime | None
     next_step: str
+
+    @property
+    def first_cost_usd(self) -> Decimal | None:
+        """What answering first has cost, whoever did."""
+        return self.first_tier_cost_usd if self.is_over_http else self.engine_cost_usd
 
     @property
     def published_items(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from flows.console.views.status import status_lines
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.deciding.population import read_population
 from flows.preflight.endpoint_check import check_endpoint
@@ -29,7 +30,10 @@ from pipelines.errors import EngineError, JobError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.report.html.page import run_page
+from pipelines.report.numbers import short_usd
 from pipelines.report.summary import NEEDED_COLUMNS, Summary, summarize
+from pipelines.status.looking import RunLooker
+from pipelines.status.metrics import known_values
 from pipelines.store import layout
 from pipelines.store.schemas import RESULTS, read_part
 from tests.faults.escalation_case import quiet
@@ -156,6 +160,19 @@ def test_a_copy_costs_nothing_in_the_column_of_the_first_tier(begin: Begin, serv
         None,
     )
     assert service.was_processed("document number 1") == 1
+
+
+@pytest.mark.parametrize("model", [{"where": "own"}, {"where": "own", "price": None}])
+def test_a_look_at_a_run_under_way_says_what_its_first_tier_has_taken(begin: Begin, model: dict[str, Any]) -> None:
+    run = begin([*rows(6), {"id": "empty", "text": ""}, {"id": "copy", "text": "document number 1"}], model)
+    scored(run)
+    status = RunLooker(run.store).look(True)
+    table = published(run)
+    taken = None if "price" in model else sum(table["first_tier_cost_usd"].to_pylist(), Decimal(0))
+    assert (status.first_tier_cost_usd, status.engine_cost_usd, status.cost_usd) == (taken, None, taken)
+    assert f"first tier {short_usd(taken)}" in "\n".join(status_lines(status))
+    metrics = {(metric.name, label): value for metric, label, value in known_values(status)}
+    assert metrics.get(("sluice_run_cost_usd", "first_tier")) == (None if taken is None else float(taken))
 
 
 def test_without_a_price_what_it_costs_is_unknown_and_said_to_be(begin: Begin) -> None:

@@ -67,7 +67,7 @@ class RunUnderWay:
         """One shard after the other, the last of them just now."""
         struct = pa.struct([field for field in PREDICTIONS if field.name == "device_nanoseconds"])
         taken = [{"device_nanoseconds": round(device_seconds * 1e9 / items)}] * items
-        part = to_arrow(pa.table({"prediction": pa.array(taken, struct)}))
+        part = to_arrow(pa.table({"item_id": list(map(str, range(items))), "prediction": pa.array(taken, struct)}))
         for shard in shards:
             self._put(layout.predictions_part(shard), part, (shards[-1] - shard) * seconds_a_shard)
 

@@ -97,9 +97,9 @@ def _routes(status: RunStatus) -> str:
 
 
 def _cost(status: RunStatus) -> str:
-    about = _about(status, "engine_cost_usd")
-    engine = f"engine {about}{_usd(status.engine_cost_usd)}"
-    parts = f"{engine}, Claude {_usd(status.claude_cost_usd)}"
+    who, name = ("first tier", "first_tier_cost_usd") if status.is_over_http else ("engine", "engine_cost_usd")
+    first = f"{who} {_about(status, name)}{_usd(status.first_cost_usd)}"
+    parts = f"{first}, Claude {_usd(status.claude_cost_usd)}"
     total = "" if status.cost_usd is None else f"{_about(status, 'cost_usd')}{_usd(status.cost_usd)} "
     so_far = "" if status.is_complete else "so far"
     told = f"{total}{so_far} ({parts})".strip() if total or so_far else parts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import ValidationError
@@ -16,6 +18,7 @@ from flows.console.artifact import table_of
 from flows.console.exporter import served_metrics
 from pipelines.settings import Settings, settings
 from pipelines.status.looking import RunLooker
+from pipelines.status.record import RunStatus
 from tests.status.run_under_way import NOW, RunUnderWay
 
 
@@ -114,3 +117,33 @@ def test_prefects_page_is_brought_up_to_date_now_and_then_and_at_the_end(
     assert shown == ["metrics: Metrics of run_1"]
     metrics.update(is_last=True)
     assert shown == ["metrics: Metrics of run_1", "updated"]
+
+
+def test_a_look_that_fails_does_not_end_the_run(
+    run: RunUnderWay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(self: RunLooker, **named: object) -> None:
+        raise ValueError("no such column")
+
+    monkeypatch.setattr(RunLooker, "look", look)
+    artifact.MetricsArtifact(run.store).update()
+    assert "no such column" in caplog.text
+
+
+def test_stages_side_by_side_do_not_look_at_a_time(run: RunUnderWay, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics, look_at, looks = artifact.MetricsArtifact(run.store), RunLooker.look, []
+
+    def look(looker: RunLooker, **named: bool) -> RunStatus:
+        looks.append(threading.current_thread().name)
+        if len(looks) == 1:
+            other = threading.Thread(target=metrics.update)
+            other.start()
+            other.join()
+        return look_at(looker, True, NOW)
+
+    monkeypatch.setattr(artifact, "_SECONDS_BETWEEN_UPDATES", 0)
+    monkeypatch.setattr(artifact, "create_table_artifact", lambda *rows, **named: str(uuid4()))
+    monkeypatch.setattr(artifact, "get_client", lambda **named: pytest.fail("a second table was shown"))
+    monkeypatch.setattr(RunLooker, "look", look)
+    metrics.update()
+    assert looks == [threading.current_thread().name]

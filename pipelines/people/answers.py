@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import ANSWERED_RESULTS, ANSWERS, from_arrow, to_arrow
+from pipelines.store.schemas import ANSWERED_RESULTS, ANSWERS, DUPLICATE_OF, from_arrow, to_arrow
 from pipelines.store.side_by_side import in_order
 
 # Of these a person decides. What a policy withholds from Claude is shown to people only where they ask for it.
@@ -115,17 +115,17 @@ class Answers:
 
 
 def with_people(table: pa.Table, answers: Mapping[str, Answer]) -> pa.Table:
-    """Result rows with what people answered.
+    """Result rows with what people answered; a copy takes what its original was given.
 
     Args:
-        table: columns of schema `RESULTS`, ``item_id``, ``route`` and ``answer`` among them.
-        answers: by item; where there are none, no row's ``item_id`` is needed.
+        table: columns of schema `RESULTS`, ``item_id``, ``duplicate_of``, ``route`` and ``answer`` among them.
+        answers: by item; where there are none, the first two are not needed.
 
     Returns:
         The same with `PEOPLE_COLUMNS`.
     """
     given = list(answers.values())
-    ids = table["item_id"] if given else pa.nulls(len(table), pa.string())
+    ids = pc.coalesce(table[DUPLICATE_OF], table["item_id"]) if given else pa.nulls(len(table), pa.string())
     places = pc.index_in(ids, value_set=pa.array([each.item_id for each in given], pa.string()))
 
     def of_people(name: str) -> Any:

@@ -26,10 +26,10 @@ from pipelines.scored_parts import predictions_of
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import from_arrow, read_part
+from pipelines.store.schemas import DUPLICATE_OF, from_arrow, read_part
 from pipelines.store.side_by_side import in_order
 
-_COLUMNS = ["item_id", "document_id", "document_uri", "route", "reason", "engine_answer", "raw_prob", "findings"]
+_COLUMNS = ("item_id", "document_id", "document_uri", "route", "reason", "engine_answer", "raw_prob", "findings")
 _LIKELIEST = 3
 
 
@@ -66,13 +66,13 @@ class AskedRun:
 
     @cached_property
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Of every item that a person decides, the columns that say why."""
+        """Of every item that a person decides, the columns that say why; a copy is decided with its original."""
         found: dict[str, dict[str, Any]] = {}
         routes = pa.array(map(str, ROUTES_OF_PEOPLE), pa.string())
         for key in result_parts(self.store):
-            part = read_part(self.store.read(key), _COLUMNS)
-            part = part.filter(pc.is_in(part["route"], value_set=routes))
-            found |= {row["item_id"]: row for row in part.to_pylist()}
+            part = read_part(self.store.read(key), [*_COLUMNS, DUPLICATE_OF])
+            part = part.filter(pc.and_(pc.is_in(part["route"], value_set=routes), pc.is_null(part[DUPLICATE_OF])))
+            found |= {row["item_id"]: row for row in part.select(_COLUMNS).to_pylist()}
         return found
 
     def chosen(self, *, with_withheld: bool, with_answered: bool) -> list[str]:

@@ -30,7 +30,7 @@ from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, result_parts
-from pipelines.store.schemas import ANSWERED_RESULTS, RESULTS, from_arrow, read_part
+from pipelines.store.schemas import ANSWERED_RESULTS, DUPLICATE_OF, RESULTS, from_arrow, read_part
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -69,9 +69,10 @@ class ResultRows:
         return sum(map(len, routes)), sum(len(self._wanted(table)) for table in routes)
 
     def waiting(self) -> int:
-        """Rows in `review` that no person has answered."""
-        parts = (self._read(key, ["route", "answer"]) for key in self._parts())
-        return sum(table.filter(pc.field("route") == Route.REVIEW)["answer"].null_count for table in parts)
+        """Rows in `review` that no person has answered, without copies: they are not asked about."""
+        parts = (self._read(key, ["route", "answer", DUPLICATE_OF]) for key in self._parts())
+        is_asked = (pc.field("route") == Route.REVIEW) & pc.field(DUPLICATE_OF).is_null()
+        return sum(table.filter(is_asked)["answer"].null_count for table in parts)
 
     def tables(self) -> Iterator[pa.Table]:
         """The wanted rows, part by part, in the order of the parts."""
@@ -98,7 +99,8 @@ class ResultRows:
         """Some columns of a part, with people's answers."""
         if {"answer", *PEOPLE_COLUMNS}.intersection(columns):
             own = [name for name in columns if name not in PEOPLE_COLUMNS]
-            needed = list(dict.fromkeys([*own, "route", "answer", *(["item_id"] if self.answers else [])]))
+            whose = ["item_id", DUPLICATE_OF] if self.answers else []
+            needed = list(dict.fromkeys([*own, "route", "answer", *whose]))
             return with_people(read_part(self.store.read(key), needed, self.all_columns), self.answers).select(columns)
         return read_part(self.store.read(key), columns, self.all_columns)
 

@@ -33,9 +33,13 @@ def answer(number: int, label: str, person: str = "ann", **given: Any) -> Answer
 
 
 def review_run(
-    root: Path, texts: Mapping[int, str] | None = None, job: Mapping[str, Any] | None = None, **review: Any
+    root: Path,
+    texts: Mapping[int, str] | None = None,
+    job: Mapping[str, Any] | None = None,
+    copies: Sequence[Mapping[str, Any]] = (),
+    **review: Any,
 ) -> Store:
-    """Items 1 to 7; ``texts`` by number, ``review`` for the rows in `review`."""
+    """Items 1 to 7; ``texts`` by number, ``copies`` are more rows, ``review`` is for the rows in `review`."""
     held = {"route": "review", "answer": None, "reason": "Claude declined", "confidence": None} | review
     rows = [
         accepted(1),
@@ -46,7 +50,7 @@ def review_run(
         accepted(WITHHELD, **held | {"route": "withheld", "reason": "contains_pii == true"}),
         accepted(7),
     ]
-    write_run(root, [rows[:4], rows[4:]], job)
+    write_run(root, [rows[:4], [*rows[4:], *map(dict, copies)]], job)
     store = Store(str(root))
     for shard, numbers in enumerate(([1, 2, 3, 4], [5, 6, 7])):
         labels = tuple((job or {}).get("labels") or LABELS)

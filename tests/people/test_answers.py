@@ -9,9 +9,13 @@ import pyarrow.dataset as dataset
 import pytest
 
 from pipelines.people.answers import Answers
+from pipelines.people.waiting import open_asked
+from pipelines.report.html.reported_run import read_run
+from pipelines.report.html.tables import samples
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.result_rows import result_rows
+from tests.made_up_run import accepted
 from tests.people.review_case import REVIEW, answer, item, review_run
 
 
@@ -113,3 +117,17 @@ def test_what_strangers_lay_beside_the_answers_is_no_answer(store: Store) -> Non
     for name in ("notes.txt", "part-7.arrow.bak", "sub/part-00009.arrow"):
         store.create(f"{layout.PEOPLE}/{name}", b"x")
     assert [each.answer for each in Answers(store).by_item.values()] == ["refund"]
+
+
+def test_a_copy_is_not_asked_about_and_takes_the_answer_of_its_original(tmp_path: Path) -> None:
+    held = {"route": "review", "answer": None, "reason": "Claude declined", "confidence": None}
+    store = review_run(tmp_path / "run", copies=[accepted(8, **held, duplicate_of=item(2))])
+    chosen = open_asked(store.root).chosen(with_withheld=False, with_answered=True)
+    assert chosen == [item(number) for number in REVIEW], "a copy has no text of its own to show"
+    assert result_rows(store.root).waiting() == len(REVIEW)
+    Answers(store).give([answer(2, "refund", "bob")])
+    assert result_rows(store.root).waiting() == len(REVIEW) - 1
+    rows = {row["item_id"]: row for row in result_rows(store.root, ["item_id", "answer", "person"]).rows()}
+    assert [(rows[item(n)]["answer"], rows[item(n)]["person"]) for n in (2, 8)] == [("refund", "bob")] * 2
+    shown = {row["item_id"]: row for row in samples(read_run(store, with_texts=True))}
+    assert (shown[item(8)]["answer"], shown[item(8)]["text"]) == ("refund", ["text of 2"])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.results import ROUTES
 from pipelines.routes import Route
+from pipelines.store.schemas import DUPLICATE_OF
 
 CELLS = 200  # of a histogram, from 0 to 1
 SAMPLES = 5  # of each route
@@ -42,6 +43,7 @@ _SAMPLED = [
     "raw_prob",
     "reason",
     "cost_usd",
+    DUPLICATE_OF,
 ]
 COLUMNS = [*_SAMPLED, "gold_label", "scored_at", *_TOKENS]
 

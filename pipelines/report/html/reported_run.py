@@ -24,7 +24,7 @@ from pipelines.report.summary import Summary
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import from_arrow, read_part
+from pipelines.store.schemas import DUPLICATE_OF, from_arrow, read_part
 from pipelines.store.side_by_side import in_order
 from pipelines.tasks.code_review.findings import FindingRow
 from pipelines.tasks.code_review.publication.selection import select
@@ -128,8 +128,13 @@ def _review(store: Store, job: Job) -> ReviewFacts | None:
 
 
 def _wanted(figures: Figures, review: ReviewFacts | None) -> set[str]:
-    sampled = {row["item_id"] for rows in figures.samples.values() for row in rows}
+    sampled = {original_of(row) for rows in figures.samples.values() for row in rows}
     return sampled | {row.item_id for row in (review.shown if review else ())}
+
+
+def original_of(row: Mapping[str, Any]) -> str:
+    """Id of the item that has the text of a row: of a copy, its original."""
+    return str(row[DUPLICATE_OF] or row["item_id"])
 
 
 def _texts(store: Store, wanted: Collection[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pipelines.report.first_costs import first_cost_usd
-from pipelines.report.html.reported_run import ReportedRun
+from pipelines.report.html.reported_run import ReportedRun, original_of
 from pipelines.report.numbers import UNKNOWN, per_items, share, short_usd
 from pipelines.report.page import percent, usd
 from pipelines.report.summary import Summary
@@ -128,13 +128,13 @@ def samples(run: ReportedRun) -> list[dict[str, Any]]:
         row
         | _by_people(run, row)
         | {"cost": short_usd(row["cost_usd"])}
-        | {"text": None if texts is None else _cut(texts.get(row["item_id"], "no text: it could not be read"))}
+        | {"text": None if texts is None else _cut(texts.get(original_of(row), "no text: it could not be read"))}
         for row in rows
     ]
 
 
 def _by_people(run: ReportedRun, row: dict[str, Any]) -> dict[str, Any]:
-    given = run.answers.get(row["item_id"])
+    given = run.answers.get(original_of(row))
     if given is None:
         return {}
     reason = "; ".join(filter(None, (row["reason"], f"answered by {given.person}")))

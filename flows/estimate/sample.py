@@ -41,6 +41,7 @@ from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, SluiceError
 from pipelines.escalation.ledger import Ledger
+from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.job.sections import Quality
@@ -113,6 +114,14 @@ def estimate_from_sample(
     job = load_job(path, overrides)
     if job.model is None:
         raise JobError(["model: this job has no engine, so there is nothing to sample; every document goes to Claude"])
+    if isinstance(job.model, ModelEndpoint):
+        raise JobError(
+            [
+                "model.endpoint: a sample is scored by engines alone, and this job asks a first tier over HTTP; "
+                f"`pipeline submit {path} --limit {size}` asks it about the first {size:,} documents, and its summary "
+                "says what they took"
+            ]
+        )
     if is_asked and job.escalation is None:
         raise JobError(["escalation: it is off, so nobody can be asked; leave out --ask"])
     # Whoever is not asked needs no key, and no budget either.

@@ -148,6 +148,14 @@ def test_a_job_without_an_engine_has_nothing_to_sample(command: Command) -> None
     assert "there is nothing to sample" in refused.err
 
 
+def test_a_first_tier_over_http_is_not_sampled_and_not_asked(command: Command) -> None:
+    endpoint = "model: {endpoint: 'http://127.0.0.1:9', name: stand-in, where: own}"
+    Path("job.yaml").write_text(GOOD.replace("model: starter", endpoint))
+    refused = command("estimate", "job.yaml", "--sample", "5")
+    assert refused.code == 2
+    assert "`pipeline submit job.yaml --limit 5` asks it" in " ".join(refused.err.split())
+
+
 def test_nobody_can_be_asked_where_escalation_is_off(command: Command) -> None:
     refused = command("estimate", "job.yaml", "--sample", "5", "--ask")
     assert (refused.code, "leave out --ask" in refused.err) == (2, True)

@@ -17,9 +17,7 @@ from flows.questions.over_http import model_of
 from flows.questions.question import Question
 from flows.questions.registry import question_of
 from flows.run_record import RunRecord, derive_run_id, new_record
-from flows.touched_input import (
-    refuse_touched,
-)
+from flows.touched_input import refuse_touched
 from pipelines.cascade.decisions import Rule
 from pipelines.committed_decisions import CommittedDecisions
 from pipelines.documents.code.inputs import is_pinned, list_code
@@ -58,7 +56,7 @@ class Run:
 
     @property
     def model(self) -> ResolvedModel:
-        """Model that the engines serve; None where every document goes to Claude."""
+        """Model that answers first; only where there is one, see `has_engine`."""
         assert self.question.model is not None
         return self.question.model
 

@@ -115,7 +115,7 @@ def process_run(
     # Imported late: Ray and Prefect take seconds, which a refused job need not wait for.
     # First of all what both import, Ray as it starts and Prefect as it is imported, each in a thread of its own: the
     # modules of pydantic.v1 import each other, and one thread would find those of the other half made.
-    import pydantic.v1  # noqa: F401
+    import pydantic.v1  # noqa: F401  # for the import itself
 
     from flows.stages.publishing import read_summary
     from flows.stages.review import read_review

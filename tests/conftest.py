@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pipelines.settings import settings as product_settings
 from tests.s3_fixtures import emulator, moto, s3
 from tests.scenarios.demo_runs import demo
 from tests.scenarios.prefect_server import prefect_server
@@ -44,6 +45,16 @@ _BEGUN_FIRST = (
 def servers() -> Variables:
     """Leads to a Ray node whose engines start at once, and to a Prefect server: each takes seconds to start."""
     return variables_of("ray") | variables_of("prefect")
+
+
+@pytest.fixture
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state folder of the test's own, in which models are not asked for over the network."""
+    monkeypatch.setenv("SLUICE_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    product_settings.cache_clear()
+    yield
+    product_settings.cache_clear()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -47,12 +47,12 @@ def adapt(
     if target is not None and not 0 < target <= 1:
         raise typer.BadParameter("a share over 0 and at most 1", param_hint="--target")
     with Terminal(as_json=as_json) as terminal:
-        from flows.console.views.adapted import adapted_as_json, show_adapted
+        from flows.console.views.adapted import show_adapted
         from flows.deciding.adapting import adapt as adapt_runs
 
         adapted = adapt_runs(runs, output, named, target, seed, terminal.progress)
         if as_json:
-            terminal.show_document(adapted_as_json(adapted), [])
+            terminal.show_json(adapted.as_json())
         else:
             show_adapted(adapted, terminal.progress.say)
         if not adapted.gate.is_better:

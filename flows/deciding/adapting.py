@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from workers.adapting.training import TrainingPlan
 
 MARKDOWN = "README.md"
-DEFAULT_SOURCES: tuple[Source, ...] = ("gold", "people")
 _LEAST_TRAINING = 100
 _SHUFFLED_FRAMES = 12  # rendering a chat template takes a tenth of a second
 _VERSIONED = ("sluice", "torch", "peft", "transformers")

@@ -26,7 +26,7 @@ from pipelines.people.answers import Answers
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import from_arrow, read_part
+from pipelines.store.schemas import DUPLICATE_OF, from_arrow, read_part
 from pipelines.store.side_by_side import in_order
 
 _COLUMNS = ("item_id", "route", "answer", "raw_prob", "label_mass")
@@ -69,8 +69,6 @@ def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
     usable = [source for source in _BELIEVED if source in sources or source == "engine"]
     for part in in_order(lambda shard: _plan_part(run, shard), range(plan.shards)):
         for row in part.to_pylist():
-            if row["tokens"] is None:  # it failed, or it is a copy, whose original teaches the same
-                continue
             found = {"gold": row["gold_label"], **{name: given.get(row["item_id"]) for name, given in answers.items()}}
             source = next((source for source in usable if found[source] in codes), None)
             if source is not None:
@@ -80,17 +78,22 @@ def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
 
 
 def _plan_part(run: Run, shard: int) -> pa.Table:
+    """What may teach of a shard: no failed document has tokens, nor has a copy, whose original teaches the same."""
     part = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "tokens", "gold_label", "withheld"])
     return part.filter(pc.and_(pc.is_valid(part["tokens"]), pc.is_null(part["withheld"])))
 
 
 def _answers(run: Run) -> tuple[dict[str, Mapping[str, str]], dict[str, float]]:
-    """What Claude answered, and what stands of the engine's own answers, by item id; and how sure the engine was."""
+    """What Claude answered, and what stands of the engine's own answers, by item id; and how sure the engine was.
+
+    Copies are left out: their originals teach the same.
+    """
     found: dict[str, dict[str, str]] = {"claude": {}, "engine": {}}
     sureness: dict[str, float] = {}
     of_route = {Route.ESCALATED: "claude", Route.ACCEPTED: "engine"}
     for key in result_parts(run.store):
-        rows: list[dict[str, Any]] = read_part(run.store.read(key), list(_COLUMNS)).to_pylist()
+        table = read_part(run.store.read(key), [*_COLUMNS, DUPLICATE_OF])
+        rows: list[dict[str, Any]] = table.filter(pc.is_null(table[DUPLICATE_OF])).to_pylist()
         for row in rows:
             sureness[row["item_id"]] = (row["raw_prob"] or 0.0) * (row["label_mass"] or 0.0)
             if row["route"] in of_route and row["answer"] is not None:

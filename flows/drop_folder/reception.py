@@ -45,7 +45,7 @@ class Reception:
             file = self._inbox.look(key)
             if file is not None and not self._inbox.is_started(file):
                 self._take(file)
-        except BaseException as error:
+        except BaseException as error:  # a panic in Rust is no Exception
             # The edge at which one file's failure must not become everybody's: what may be in files, their names and
             # job files, and how libraries fail over it, is for others to say.
             if not is_failure(error):

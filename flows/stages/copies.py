@@ -30,15 +30,15 @@ def publish_copies(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
     if not todo:
         return
     shards = [shard for _, group in todo for shard in group]
-    named: list[pa.ChunkedArray[Any]] = [
-        part[DUPLICATE_OF] for part in in_order(lambda shard: read_copies(run.store, shard), shards)
-    ]
-    wanted: pa.Array[Any] = pa.concat_arrays([pa.array([], pa.string()), *(c for each in named for c in each.chunks)])
+    named = dict(zip(shards, in_order(lambda shard: read_copies(run.store, shard)[DUPLICATE_OF], shards), strict=True))
+    chunks = [chunk for each in named.values() for chunk in each.chunks]
+    wanted: pa.Array[Any] = pa.concat_arrays([pa.array([], pa.string()), *chunks])
     originals = _rows_of(run, wanted.unique())
     with progress.stage("copies", "items", plan.duplicate_items) as stage:
         for key, group in todo:
-            parts = [copies for shard in group if len(copies := read_copies(run.store, shard))]
-            if parts:
+            with_copies = [shard for shard in group if len(named[shard])]
+            if with_copies:
+                parts = list(in_order(lambda shard: read_copies(run.store, shard), with_copies))
                 rows = copy_rows(pa.concat_tables(parts), originals, is_over_http=is_over_http(run))
                 run.store.create(key, to_part(rows, form))
                 stage.advance(len(rows))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.cascade.calibration import fit_temperature, measure_reliability
 from pipelines.cascade.confidence import read_scores
+from pipelines.cascade.rule.history import walk
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 
@@ -105,12 +106,9 @@ def asked_share(logprobs: Logprobs, labels: NDArray[np.int64], promise: Target, 
     scores = read_scores(logprobs, None)
     scored = Scored(scores.raw_prob * scores.label_mass, scores.answer, seed)
     known: Labels = np.where(scores.answer == labels, AGREES, DIFFERS).astype(np.int8)
-    steps = target_steps(scored, promise, known)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return float((~end.value.is_accepted).mean())
+    end = walk(target_steps(scored, promise, known), known).end
+    assert end is not None, "all labels are known"
+    return float((~end.is_accepted).mean())
 
 
 def _measure(logprobs: Logprobs, labels: NDArray[np.int64], asked: float, seed: int) -> Measured:

@@ -116,7 +116,7 @@ class Carrier:
         if isinstance(value, NoValue):
             raise _DoesNotFitError(value.problem)
         is_large = isinstance(value, pa.BinaryScalar | pa.StringScalar | pa.LargeBinaryScalar | pa.LargeStringScalar)
-        if is_large and value.is_valid and len(value.as_buffer()) > self.most_bytes:  # type: ignore[attr-defined]
+        if is_large and value.is_valid and len(value.as_buffer()) > self.most_bytes:  # type: ignore[attr-defined]  # not in stubs
             raise _DoesNotFitError(f"is over limits.max_document_bytes ({self.most_bytes})")
         return value
 

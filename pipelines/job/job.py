@@ -165,17 +165,6 @@ class Job(Section):
             raise ValueError("columns.carry goes with rows: commits and source files have no columns; leave it out")
         return self
 
-    def row_columns(self, attributes: frozenset[str] = frozenset()) -> RowColumns:
-        """What the readers of rows need to know; ``attributes`` are the columns that a policy looks at."""
-        return RowColumns(
-            text=text_columns(self.columns.text),
-            id=self.columns.id,
-            gold=self.evaluation.gold_column if self.evaluation else None,
-            attributes=attributes,
-            carried=self.columns.carry,
-            csv=CsvMarks(**self.csv.model_dump()) if self.csv else CsvMarks(),
-        )
-
     @model_validator(mode="after")
     def _first_tier_fits(self) -> Job:
         if not isinstance(self.model, ModelEndpoint):
@@ -193,12 +182,6 @@ class Job(Section):
                 "what its tokens cost, model.requests_at_once how many it is asked at a time"
             )
         return self
-
-    @property
-    def reviews(self) -> Review:
-        """The section of a code review."""
-        assert self.review is not None
-        return self.review
 
     @field_validator("quality")
     @classmethod
@@ -218,15 +201,6 @@ class Job(Section):
         elif quality == "off" and escalation is not None:
             raise ValueError("`off` accepts every answer of the engine: set escalation to `off` too")
         return quality
-
-    @property
-    def dial(self) -> Dial:
-        """What decides which of the engine's answers stand."""
-        if self.quality == "off" or self.model is None:
-            return "off"
-        if self.quality is None:
-            return "budget"
-        return "raw_threshold" if self.quality.target is None else "target"
 
     @field_validator("labels")
     @classmethod
@@ -277,3 +251,29 @@ class Job(Section):
                 "evaluation.gold_file, or set escalation to `off` or its provider to `anthropic`"
             )
         return self
+
+    def row_columns(self, attributes: frozenset[str] = frozenset()) -> RowColumns:
+        """What the readers of rows need to know; ``attributes`` are the columns that a policy looks at."""
+        return RowColumns(
+            text=text_columns(self.columns.text),
+            id=self.columns.id,
+            gold=self.evaluation.gold_column if self.evaluation else None,
+            attributes=attributes,
+            carried=self.columns.carry,
+            csv=CsvMarks(**self.csv.model_dump()) if self.csv else CsvMarks(),
+        )
+
+    @property
+    def reviews(self) -> Review:
+        """The section of a code review."""
+        assert self.review is not None
+        return self.review
+
+    @property
+    def dial(self) -> Dial:
+        """What decides which of the engine's answers stand."""
+        if self.quality == "off" or self.model is None:
+            return "off"
+        if self.quality is None:
+            return "budget"
+        return "raw_threshold" if self.quality.target is None else "target"

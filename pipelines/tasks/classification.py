@@ -114,5 +114,5 @@ def parse_label(answer: Mapping[str, Any], names: Sequence[str]) -> str | None:
 def _template(name: str) -> jinja2.Template:
     source = resources.files("pipelines.tasks.prompts").joinpath(name).read_text(encoding="utf-8")
     # Prompts are plain text for a model, never HTML: escaping would change the labels the model reads.
-    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=False)  # noqa: S701
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=False)  # noqa: S701  # as said
     return environment.from_string(source)

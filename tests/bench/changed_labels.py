@@ -79,12 +79,12 @@ def _scenarios() -> Iterator[list[tuple[str, str]]]:
         return case
 
     for module in (documents, hardness):
-        module.draw_case = noting  # type: ignore[attr-defined]
+        module.draw_case = noting  # type: ignore[attr-defined]  # mypy sees bare modules
     try:
         yield drawn
     finally:
         for module in (documents, hardness):
-            module.draw_case = original  # type: ignore[attr-defined]
+            module.draw_case = original  # type: ignore[attr-defined]  # as above
 
 
 def as_job(**changes: Any) -> str:

@@ -32,7 +32,7 @@ _WAIT_SECONDS = 600
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
     if reason := why_not():
-        pytest.skip(reason)
+        pytest.skip(reason)  # such as no right to make network namespaces
     with Nodes(_SECONDS_PER_TOKEN) as nodes:
         nodes.start(1)
         nodes.start(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,15 @@ from pipelines.cascade.confidence import Calibration
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job.job import Job
-from pipelines.settings import settings
 from pipelines.tasks.classification import LabelOrder, PromptFrame
 from tests.flows.service.series_case import drop, tickets_job
 from workers.engines.catalogue import ResolvedModel, resolve_model
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself while it loads
+# transformers warns about itself while it loads
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_state")]
 
 ORDERS: list[LabelOrder] = ["given", "seeded", "averaged"]
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SLUICE_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 def job_in(tmp_path: Path, order: LabelOrder) -> Job:

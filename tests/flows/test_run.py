@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,16 @@ from pipelines.documents.sources.since_last import sources_table
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError
 from pipelines.job.job import Job
-from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
 from tests.faults.escalation_case import quiet
 from tests.flows.service.series_case import drop, tickets_job
 from workers.engines.catalogue import resolve_model
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself while it loads
+# transformers warns about itself while it loads
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_state")]
 
 STARTER = Path(__file__).resolve().parents[2] / "sample_data" / "starter_model"
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SLUICE_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 @pytest.fixture

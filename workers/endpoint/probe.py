@@ -24,6 +24,7 @@ from pipelines.tasks.classification import DOCUMENT_SLOT, Label, local_prompt
 from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 from workers.endpoint.served import Served, Way
 from workers.endpoint.ways import (
+    MOST_MASS,
     PATHS,
     SYSTEMONE_LABELS,
     TOP_TOKENS,
@@ -63,7 +64,6 @@ _MOST_LABELS: dict[Way, int] = {
     "top_logprobs": TOP_TOKENS,
     "ollama": TOP_TOKENS,
 }
-_MOST_MASS = 1.05
 _LEAST_MASS = 0.01  # of the surest of three answers: a model that is asked for a letter gives one
 
 
@@ -202,7 +202,7 @@ def _token_prompt(asked: ModelEndpoint, with_codes: AskedOverHttp, client: First
 def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: date) -> Served:
     answers, usages = zip(*(_ask(asked, each, client, text) for text in (_KNOWN[0], *_KNOWN)), strict=True)
     for answer in answers:
-        if math.fsum(map(math.exp, answer.logprobs)) > _MOST_MASS:
+        if math.fsum(map(math.exp, answer.logprobs)) > MOST_MASS:
             raise _NotThisWayError("what it gives are no probabilities: together they are over 1")
     if max(math.fsum(map(math.exp, answer.logprobs)) for answer in answers) < _LEAST_MASS:
         raise _NotThisWayError("it hardly ever means a label: is it an instruct model, with thinking off?")

@@ -30,6 +30,7 @@ from workers.endpoint.paid_calls import AskedIntent, PaidCalls
 from workers.endpoint.plain import plain
 from workers.endpoint.served import ResolvedEndpoint
 from workers.endpoint.ways import (
+    MOST_MASS,
     PATHS,
     AskedOverHttp,
     LabelAnswer,
@@ -53,6 +54,13 @@ _TOO_LONG = (400, 413, 422)
 _SHORTEST_CUT, _CUT_TO, _CHARS_PER_TOKEN = 2_000, 0.75, 16
 # So many calls in a row without an answer are the server's fault and no document's; one that may be paid counts more.
 _MOST_IN_A_ROW, _WEIGHT_OF_UNKNOWN = 20, 4
+# Of an item without an answer: as likely as nothing, and no number that a logarithm cannot be.
+_NONE = math.log(1e-30)
+_STOPPED = "the first tier is asked no more: the run was stopped; run the same command again"
+_NO_ANSWERS = (
+    f"the first tier has given no answer to {_MOST_IN_A_ROW} calls or fewer in a row (the log has the last reason); "
+    "see to the server, and run the same command again: what is committed is kept, and no paid call is made again"
+)
 _LOST = (
     "the process that asked the first tier was killed before its answer was kept; it may have been paid, and is not "
     "asked again"
@@ -178,7 +186,8 @@ class OverHttpScorer:
     def _ask(self, items: Sequence[_Item], rows: list[_Row] | None = None) -> list[_Row]:
         """Ask about items, several at a time; ``rows`` holds what was answered, also where it ends early.
 
-        Raises: see `score`.
+        Raises:
+            EngineError: see `score`.
         """
         rows = [] if rows is None else rows
         self._refuse_if_stopping()
@@ -249,7 +258,7 @@ class OverHttpScorer:
             answer = read_answer(way, content, self._asked, served.token_ids)
         except NoAnswerError as error:
             return _Row(item.item_id, None, f"the first tier gave no label: {error}", note, usage)
-        if math.fsum(map(math.exp, answer.logprobs)) > _MOST_MASS:
+        if math.fsum(map(math.exp, answer.logprobs)) > MOST_MASS:
             failure = "the first tier gave no label: its probabilities are over 1 together"
             return _Row(item.item_id, None, failure, note, usage)
         return _Row(item.item_id, answer, None, note, usage)
@@ -335,13 +344,3 @@ class OverHttpScorer:
             ],
             schema=FIRST_TIER,
         )
-
-
-# Of an item without an answer: as likely as nothing, and no number that a logarithm cannot be.
-_NONE = math.log(1e-30)
-_MOST_MASS = 1.05
-_STOPPED = "the first tier is asked no more: the run was stopped; run the same command again"
-_NO_ANSWERS = (
-    f"the first tier has given no answer to {_MOST_IN_A_ROW} calls or fewer in a row (the log has the last reason); "
-    "see to the server, and run the same command again: what is committed is kept, and no paid call is made again"
-)

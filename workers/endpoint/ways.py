@@ -18,6 +18,8 @@ from workers.endpoint.served import Way
 SYSTEMONE_LABELS = 26
 # vLLM's and OpenAI's own bound on `top_logprobs`, and Ollama's.
 TOP_TOKENS = 20
+# Of all labels together: a little over 1 for rounding; what is more are no probabilities.
+MOST_MASS = 1.05
 PATHS: Mapping[Way, str] = {
     "systemone": "/v1/systemone",
     "prompt_ids": "/v1/completions",

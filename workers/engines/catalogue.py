@@ -27,9 +27,9 @@ from workers.engines.file_hashes import content_hash, file_hash
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SMALL_FILES = ["*.json", "*.jinja", "*.txt"]
-# Of a local folder: in which files engines and tokenizers find what they load.
 # Where the entries of the sample models say that they are.
 _SAMPLES = "sample_data/"
+# Of a local folder: in which files engines and tokenizers find what they load.
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
 _DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
 _WITH_ADAPTER = "+"

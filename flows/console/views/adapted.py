@@ -1,8 +1,7 @@
-"""What a person, or a program with --json, sees of `pipeline adapt`."""
+"""What a person sees of `pipeline adapt`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,6 @@ from pipelines.report.page import percent
 
 if TYPE_CHECKING:
     from flows.deciding.adapting import Adapted
-
-
-def adapted_as_json(adapted: Adapted) -> str:
-    """For --json."""
-    return json.dumps(adapted.as_json(), indent=2)
 
 
 def show_adapted(adapted: Adapted, say: Callable[[str], object]) -> None:

@@ -5,7 +5,6 @@ Sums stay exact; what is made of them (for a million documents, where lines cros
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -15,13 +14,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from flows.console.printable import printable_json, printable_line
+from flows.console.printable import printable_line
 from flows.console.terminal import Terminal
 from pipelines.costs.comparison import GPU_PRICE, HOURS_A_MONTH, CostComparison, Crossing, Mode, Offer, not_in_the_book
 from pipelines.costs.own_prices import SETTING
 from pipelines.costs.price_book import FastPrice, HostedPrice, Price, PriceBook, Row, price_book
 from pipelines.costs.price_list import KINDS, ListedPrice, price_list
-from pipelines.report.numbers import as_text
 from pipelines.report.page import percent, usd
 from pipelines.report.run_costs import compare_run
 
@@ -76,9 +74,7 @@ def compare_costs(terminal: Terminal, run: str, *, as_json: bool) -> None:
 def show_prices(terminal: Terminal, book: PriceBook, listed: list[ListedPrice], *, as_json: bool) -> None:
     """Every row with its source and date."""
     if as_json:
-        _print_json(
-            terminal, {"prices": [_row_json(each) for each in listed], "not_in_the_book": not_in_the_book(book)}
-        )
+        terminal.show_json({"prices": [_row_json(each) for each in listed], "not_in_the_book": not_in_the_book(book)})
         return
     sources = list(dict.fromkeys((each.source, each.checked_on) for each in listed))
     for kind in KINDS:
@@ -149,7 +145,7 @@ def _row_json(each: ListedPrice) -> dict[str, Any]:
 def show_comparison(terminal: Terminal, compared: CostComparison, *, as_json: bool) -> None:
     """What a million documents cost, here and elsewhere, and from where on a device of one's own pays."""
     if as_json:
-        _print_json(terminal, comparison_json(compared))
+        terminal.show_json(comparison_json(compared))
         return
     say = terminal.progress.say
     terminal.console.print(f"USD for a million documents like the {compared.figures.documents:,} here", style="bold")
@@ -320,8 +316,3 @@ def _whole(number: Decimal | None) -> int | None:
 
 def _ratio(share: Decimal | None) -> float | None:
     return None if share is None else round(float(share), 6)
-
-
-def _print_json(terminal: Terminal, content: Any) -> None:
-    text = json.dumps(content, indent=2, default=as_text, ensure_ascii=False)
-    terminal.show_document(printable_json(text), [])

@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from flows.console.printable import printable_json, printable_line
+from flows.console.printable import printable_line
 from pipelines.costs.price_book import PriceBook, price_book
 from pipelines.report.page import usd
 from workers.engines.catalogue import Catalogue, CatalogueEntry, catalogue, known_facts
@@ -28,7 +28,7 @@ def show_models(terminal: Terminal, *, as_json: bool) -> None:
     """Engines' models, Claude's, and names that are neither."""
     known, book = catalogue(), price_book()
     if as_json:
-        _print_json(terminal, _as_json(known, book))
+        terminal.show_json(_as_json(known, book))
         return
     table = _table("model", "GPU GB", "context", "block", "good for", right=(1, 2, 3))
     for name, entry in known.models.items():
@@ -80,8 +80,7 @@ def _as_json(known: Catalogue, book: PriceBook) -> dict[str, Any]:
 def show_fits(terminal: Terminal, found: Fits, *, as_json: bool) -> None:
     """What the machines have, and how each model stands to them."""
     if as_json:
-        _print_json(
-            terminal,
+        terminal.show_json(
             {
                 "device": found.device,
                 "machines": [asdict(machine) for machine in found.machines],
@@ -164,7 +163,3 @@ def _gib(value: float | None) -> str:
 
 def _tokens(count: int | None) -> str:
     return "?" if count is None else f"{count:,}"
-
-
-def _print_json(terminal: Terminal, content: Any) -> None:
-    terminal.show_document(printable_json(json.dumps(content, indent=2, default=str, ensure_ascii=False)), [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +29,7 @@ _KNOWN = {
 def show_sample(terminal: Terminal, job_path: Path, estimate: SampleEstimate, as_json: bool) -> None:
     """The reckoning, and on what it rests."""
     if as_json:
-        terminal.show_document(json.dumps(sample_json(estimate), indent=2), [])
+        terminal.show_json(sample_json(estimate))
         return
     for line in sample_lines(estimate):
         terminal.progress.say(line)

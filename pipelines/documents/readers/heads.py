@@ -79,7 +79,7 @@ def row_suffix(path: str) -> str | None:
     return suffix if suffix in ROW_SUFFIXES else None
 
 
-def read_head(source: SourceFile, wanted: RowColumns = RowColumns()) -> Head | None:  # noqa: B008
+def read_head(source: SourceFile, wanted: RowColumns = RowColumns()) -> Head | None:  # noqa: B008  # frozen
     """Look at the first rows of a file; one read of the store, two of Parquet.
 
     Args:

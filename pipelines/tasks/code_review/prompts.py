@@ -84,5 +84,5 @@ def _render(name: str, **values: object) -> str:
 def _template(name: str) -> jinja2.Template:
     source = resources.files("pipelines.tasks.prompts").joinpath(name).read_text(encoding="utf-8")
     # Prompts are plain text for a model, never HTML. The last line end is kept: blocks follow one another.
-    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701  # as said
     return environment.from_string(source)

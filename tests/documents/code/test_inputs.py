@@ -25,7 +25,7 @@ def read(location: Path | str, review: Review, sources: list[SourceFile] | None 
 
 def test_diffs_are_files_or_rows(tmp_path: Path) -> None:
     (tmp_path / "one.diff").write_text(DIFF)
-    (tmp_path / "rows.jsonl").write_text('{"id": "r1", "diff": "%s"}\n' % DIFF.replace("\n", "\\n"))  # noqa: UP031
+    (tmp_path / "rows.jsonl").write_text('{"id": "r1", "diff": "%s"}\n' % DIFF.replace("\n", "\\n"))  # noqa: UP031  # braces are JSON's
     (tmp_path / "readme.md").write_text("Hello\n")
     documents = {document.document_id: document for document in read(tmp_path, Review())}
     assert documents["one.diff"].text == documents["r1"].text == '@file "a.py" modified\n@@\n-|x = 1\n1+|x = 2\n'

@@ -12,7 +12,7 @@ from tests.documents.readers.reading import LIMIT, Read
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    def read(name: str, content: bytes | str, columns: RowColumns = RowColumns(), limit: int = LIMIT) -> list[Document]:  # noqa: B008
+    def read(name: str, content: bytes | str, columns: RowColumns = RowColumns(), limit: int = LIMIT) -> list[Document]:  # noqa: B008  # frozen
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return list(read_documents(list_sources(str(path))[0], columns, limit))

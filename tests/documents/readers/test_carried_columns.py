@@ -53,7 +53,7 @@ def test_what_cannot_be_compared_is_carried_as_no_value(read: Read) -> None:
     content = '{"text": "a", "pii": [true], "country": {"code": "DE"}}'
     (document,) = read("t.jsonl", content, CARRIED)
     assert document.attributes == {"pii": NoValue("is a list"), "country": NoValue("is an object")}
-    day = datetime(2024, 1, 1)  # noqa: DTZ001
+    day = datetime(2024, 1, 1)  # noqa: DTZ001  # as files have it
     table = pa.table({"text": ["a"], "pii": [[True]], "country": pa.array([day], pa.date32())})
     (document,) = read("t.parquet", parquet_bytes(table), CARRIED)
     assert document.attributes == {"pii": NoValue("is of type list"), "country": NoValue("is of type date32[day]")}

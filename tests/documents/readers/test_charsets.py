@@ -13,7 +13,7 @@ from tests.documents.readers.reading import Read, outcomes, parquet_bytes
 @pytest.mark.parametrize(
     ("declared", "stored_as", "text"),
     [
-        ("gb2312", "gb18030", "我们公司（朱镕基路）"),  # noqa: RUF001
+        ("gb2312", "gb18030", "我们公司（朱镕基路）"),  # noqa: RUF001  # the text itself
         ("GB_2312-80", "gb18030", "朱镕基"),
         ("x-gbk", "gb18030", "發票"),
         ("shift_jis", "cp932", "①㈱髙﨑"),
@@ -23,7 +23,7 @@ from tests.documents.readers.reading import Read, outcomes, parquet_bytes
         ("ks_c_5601", "cp949", "똠방각하"),
         ("EUC-KR", "cp949", "펲시콜라"),
         ("windows-949", "cp949", "똠"),
-        ("iso-8859-1", "cp1252", "„Störung“ – 5 €"),  # noqa: RUF001
+        ("iso-8859-1", "cp1252", "„Störung“ – 5 €"),  # noqa: RUF001  # the text itself
         ("latin-1", "cp1252", "5 €"),
         ("us-ascii", "cp1252", "5 €"),
         ("us-ascii", "utf-8", "5 €"),
@@ -164,8 +164,8 @@ def test_marks_within_joined_files_are_no_text(read: Read) -> None:
     ],
 )
 def test_a_page_is_read_in_the_charset_that_it_declares(read: Read, head: str) -> None:
-    (document,) = read("t.html", f"{head}<p>Störung – 5 €".encode("cp1252"))  # noqa: RUF001
-    assert (document.text, document.note) == ("Störung – 5 €", None)  # noqa: RUF001
+    (document,) = read("t.html", f"{head}<p>Störung – 5 €".encode("cp1252"))  # noqa: RUF001  # the text itself
+    assert (document.text, document.note) == ("Störung – 5 €", None)  # noqa: RUF001  # the text itself
 
 
 def test_a_page_that_calls_itself_utf16_and_can_be_read_is_not(read: Read) -> None:

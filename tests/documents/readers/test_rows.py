@@ -76,6 +76,6 @@ def test_ids_and_labels_may_be_numbers(read: Read, value: object, expected: str 
 
 
 def test_parquet_ids_may_be_decimals_and_are_absent_when_dates(read: Read) -> None:
-    table = pa.table({"text": ["x"], "id": [Decimal("1.50")], "gold": [datetime(2024, 1, 1)]})  # noqa: DTZ001
+    table = pa.table({"text": ["x"], "id": [Decimal("1.50")], "gold": [datetime(2024, 1, 1)]})  # noqa: DTZ001  # as files have it
     (document,) = read("t.parquet", parquet_bytes(table), RowColumns(gold="gold"))
     assert (document.document_id, document.gold_label) == ("1.50", None)

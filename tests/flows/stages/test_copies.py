@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from pipelines.job.job import Job
 from pipelines.report.summary import NEEDED_COLUMNS, summarize
 from pipelines.results import empty_results
 from pipelines.scored_parts import items_of_plan, read_copies, scored_part
-from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
 from pipelines.store.schemas import from_arrow, read_part, to_arrow
@@ -33,19 +31,11 @@ from tests.faults.escalation_case import quiet
 from workers.engines.engine import ShardScores
 from workers.engines.scorer import prediction_table
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself while it loads
+# transformers warns about itself while it loads
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_state")]
 LABELS = ["billing", "outage"]
 WORDS = "please look into it and tell us soon what has become of the matter thank you very much indeed " * 3
 DOCUMENTS, TEXTS = 240, 160
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SLUICE_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 def begin(folder: Path, **changes: Any) -> Run:

@@ -126,7 +126,7 @@ def scored_in_process(model: Path) -> list[dict[str, Any]]:
     (table,) = plan_shards(documents, question.encode, PlanLimits(question.document_tokens, 10**6))
     cpu = catalogue().devices["cpu"]
     os.environ.update(cpu.environment)
-    arguments = {**cpu.engine, **question.model.engine, "enforce_eager": True}  # type: ignore[union-attr]
+    arguments = {**cpu.engine, **question.model.engine, "enforce_eager": True}  # type: ignore[union-attr]  # it has a model
     engine = LabelEngine(str(model), arguments, question.frame)
     try:
         scores = engine.score([np.array(tokens, np.int32) for tokens in table["tokens"].to_pylist()]).result()

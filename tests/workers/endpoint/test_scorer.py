@@ -165,7 +165,7 @@ def test_a_call_that_may_have_been_paid_is_not_made_again_and_its_cost_is_unknow
     case.plan()
     part = case.score()
     assert "may have been paid, and is not asked again" in str(failures(part)[7])
-    assert predictions(part)[7]["input_tokens"] is None  # type: ignore[index]
+    assert predictions(part)[7]["input_tokens"] is None  # type: ignore[index]  # object
     assert set(case.times_processed()) == {1}
     case.store.create("again", b"")
     assert case.score().equals(part) and set(case.times_processed()) == {1}

@@ -124,6 +124,8 @@ def _problem(run: Run, newest: Run) -> str | None:
         return f"{run.run_id}: is a code review; adapters are trained for classifications only"
     if run.question.model is None:
         return f"{run.run_id}: no engine read its documents (model: off); there is nothing to adapt"
+    if run.record.first_tier is not None:
+        return f"{run.run_id}: a server answered first (model.endpoint), and its weights are not here; leave it out"
     if not run.store.exists(layout.COMPLETE):
         return f"{run.run_id}: is not complete; bring it to its end first (pipeline resume {run.run_id})"
     if (run.model.revision, run.question.fingerprint) != (run.record.model_revision, run.record.prompt_fingerprint):

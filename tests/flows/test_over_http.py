@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from flows.console.views.status import status_lines
+from flows.deciding.adapting import adapt
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.deciding.population import read_population
 from flows.preflight.endpoint_check import check_endpoint
@@ -173,6 +174,14 @@ def test_a_look_at_a_run_under_way_says_what_its_first_tier_has_taken(begin: Beg
     assert f"first tier {short_usd(taken)}" in "\n".join(status_lines(status))
     metrics = {(metric.name, label): value for metric, label, value in known_values(status)}
     assert metrics.get(("sluice_run_cost_usd", "first_tier")) == (None if taken is None else float(taken))
+
+
+def test_no_adapter_is_trained_of_what_a_server_answered(begin: Begin, tmp_path: Path) -> None:
+    run = begin(rows(6), {"where": "own"})
+    published(run)
+    run.store.create(layout.COMPLETE, b"{}")
+    with pytest.raises(JobError, match=r"run: a server answered first \(model\.endpoint\)"):
+        adapt([run.store.root], str(tmp_path / "adapter"), ["gold"], 0.9, 0, quiet())
 
 
 def test_without_a_price_what_it_costs_is_unknown_and_said_to_be(begin: Begin) -> None:

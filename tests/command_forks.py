@@ -28,8 +28,8 @@ from typing import IO, Any
 _IMPORTED = (
     *("flows.console.terminal", "flows.inspect", "flows.submit", "flows.estimate", "flows.process"),
     *("flows.service.collect", "flows.service.deploy", "flows.escalation.providers", "flows.stages.review"),
-    *("flows.drop_folder.listener", "obstore.auth.boto3"),
-    *("transformers.tokenization_utils_tokenizers", "rich._emoji_codes"),
+    *("flows.drop_folder.listener", "workers.providers.claude", "obstore.auth.boto3"),
+    *("transformers.tokenization_utils_tokenizers", "rich._emoji_codes", "fastapi", "pyarrow.dataset"),
 )
 READY = "ready"
 
@@ -122,11 +122,14 @@ def main() -> None:
     """Import, serve, and, in a fork, be the command."""
     from flows import cli  # before this process has the command's name, on which it would listen for signals
     from flows.quiet import quiet_third_parties
+    from pipelines.report.html import page
 
     quiet_third_parties()
     path, sys.argv[:] = sys.argv[1], [str(Path(sys.executable).parent / "pipeline")]
     for name in _IMPORTED:
         importlib.import_module(name)
+    for name in page.templates().list_templates():
+        page.templates().get_template(name)  # compiled
     gc.collect()
     gc.freeze()  # no fork looks through what all have in common
     assert threading.active_count() == 1, "a fork has one thread"

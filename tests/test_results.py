@@ -192,6 +192,18 @@ def test_confidence_is_calibrated_or_null() -> None:
     assert confidences[1] is None
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0, None])
+def test_under_a_target_the_labels_of_the_run_itself_say_how_sure_an_answer_is(temperature: float | None) -> None:
+    part = scored_part(items_of(plan(None, None)), predictions({0: 0.95, 1: 0.6}))
+    decisions = Decisions(np.array([True, False]), temperature)
+    shown = columns(shard_rows(replace(FACTS, raw_threshold=None), part, decisions, NOW).rows, "confidence")
+    if temperature is None:
+        assert shown == [None, None]
+        return
+    odds = [(share / (1 - share)) ** (1 / temperature) for share in (0.95, 0.6)]
+    assert shown == [pytest.approx(each / (1 + each), abs=1e-6) for each in odds]
+
+
 MISMATCHES = {
     "one too few": {0: 0.9, 2: 0.9},
     "one too many": {0: 0.9, 1: 0.9, 2: 0.9, 3: 0.9},

@@ -70,7 +70,9 @@ def make_demo(home: Path, *variables: str) -> Iterator[Demo]:
     """Run `make demo` with state and servers below ``home``; its runs are removed at the end."""
     pipeline = PipelineCommand(home)
     (home / "installed").touch()
-    command = ["make", "demo", f"BIN={Path(sys.executable).parent}", f"INSTALLED={home / 'installed'}", *variables]
+    # A demo that the user has interrupted is the user's to go on with.
+    own = [f"BIN={Path(sys.executable).parent}", f"INSTALLED={home / 'installed'}", f"DEMO_RUN={home / 'demo-run'}"]
+    command = ["make", "demo", *own, *variables]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=pipeline.environment, capture_output=True, text=True, timeout=_MOST_SECONDS
     )

@@ -114,19 +114,26 @@ def test_ctrl_z_and_fg_then_ctrl_c_twice_then_the_same_command(
     assert len(list((job.parent / "out").iterdir())) == 1, "the same run went on"
 
 
+# Each (command, end, exit code); the first does all of it, the others find everything scored and sent.
+SHORT = (("submit", signal.SIGTERM, 143), ("collect", "Ctrl-C", 130))
+LONG = (*SHORT[:1], ("submit", "hang up", 129), ("cancel", "Ctrl-C", 130), *SHORT[1:])
+
+
+@pytest.mark.parametrize(
+    "ends", [pytest.param(SHORT, id="short"), pytest.param(LONG, marks=pytest.mark.prove, id="all")]
+)
 def test_every_end_while_claude_is_waited_for(
-    pipeline: PipelineCommand, servers: Variables, job: Path, tmp_path: Path
+    pipeline: PipelineCommand,
+    servers: Variables,
+    job: Path,
+    tmp_path: Path,
+    ends: tuple[tuple[str, signal.Signals | str, int], ...],
 ) -> None:
     pipeline.extra_environment.update(servers)
     with Server(tmp_path / "claude", "--processing-seconds", "600", "--cancel-seconds", "600") as claude:
         environment = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": claude.url, "SLUICE_POLL_SECONDS": "0.5"}
         pipeline.extra_environment.update(environment)
-        for command, end, code in (
-            ("submit", signal.SIGTERM, 143),  # all of it; the others find everything scored and sent
-            ("submit", "hang up", 129),
-            ("cancel", "Ctrl-C", 130),
-            ("collect", "Ctrl-C", 130),
-        ):
+        for command, end, code in ends:
             arguments: list[str | Path] = ["submit", job, "--provider", "anthropic"]
             if command == "cancel":
                 arguments = ["cancel", next((tmp_path / "out").iterdir())]

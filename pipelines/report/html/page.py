@@ -47,7 +47,7 @@ def render(run: ReportedRun) -> str:
         confidence_plot(run.figures.raw_prob, "raw probability of the engine's answer", _FATES),
     ]
     return (
-        _environment()
+        templates()
         .get_template("page.html.jinja")
         .render(
             run=run,
@@ -82,7 +82,8 @@ def _shown(value: Any) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def templates() -> Environment:
+    """The page's, each compiled when it is first asked for."""
     return Environment(
         loader=PackageLoader("pipelines.report.html", "."),
         autoescape=True,

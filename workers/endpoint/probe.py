@@ -20,7 +20,7 @@ from pipelines.costs.accounting import add_known
 from pipelines.costs.first_tier import token_cost
 from pipelines.errors import EngineError, JobError
 from pipelines.job.endpoint import Api, ModelEndpoint, TokenPrice
-from pipelines.tasks.classification import DOCUMENT_SLOT, Label, local_prompt
+from pipelines.tasks.classification import DOCUMENT_SLOT, MOST_CODES, Label, local_prompt
 from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 from workers.endpoint.served import Served, Way
 from workers.endpoint.ways import (
@@ -35,13 +35,15 @@ from workers.endpoint.ways import (
     TokenPrompt,
     Usage,
     completion_body,
+    in_requests,
+    joined,
     read_answer,
     read_tokens,
     read_usage,
     request_body,
     tokens_body,
+    total,
 )
-from workers.engines.engine import MAX_LABELS
 
 # Two that could be anything, so that no server is sure of its answer; the first is asked about twice.
 _KNOWN = (
@@ -59,8 +61,8 @@ _WAYS: dict[Api | None, tuple[Way, ...]] = {
 }
 _MOST_LABELS: dict[Way, int] = {
     "systemone": SYSTEMONE_LABELS,
-    "prompt_ids": MAX_LABELS,
-    "token_ids": MAX_LABELS,
+    "prompt_ids": MOST_CODES,
+    "token_ids": MOST_CODES,
     "top_logprobs": TOP_TOKENS,
     "ollama": TOP_TOKENS,
 }
@@ -136,6 +138,12 @@ def _tries(
         codes, token_ids = _codes(asked, len(labels), client if takes_ids else None)
         if takes_ids and not token_ids:
             continue  # not a server that takes ids: it has no /tokenize
+        if len(codes) < len(labels):
+            found.append(
+                f"{PATHS[way]} ({way}): its tokenizer has one-token codes for {len(codes)} labels, the job has "
+                f"{len(labels)}"
+            )
+            continue
         with_codes = _with_codes(labels, instructions, codes)
         if way == "prompt_ids":
             prompt = _token_prompt(asked, with_codes, client)
@@ -154,7 +162,7 @@ def _with_codes(labels: Sequence[Label], instructions: str, codes: Sequence[str]
 
 
 def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> tuple[list[str], tuple[int, ...]]:
-    """A code for each label; with a client, those that are one token of the server's, and which."""
+    """A code for each label, or fewer; with a client, those that are one token of the server's, and which."""
     letters = string.ascii_uppercase
     pairs = map("".join, itertools.product(letters, repeat=2))
     candidates = iter(letters) if count <= len(letters) else pairs
@@ -166,11 +174,11 @@ def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> 
             tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, code), is_free=True))
         except (RefusedError, NoAnswerError):
             return [], ()
-        if len(tokens) == 1:
+        if len(tokens) == 1 and tokens[0] not in found.values():
             found[code] = tokens[0]
         if len(found) == count:
-            return list(found), tuple(found.values())
-    return [], ()
+            break
+    return list(found), tuple(found.values())
 
 
 def _token_prompt(asked: ModelEndpoint, with_codes: AskedOverHttp, client: FirstTierClient) -> TokenPrompt | None:
@@ -232,7 +240,7 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
         context_tokens=context_tokens or (each.prompt.context_tokens if each.prompt else None),
         decimals=decimals,
         most_difference=max(abs(one - other) for one, other in zip(first, second, strict=True)),
-        calls=len(answers),
+        calls=len(answers) * len(in_requests(each.token_ids)),
         input_tokens=_total(usage.input_tokens for usage in usages),
         output_tokens=_total(usage.output_tokens for usage in usages),
         cost_usd=_cost(asked.price, usages),
@@ -241,16 +249,21 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
 
 def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -> tuple[LabelAnswer, Usage]:
     try:
+        tokens: list[int] = []
         if each.prompt:
             tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, text), is_free=True))
-            prompt = [*each.prompt.prefix, *tokens, *each.prompt.suffix]
-            body = completion_body(asked.name, prompt, each.token_ids)
-        else:
-            body = request_body(
-                each.way, asked.name, each.asked, text, token_ids=each.token_ids, thinking_off=each.thinking_off
-            )
-        content = client.post(PATHS[each.way], body)
-        return read_answer(each.way, content, each.asked, each.token_ids), read_usage(each.way, content)
+        answers, usages = [], []
+        for ids in in_requests(each.token_ids):
+            if each.prompt:
+                body = completion_body(asked.name, [*each.prompt.prefix, *tokens, *each.prompt.suffix], ids)
+            else:
+                body = request_body(
+                    each.way, asked.name, each.asked, text, token_ids=ids, thinking_off=each.thinking_off
+                )
+            content = client.post(PATHS[each.way], body)
+            answers.append(read_answer(each.way, content, each.asked, ids))
+            usages.append(read_usage(each.way, content))
+        return joined(answers), total(usages)
     except RefusedError as error:
         # The text is our own, so the server's words say nothing of anybody's documents.
         raise _NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error

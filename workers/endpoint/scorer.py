@@ -37,11 +37,14 @@ from workers.endpoint.ways import (
     NoAnswerError,
     Usage,
     completion_body,
+    in_requests,
+    joined,
     read_answer,
     read_tokens,
     read_usage,
     request_body,
     tokens_body,
+    total,
 )
 from workers.engines.scorer import ShardReport
 
@@ -158,7 +161,8 @@ class OverHttpScorer:
         return whole.take(pa.array(order, pa.int64()))
 
     def _journalled(self, shard: int, number: int, items: Sequence[_Item]) -> pa.Table:
-        worst = add_known(worst_cost(self._model.asked.price, self._request_bytes(item)) for item in items)
+        price, requests = self._model.asked.price, self._requests
+        worst = add_known(worst_cost(price, requests * self._request_bytes(item), requests) for item in items)
         self._refuse_if_stopping()
         self._journal.intend(shard, number, [item.item_id for item in items], worst, datetime.now(UTC))
         rows: list[_Row] = []
@@ -174,6 +178,11 @@ class OverHttpScorer:
         words = [around.before, around.after, self._asked.instructions, *(label.name for label in self._asked.labels)]
         words += [label.description or "" for label in self._asked.labels]
         return len(item.text.encode()) + sum(len(word.encode()) for word in words)
+
+    @property
+    def _requests(self) -> int:
+        """About each document."""
+        return len(in_requests(self._model.served.token_ids))
 
     def _lost(self, shard: int, intent: AskedIntent) -> pa.Table:
         most = "an unknown amount" if intent.worst_cost_usd is None else f"up to {intent.worst_cost_usd:f} USD"
@@ -226,36 +235,43 @@ class OverHttpScorer:
         return row
 
     def _answered(self, item: _Item) -> _Row:
-        way, served = self._model.served.way, self._model.served
-        text = plain(item.text)
+        served, contents = self._model.served, list[dict[str, Any]]()
+        ask = self._ask_by_ids if served.way == "prompt_ids" else self._ask_by_text
         try:
-            content, note = self._asked_by_ids(text) if way == "prompt_ids" else self._asked_by_text(text)
+            note = ask(plain(item.text), contents)
         except RefusedError as error:
-            if error.status == 404:
-                raise EngineError(
-                    f"the first tier at {served.endpoint} has no model '{served.name}' any more, or no {PATHS[way]} "
-                    "(HTTP 404); serve it again and run the same command again"
-                ) from error
             failure = f"the first tier refuses the document: HTTP {error.status}"
+            if error.status == 404:
+                gone = EngineError(
+                    f"the first tier at {served.endpoint} has no model '{served.name}' any more, or no "
+                    f"{PATHS[served.way]} (HTTP 404); serve it again and run the same command again"
+                )
+                return self._unless_paid(item, gone, contents)
             # What was answered and cannot be read may have been paid.
-            usage = _NOTHING_USED if error.status >= 400 else _UNKNOWN
-            return _Row(item.item_id, None, failure, None, usage)
+            return self._failed(item, failure, contents, _NOTHING_USED if error.status >= 400 else _UNKNOWN)
         except ServerFailedError as error:
-            failure = f"the first tier fails on the document: {error}"
-            return _Row(item.item_id, None, failure, None, _NOTHING_USED)
+            return self._failed(item, f"the first tier fails on the document: {error}", contents, _NOTHING_USED)
         except OutcomeUnknownError as error:
             failure = f"the first tier did not answer: {error}; it may have been paid, and is not asked again"
-            return _Row(item.item_id, None, failure, None, _UNKNOWN)
+            return self._failed(item, failure, contents, _UNKNOWN)
         except NoAnswerError as error:
-            return _Row(item.item_id, None, f"the first tier gave no label: {error}", None, _NOTHING_USED)
-        usage = read_usage(way, content)
-        if other := self._other_than_begun(usage):
+            return self._failed(item, f"the first tier gave no label: {error}", contents, _NOTHING_USED)
+        except EngineError as error:
+            return self._unless_paid(item, error, contents)
+        return self._read(item, contents, note)
+
+    def _read(self, item: _Item, contents: Sequence[dict[str, Any]], note: str | None) -> _Row:
+        served = self._model.served
+        usages = [read_usage(served.way, content) for content in contents]
+        usage = total(usages)
+        if other := next(filter(None, map(self._other_than_begun, usages)), None):
             if not self._is_paid:
                 raise EngineError(other)
             self._other = other
             return _Row(item.item_id, None, "another model answered in the first tier's place", None, usage)
         try:
-            answer = read_answer(way, content, self._asked, served.token_ids)
+            pairs = zip(contents, in_requests(served.token_ids), strict=True)
+            answer = joined([read_answer(served.way, content, self._asked, ids) for content, ids in pairs])
         except NoAnswerError as error:
             return _Row(item.item_id, None, f"the first tier gave no label: {error}", note, usage)
         if math.fsum(map(math.exp, answer.logprobs)) > MOST_MASS:
@@ -263,8 +279,25 @@ class OverHttpScorer:
             return _Row(item.item_id, None, failure, note, usage)
         return _Row(item.item_id, answer, None, note, usage)
 
-    def _asked_by_ids(self, text: str) -> tuple[dict[str, Any], str | None]:
-        """The server's answer to the very tokens that an engine would be given, and what is to be known of it."""
+    def _failed(self, item: _Item, failure: str, contents: Sequence[dict[str, Any]], last: Usage) -> _Row:
+        """Without an answer; ``contents`` came before the call that ended it, and were paid."""
+        before = [read_usage(self._model.served.way, content) for content in contents]
+        return _Row(item.item_id, None, failure, None, last if last is _UNKNOWN else total([*before, last]))
+
+    def _unless_paid(self, item: _Item, error: EngineError, contents: Sequence[dict[str, Any]]) -> _Row:
+        """The server is gone: nothing is known of the item, unless a part of its answer was paid.
+
+        Raises:
+            EngineError: it was not.
+        """
+        if not (self._is_paid and contents):
+            raise error
+        told = f"{len(contents)} of {self._requests} requests"
+        failure = f"the first tier answered {told} about the document, which are paid, and is not asked again"
+        return self._failed(item, failure, contents, _NOTHING_USED)
+
+    def _ask_by_ids(self, text: str, contents: list[dict[str, Any]]) -> str | None:
+        """The server's answers to the very tokens that an engine would be given, and what is to be known of them."""
         served, note = self._model.served, None
         tokens = read_tokens(self._client.post("/tokenize", tokens_body(served.name, text), is_free=True))
         room = (served.context_tokens or len(tokens)) - len(served.prefix) - len(served.suffix) - 1
@@ -272,27 +305,34 @@ class OverHttpScorer:
             note = f"cut: the first tier read the first {room:,} of {len(tokens):,} tokens (limit: the model's context)"
             tokens = tokens[:room]
         prompt = [*served.prefix, *tokens, *served.suffix]
-        return self._client.post(PATHS["prompt_ids"], completion_body(served.name, prompt, served.token_ids)), note
+        for ids in in_requests(served.token_ids):
+            contents.append(self._client.post(PATHS["prompt_ids"], completion_body(served.name, prompt, ids)))
+        return note
 
-    def _asked_by_text(self, text: str) -> tuple[dict[str, Any], str | None]:
+    def _ask_by_text(self, text: str, contents: list[dict[str, Any]]) -> str | None:
         """The same of a server that makes its own tokens: what is too long for it, it refuses."""
         served, shown = self._model.served, text
-        ids, thinking_off = served.token_ids, served.turns_thinking_off
-        while True:
-            body = request_body(served.way, served.name, self._asked, shown, token_ids=ids, thinking_off=thinking_off)
+        waiting = in_requests(served.token_ids)
+        while waiting:
+            body = request_body(
+                served.way,
+                served.name,
+                self._asked,
+                shown,
+                token_ids=waiting[0],
+                thinking_off=served.turns_thinking_off,
+            )
             try:
-                content = self._client.post(PATHS[served.way], body)
+                contents.append(self._client.post(PATHS[served.way], body))
             except RefusedError as error:
-                if error.status not in _TOO_LONG or len(shown) <= _SHORTEST_CUT:
+                if contents or error.status not in _TOO_LONG or len(shown) <= _SHORTEST_CUT:
                     raise
                 shown = shown[: self._shorter(len(shown))]
-                continue
-            if len(shown) == len(text):
-                return content, None
-            return (
-                content,
-                f"cut: the first tier read the first {len(shown):,} of {len(text):,} characters, as it refuses more",
-            )
+            else:
+                del waiting[0]
+        if len(shown) == len(text):
+            return None
+        return f"cut: the first tier read the first {len(shown):,} of {len(text):,} characters, as it refuses more"
 
     def _other_than_begun(self, usage: Usage) -> str | None:
         """Answers of two models are not one run; a hosted server's fingerprint may change by the call."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.tasks.classification import Label, PromptFrame
 from workers.endpoint.served import Way
+from workers.engines.requests import LABELS_A_REQUEST
 
 # Only these many letters has /v1/systemone for its options, in vLLM and wherever else it is known.
 SYSTEMONE_LABELS = 26
@@ -74,6 +75,14 @@ class Usage:
     output_tokens: int | None
     model: str | None = None
     fingerprint: str | None = None
+
+
+def in_requests(token_ids: Sequence[int]) -> list[tuple[int, ...]]:
+    """The codes by request: vLLM's bound holds over HTTP too; one request where none are asked for by id."""
+    return [
+        tuple(token_ids[first : first + LABELS_A_REQUEST])
+        for first in range(0, max(len(token_ids), 1), LABELS_A_REQUEST)
+    ]
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,27 @@ def read_answer(
         return _read_chat(content, asked, token_ids if way == "token_ids" else None)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS[way]} gives") from error
+
+
+def joined(answers: Sequence[LabelAnswer]) -> LabelAnswer:
+    """One answer of those to the same prompt, in the codes' order: each is over the whole vocabulary."""
+    if len(answers) == 1:
+        return answers[0]
+    logprobs = tuple(logprob for answer in answers for logprob in answer.logprobs)
+    return LabelAnswer(logprobs, _mass(logprobs))
+
+
+def total(usages: Sequence[Usage]) -> Usage:
+    """What several calls took; who answered the last of them."""
+    if len(usages) == 1:
+        return usages[0]
+    return Usage(
+        _sum(usage.input_tokens for usage in usages),
+        _sum(usage.cached_tokens for usage in usages),
+        _sum(usage.output_tokens for usage in usages),
+        usages[-1].model,
+        usages[-1].fingerprint,
+    )
 
 
 def read_usage(way: Way, content: Mapping[str, Any]) -> Usage:
@@ -275,6 +305,11 @@ def _log_sum(values: Sequence[float]) -> float:
 
 def _mass(logprobs: Iterable[float]) -> float:
     return min(math.fsum(math.exp(value) for value in logprobs), 1.0)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    listed = list(counts)
+    return None if None in listed else sum(count for count in listed if count is not None)
 
 
 def _count(value: object) -> int | None:

@@ -22,7 +22,8 @@ from pipelines.tasks.code_review.answers import ReviewAnswer, parse_answer
 from pipelines.tasks.code_review.findings import Finding, merge_findings
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLEAN_CLAIM, finding_claim
-from workers.engines.engine import ReviewEngine, ShardScores, ShardTexts
+from workers.engines.engine import ReviewEngine
+from workers.engines.requests import ShardScores, ShardTexts
 from workers.engines.tokens import TextTokenizer, TokenFrame
 
 # How much longer than the limit the second answer to the same question may be.

@@ -23,9 +23,10 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from workers.engines.adapters import Adapter
-from workers.engines.engine import LabelEngine, ReviewEngine, ShardScores
+from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.label_orders import TwoOrders
+from workers.engines.requests import ShardScores
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import TokenFrame
 

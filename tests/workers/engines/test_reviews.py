@@ -15,7 +15,7 @@ from pipelines.documents.code.cutting.pieces import cut_into_pieces
 from pipelines.predictions import read_predictions
 from pipelines.store.schemas import PLAN, REVIEW_PLAN, REVIEWS
 from workers.engines.catalogue import resolve_model
-from workers.engines.engine import ShardScores, ShardTexts
+from workers.engines.requests import ShardScores, ShardTexts
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 

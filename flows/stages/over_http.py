@@ -6,8 +6,8 @@ from flows.questions.over_http import OverHttpQuestion
 from flows.run import Run
 from pipelines.job.endpoint import ModelEndpoint
 from workers.endpoint.client import FirstTierClient
+from workers.endpoint.labels import LabelScorer
 from workers.endpoint.pool import EndpointPool
-from workers.endpoint.scorer import OverHttpScorer
 
 
 def is_over_http(run: Run) -> bool:
@@ -31,7 +31,7 @@ def open_first_tier(run: Run) -> EndpointPool:
     assert isinstance(question, OverHttpQuestion)
     client = FirstTierClient(question.first_tier.asked)
     return EndpointPool(
-        OverHttpScorer(run.store.root, question.first_tier, question.asked_over_http, client),
+        LabelScorer(run.store.root, question.first_tier, question.asked_over_http, client),
         client,
         question.first_tier.served.in_words,
     )

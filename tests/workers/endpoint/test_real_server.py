@@ -36,8 +36,8 @@ from pipelines.store.schemas import from_arrow, to_arrow
 from pipelines.tasks.classification import Label
 from tests.workers.endpoint.asked import endpoint
 from workers.endpoint.client import FirstTierClient
+from workers.endpoint.labels import LabelScorer
 from workers.endpoint.probe import probe
-from workers.endpoint.scorer import OverHttpScorer
 from workers.endpoint.served import Served, resolved
 from workers.engines.catalogue import catalogue, resolve_model
 from workers.engines.engine import LabelEngine
@@ -112,7 +112,7 @@ def scored_over_http(folder: Path, question: OverHttpQuestion, client: FirstTier
     documents = [Document(str(place), "in.jsonl", place, text, None, None) for place, text in enumerate(TEXTS)]
     (table,) = plan_shards(documents, question.encode, PlanLimits(question.document_tokens, 10**6))
     store.create(layout.plan_part(0), to_arrow(table))
-    scorer = OverHttpScorer(store.root, question.first_tier, question.asked_over_http, client)
+    scorer = LabelScorer(store.root, question.first_tier, question.asked_over_http, client)
     try:
         scorer.score(0)
     finally:

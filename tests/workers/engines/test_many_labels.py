@@ -16,7 +16,7 @@ from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import answer_schema, assign_codes, claude_system_prompt, local_prompt, parse_label
 from pipelines.tasks.label_order import mean_logprobs, reversed_labels
 from tests.engine_stand_in import engine_stand_in
-from tests.many_labels import CODES, many_coded_model
+from tests.many_labels import many_coded_model
 from workers.adapting.examples import OrderedFrame
 from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine

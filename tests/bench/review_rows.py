@@ -129,7 +129,7 @@ def _review(part: int, root: str, parts: int, go: Any, answers: Any) -> None:
     workload = open_workload(root)
     question = _question(workload)
     engine = _RawVllm(workload, question)
-    reviewer = Reviewer(engine, question.review_settings)  # type: ignore[arg-type]  # it asks for nothing else
+    reviewer = Reviewer(engine, question.review_settings, question.tokenizer.encode_documents)
 
     def review(shards: range) -> pa.Table:
         plan = workload.table(shards)

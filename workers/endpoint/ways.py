@@ -124,6 +124,18 @@ def completion_body(name: str, prompt: Sequence[int], token_ids: Sequence[int]) 
     }
 
 
+def writing_body(name: str, prompt: Sequence[int], schema: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """For /v1/completions: an answer that obeys a JSON Schema, after a prompt of token ids."""
+    return {
+        "model": name,
+        "prompt": list(prompt),
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "repetition_penalty": 1.0,  # else what the model's own files ask for; an engine of ours asks for none
+        "structured_outputs": {"json": dict(schema)},
+    }
+
+
 def request_body(
     way: Way, name: str, asked: AskedOverHttp, text: str, *, token_ids: Sequence[int] = (), thinking_off: bool = False
 ) -> dict[str, Any]:
@@ -176,8 +188,7 @@ def read_answer(
         if way == "ollama":
             return _read_ollama(content, asked)
         if way == "prompt_ids":
-            told = content["choices"][0]["logprobs"]["top_logprobs"][0]
-            return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
+            return _read_completion(content, token_ids)
         return _read_chat(content, asked, token_ids if way == "token_ids" else None)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS[way]} gives") from error
@@ -222,6 +233,38 @@ def read_usage(way: Way, content: Mapping[str, Any]) -> Usage:
         model,
         fingerprint if isinstance(fingerprint, str) else None,
     )
+
+
+def read_claim(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
+    """The log-probabilities of true and false after a claim, from /v1/completions.
+
+    Raises:
+        NoAnswerError: there are none, or they are none.
+    """
+    try:
+        return _read_completion(content, token_ids)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS['prompt_ids']} gives") from error
+
+
+def read_text(content: Mapping[str, Any]) -> str:
+    """What was written, from /v1/completions.
+
+    Raises:
+        NoAnswerError: there is no text.
+    """
+    try:
+        text = content["choices"][0]["text"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise NoAnswerError(f"the answer is not of the shape that {PATHS['prompt_ids']} gives") from error
+    if not isinstance(text, str):
+        raise NoAnswerError("the answer holds no text")
+    return text
+
+
+def _read_completion(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
+    told = content["choices"][0]["logprobs"]["top_logprobs"][0]
+    return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
 
 
 def _read_systemone(content: Mapping[str, Any], asked: AskedOverHttp) -> LabelAnswer:

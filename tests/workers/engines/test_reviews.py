@@ -95,7 +95,7 @@ def review(
     engine = ScriptedEngine(answers, lambda claim: float(np.log(true_prob(claim))), decode)
     frame = TokenFrame(PREFIX, AFTER_CLAIM, (7, 8))
     settings = ReviewSettings(AFTER_CODE, frame, 100, context_tokens, tokenizer.json)
-    table = Reviewer(engine, settings).review(plan)  # type: ignore[arg-type]  # the scripted engine
+    table = Reviewer(engine, settings, tokenizer.encode_documents).review(plan)
     assert table.schema == REVIEWS
     return table.to_pylist(), table, engine
 

@@ -127,7 +127,8 @@ def _of_rows(draft: Draft, rows: Sequence[Row], guess: Guess, person: Person) ->
         label = None if chosen == _NONE else chosen
     about = None
     if guess.too_many and label is None:
-        about = f"{guess.too_many[0]!r} holds {guess.too_many[1]:,} values; an engine tells {MOST_LABELS} labels apart"
+        name, values = guess.too_many
+        about = f"{name!r} holds {values:,} values, and no more than {MOST_LABELS} are drafted as labels; list them"
     return replace(
         draft,
         columns=guess.columns,

@@ -40,7 +40,6 @@ from pipelines.tasks.classification import (
 from pipelines.tasks.label_order import asked_fingerprint, reversed_labels
 from pipelines.tasks.marks import defused
 from workers.engines.catalogue import ResolvedModel
-from workers.engines.engine import MAX_LABELS
 from workers.engines.in_flight import SHARDS_IN_FLIGHT
 from workers.engines.label_orders import TwoOrders
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
@@ -95,14 +94,10 @@ class LabelQuestion:
         """The job's labels with their codes.
 
         Raises:
-            JobError: more labels than one token of the model can tell apart.
+            JobError: more labels than the model's tokens can tell apart.
         """
         if self.model is None:
             return tuple(Label("", name, meaning) for name, meaning in self.job.labels.items())
-        if len(self.job.labels) > MAX_LABELS:
-            raise JobError(
-                [f"labels: {len(self.job.labels)} labels, limit {MAX_LABELS}; merge some, or sort in two jobs"]
-            )
         return assign_codes(self.job.labels, self.tokenizer.is_single_token, self.model.name)
 
     @cached_property

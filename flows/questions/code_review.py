@@ -104,9 +104,13 @@ class ReviewQuestion:
     @cached_property
     def prompt(self) -> PromptFrame:
         """The engine's prompt around code and claim."""
+        return verification_prompt(self.job.instructions, self.claim_labels)
+
+    @cached_property
+    def claim_labels(self) -> tuple[Label, ...]:
+        """True and false with their codes."""
         assert self.model is not None
-        labels = assign_codes(CLAIM_LABELS, self.tokenizer.is_single_token, self.model.name)
-        return verification_prompt(self.job.instructions, labels)
+        return assign_codes(CLAIM_LABELS, self.tokenizer.is_single_token, self.model.name)
 
     @cached_property
     def frame(self) -> TokenFrame:
@@ -130,14 +134,25 @@ class ReviewQuestion:
             review_suffix=self.review_frame.suffix,
             frame=self.frame,
             max_output_tokens=self._output_tokens,
-            context_tokens=context_length(self.model),
-            tokenizer_json=self.tokenizer.json,
+            context_tokens=self.context_tokens,
+            tokenizer_json=self.tokenizer_json,
         )
 
     @cached_property
     def _output_tokens(self) -> int:
         assert self.model is not None
-        return self.job.reviews.max_output_tokens or min(context_length(self.model) // 4, _MOST_OUTPUT_TOKENS)
+        return self.job.reviews.max_output_tokens or min(self.context_tokens // 4, _MOST_OUTPUT_TOKENS)
+
+    @cached_property
+    def context_tokens(self) -> int:
+        """How many tokens the model reads and writes at once."""
+        assert self.model is not None
+        return context_length(self.model)
+
+    @property
+    def tokenizer_json(self) -> str | None:
+        """What scorers make tokens with; None where a server makes them."""
+        return self.tokenizer.json
 
     @cached_property
     def document_tokens(self) -> int:
@@ -148,7 +163,7 @@ class ReviewQuestion:
         """
         if self.model is None:
             return 1
-        context = context_length(self.model)
+        context = self.context_tokens
         room = context - len(self.review_frame) - self._output_tokens
         if room < _LEAST_PIECE_TOKENS:
             raise JobError(
@@ -184,9 +199,15 @@ class ReviewQuestion:
         self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
     ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
-        limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self._output_tokens if self.model else 0)
-        tables = plan_shards(documents, self.encode, limits, withhold, carrier)
+        tables = self.whole_documents(documents, shard_tokens, withhold, carrier)
         return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
+
+    def whole_documents(
+        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None
+    ) -> Iterator[pa.Table]:
+        """The same before anything is cut."""
+        limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self._output_tokens if self.model else 0)
+        return plan_shards(documents, self.encode, limits, withhold, carrier)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """An answer is written over many steps: more items are needed to keep an engine busy."""

@@ -20,6 +20,7 @@ from pipelines.store.schemas import FIRST_TIER
 from pipelines.tasks.classification import Label
 from workers.endpoint.client import FirstTierClient
 from workers.endpoint.probe import probe
+from workers.endpoint.review_probe import probe_review
 from workers.endpoint.served import ResolvedEndpoint, Served, resolved
 from workers.endpoint.ways import AskedOverHttp
 from workers.engines.catalogue import ResolvedModel, resolve_model
@@ -91,16 +92,19 @@ def model_of(job: Job, found: Served | None = None) -> ResolvedModel | None:
         found: of a first tier over HTTP, what an earlier probe found: it is not asked again.
 
     Raises:
-        JobError: it is not there, or gives no probabilities.
+        JobError: it is not there, gives no probabilities, or cannot review code.
         EngineError: its server cannot be reached.
     """
     if not isinstance(job.model, ModelEndpoint):
         return resolve_model(job.model) if job.model else None
     if found is None:
-        labels = [Label("", name, meaning) for name, meaning in job.labels.items()]
-        client = FirstTierClient(job.model, attempts=_ATTEMPTS_AT_FIRST)
+        client, today = FirstTierClient(job.model, attempts=_ATTEMPTS_AT_FIRST), datetime.now(UTC).date()
         try:
-            found = probe(job.model, labels, job.instructions, client, datetime.now(UTC).date())
+            if job.task == "code_review":
+                found = probe_review(job.model, job.instructions, client, today)
+            else:
+                labels = [Label("", name, meaning) for name, meaning in job.labels.items()]
+                found = probe(job.model, labels, job.instructions, client, today)
         finally:
             client.close()
     return resolved(job.model, found)

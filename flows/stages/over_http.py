@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from flows.questions.over_http import OverHttpQuestion
+from flows.questions.review_over_http import ReviewOverHttpQuestion
 from flows.run import Run
 from pipelines.job.endpoint import ModelEndpoint
 from workers.endpoint.client import FirstTierClient
+from workers.endpoint.labels import LabelScorer
 from workers.endpoint.pool import EndpointPool
+from workers.endpoint.reviews import ReviewScorer
 from workers.endpoint.scorer import OverHttpScorer
 
 
@@ -28,10 +31,16 @@ def open_first_tier(run: Run) -> EndpointPool:
         JobError: the server's key is not set.
     """
     question = run.question
-    assert isinstance(question, OverHttpQuestion)
+    assert isinstance(question, OverHttpQuestion | ReviewOverHttpQuestion)
     client = FirstTierClient(question.first_tier.asked)
-    return EndpointPool(
-        OverHttpScorer(run.store.root, question.first_tier, question.asked_over_http, client),
-        client,
-        question.first_tier.served.in_words,
-    )
+    scorer = _scorer(run.store.root, question, client)
+    return EndpointPool(scorer, client, question.first_tier.served.in_words)
+
+
+def _scorer(
+    run_root: str, question: OverHttpQuestion | ReviewOverHttpQuestion, client: FirstTierClient
+) -> OverHttpScorer:
+    model = question.first_tier
+    if isinstance(question, OverHttpQuestion):
+        return LabelScorer(run_root, model, question.asked_over_http, client)
+    return ReviewScorer(run_root, model, question.review_settings, question.document_tokens, client)

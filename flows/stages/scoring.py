@@ -32,6 +32,7 @@ from workers.engines.fitting.fit import refuse_unfit
 from workers.engines.fitting.machines import Machine, cluster_machines, this_machine
 from workers.engines.fitting.prefix import PrefixReuse, prefix_reuse
 from workers.engines.pool import Device, EnginePool, cluster_device, start_ray
+from workers.engines.requests import requests_for
 from workers.engines.scorer import ScorerConfig, ShardReport
 
 Scorers = EnginePool | EndpointPool
@@ -220,6 +221,10 @@ def score_shards(run: Run, planned: PlannedShards, pool: Scorers, progress: Prog
         run.store.create(layout.engines_begun(time.time_ns()), json.dumps(begun).encode())
         if pool.reuse and pool.reuse.note:
             progress.say(f"cache     {pool.reuse.note}")
+    if (requests := requests_for(len(run.job.labels))) > 1:
+        progress.say(
+            f"labels    {len(run.job.labels):>9,}, in {requests} requests a document, each with the same prompt"
+        )
     with progress.stage("score", "items") as stage:
 
         def look_at_plan() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pipelines.documents.gold import gold_text
 from pipelines.tasks.label_names import label_key
 
-MOST_LABELS = 128  # more than an engine's answer can tell apart
+MOST_LABELS = 128  # of the first rows; more are likely to be names, or to have more beside them
 _LONGEST_LABEL, _LONGEST_ID = 80, 100
 _LEAST_ROWS = 10  # of fewer, that something comes again, or does not, says little
 _SHORT_TEXT = 15

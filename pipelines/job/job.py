@@ -169,10 +169,10 @@ class Job(Section):
     def _first_tier_fits(self) -> Job:
         if not isinstance(self.model, ModelEndpoint):
             return self
-        if self.task == "code_review":
+        if self.task == "code_review" and self.model.api not in (None, "openai"):
             raise ValueError(
-                "model.endpoint: a code review is not asked over HTTP yet; give model a name or a source, for an "
-                "engine of its own"
+                f"model.api: a code review is asked by token ids, of vLLM's /v1/completions, and not by "
+                f"`{self.model.api}`; give `openai`, or leave api out"
             )
         if self.label_order != "given":
             raise ValueError("label_order: a first tier over HTTP reads the labels as given; leave it out")

@@ -122,6 +122,16 @@ REVIEWS = _schema(
     pa.field("scored_at", _UTC_TIME, nullable=False),
 )
 
+_OF_ENGINES = {"device_nanoseconds", "verification_nanoseconds"}
+# The same of a first tier over HTTP: nobody's time, and null for what its server did not tell.
+FIRST_TIER_REVIEWS = _schema(
+    *(
+        field.with_nullable(True) if field.name.endswith("_tokens") else field
+        for field in REVIEWS
+        if field.name not in _OF_ENGINES
+    )
+)
+
 # What was decided, one row per scored item, in the plan's order. Where the run's own labels taught a temperature, it is
 # in the schema's metadata.
 DECISIONS = _schema(

@@ -24,6 +24,8 @@ LabelOrder = Literal["given", "seeded", "averaged"]
 
 DEFAULT_INSTRUCTIONS = "Sort the document: which one of these labels fits it best?"
 
+# Of two letters; a tokenizer holds some of them as one token, a large one nearly all.
+MOST_CODES = len(string.ascii_uppercase) ** 2
 # Stands in the rendered template where the document's own tokens go. A private-use code point: no template
 # or label holds it (Job refuses control and private-use characters in labels and instructions).
 DOCUMENT_SLOT = "\ue000"
@@ -54,7 +56,7 @@ def assign_codes(
 ) -> tuple[Label, ...]:
     """Give each label a code that the model's tokenizer holds as one token.
 
-    Up to 26 labels get a letter each; beyond that, two-letter codes.
+    Up to 26 labels get a letter each; beyond that, two-letter codes: as many as the tokenizer has, 676 at the most.
 
     Raises:
         JobError: the tokenizer does not have enough such codes.
@@ -64,8 +66,8 @@ def assign_codes(
     if len(codes) < len(labels):
         raise JobError(
             [
-                f"labels: {len(labels)} labels, but model '{model_name}' has one-token codes for {len(codes)} only; "
-                "merge labels, or choose a model with a larger vocabulary"
+                f"labels: {len(labels)} labels, but model '{model_name}' has one-token codes for {len(codes)} only "
+                f"(no model for more than {MOST_CODES}); merge labels, or choose a model with a larger vocabulary"
             ]
         )
     return tuple(Label(code, *pair) for code, pair in zip(codes, labels.items(), strict=True))

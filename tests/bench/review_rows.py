@@ -26,8 +26,8 @@ from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import catalogue
-from workers.engines.engine import ShardScores, ShardTexts
 from workers.engines.feed import ShardFeed
+from workers.engines.requests import ShardScores, ShardTexts
 from workers.engines.reviews import Reviewer
 
 _START_TIMEOUT_SECONDS = 600
@@ -129,7 +129,7 @@ def _review(part: int, root: str, parts: int, go: Any, answers: Any) -> None:
     workload = open_workload(root)
     question = _question(workload)
     engine = _RawVllm(workload, question)
-    reviewer = Reviewer(engine, question.review_settings)  # type: ignore[arg-type]  # it asks for nothing else
+    reviewer = Reviewer(engine, question.review_settings, question.tokenizer.encode_documents)
 
     def review(shards: range) -> pa.Table:
         plan = workload.table(shards)

@@ -41,7 +41,7 @@ from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
-from workers.engines.engine import ShardScores
+from workers.engines.requests import ShardScores
 from workers.engines.scorer import prediction_table
 from workers.providers.claude import ClaudeBatches, connect
 

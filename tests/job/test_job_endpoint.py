@@ -79,8 +79,10 @@ def test_what_goes_with_engines_alone_is_refused() -> None:
     assert "compute: is of engines" in problem(own, "compute: {device_hour_usd: 1}\n")
     assert "reads the labels as given" in problem(own, "label_order: averaged\n")
     review = REST.replace("classification", "code_review").replace("labels: {billing: null, other: null}\n", "")
-    with pytest.raises(JobError, match="a code review is not asked over HTTP yet; give model a name or a source"):
-        parse_job(f"model: {own}\n{review}", "job.yaml")
+    parse_job(f"model: {own}\n{review}", "job.yaml")
+    for api in ("systemone", "ollama"):
+        with pytest.raises(JobError, match=f"model.api: a code review is asked by token ids.*not by `{api}`"):
+            parse_job(f"model: {own.replace('own', f'own, api: {api}')}\n{review}", "job.yaml")
 
 
 def test_a_server_on_this_machine_may_stand_in_for_a_hosted_one() -> None:

@@ -20,6 +20,13 @@ _MARK = re.compile(
 )
 
 
-def plain(text: str) -> str:
-    """With a space within each mark; a text that holds none is as it was."""
-    return _MARK.sub(r"\1 ", defused(text, DOCUMENT_MARK)) if "<" in text or "[" in text else text
+def plain(text: str, mark: str | None = DOCUMENT_MARK) -> str:
+    """With a space within each mark; a text that holds none is as it was.
+
+    Args:
+        text: of a document, or with what a model said of one.
+        mark: of the prompt, that is to stand around the text; None: it stands there already.
+    """
+    if "<" not in text and "[" not in text:
+        return text
+    return _MARK.sub(r"\1 ", text if mark is None else defused(text, mark))

@@ -20,7 +20,7 @@ from pipelines.costs.accounting import add_known
 from pipelines.costs.first_tier import token_cost
 from pipelines.errors import EngineError, JobError
 from pipelines.job.endpoint import Api, ModelEndpoint, TokenPrice
-from pipelines.tasks.classification import DOCUMENT_SLOT, Label, local_prompt
+from pipelines.tasks.classification import DOCUMENT_SLOT, MOST_CODES, Label, PromptFrame, local_prompt
 from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 from workers.endpoint.served import Served, Way
 from workers.endpoint.ways import (
@@ -35,13 +35,15 @@ from workers.endpoint.ways import (
     TokenPrompt,
     Usage,
     completion_body,
+    in_requests,
+    joined,
     read_answer,
     read_tokens,
     read_usage,
     request_body,
     tokens_body,
+    total,
 )
-from workers.engines.engine import MAX_LABELS
 
 # Two that could be anything, so that no server is sure of its answer; the first is asked about twice.
 _KNOWN = (
@@ -59,8 +61,8 @@ _WAYS: dict[Api | None, tuple[Way, ...]] = {
 }
 _MOST_LABELS: dict[Way, int] = {
     "systemone": SYSTEMONE_LABELS,
-    "prompt_ids": MAX_LABELS,
-    "token_ids": MAX_LABELS,
+    "prompt_ids": MOST_CODES,
+    "token_ids": MOST_CODES,
     "top_logprobs": TOP_TOKENS,
     "ollama": TOP_TOKENS,
 }
@@ -68,7 +70,7 @@ _LEAST_MASS = 0.01  # of the surest of three answers: a model that is asked for 
 
 
 @dataclass(frozen=True)
-class _Try:
+class Try:
     """One way, as it is tried; ``asked`` with the codes that it needs."""
 
     way: Way
@@ -78,7 +80,7 @@ class _Try:
     prompt: TokenPrompt | None = None
 
 
-class _NotThisWayError(Exception):
+class NotThisWayError(Exception):
     """Why a way does not do."""
 
 
@@ -98,16 +100,13 @@ def probe(
         JobError: no way does, with what was found of each.
         EngineError: the server cannot be reached.
     """
-    listed = listed_models(client)
-    if listed is not None and asked.name not in listed:
-        names = ", ".join(f"'{name}'" for name in sorted(listed)[:10]) or "none"
-        raise JobError([f"model.name: {asked.endpoint} has no model '{asked.name}'; it has {names}"])
+    refuse_unlisted(asked, client)
     found: list[str] = []
     tried: set[str] = set()
     for each in _tries(asked, labels, instructions, client, found):
         try:
-            return _probed(asked, each, client, today)
-        except _NotThisWayError as error:
+            return probed(asked, each, client, today)
+        except NotThisWayError as error:
             if (line := f"{PATHS[each.way]}: {error}") not in tried:
                 found.append(line)
             tried.add(line)
@@ -122,7 +121,7 @@ def probe(
 
 def _tries(
     asked: ModelEndpoint, labels: Sequence[Label], instructions: str, client: FirstTierClient, found: list[str]
-) -> Iterator[_Try]:
+) -> Iterator[Try]:
     for way in _WAYS[asked.api]:
         if len(labels) > _MOST_LABELS[way]:
             found.append(
@@ -130,22 +129,28 @@ def _tries(
             )
             continue
         if way == "systemone":
-            yield _Try(way, _with_codes(labels, instructions, [""] * len(labels)))
+            yield Try(way, _with_codes(labels, instructions, [""] * len(labels)))
             continue
         takes_ids = way in ("prompt_ids", "token_ids")
-        codes, token_ids = _codes(asked, len(labels), client if takes_ids else None)
+        codes, token_ids = codes_of(asked, len(labels), client if takes_ids else None)
         if takes_ids and not token_ids:
             continue  # not a server that takes ids: it has no /tokenize
+        if len(codes) < len(labels):
+            found.append(
+                f"{PATHS[way]} ({way}): its tokenizer has one-token codes for {len(codes)} labels, the job has "
+                f"{len(labels)}"
+            )
+            continue
         with_codes = _with_codes(labels, instructions, codes)
         if way == "prompt_ids":
-            prompt = _token_prompt(asked, with_codes, client)
+            prompt = token_prompt(asked, with_codes.prompt, client)
             if prompt:
-                yield _Try(way, with_codes, token_ids, prompt=prompt)
+                yield Try(way, with_codes, token_ids, prompt=prompt)
         elif way == "ollama":
-            yield _Try(way, with_codes)
+            yield Try(way, with_codes)
         else:  # hosted servers refuse a field that they do not know
-            yield _Try(way, with_codes, token_ids, thinking_off=True)
-            yield _Try(way, with_codes, token_ids)
+            yield Try(way, with_codes, token_ids, thinking_off=True)
+            yield Try(way, with_codes, token_ids)
 
 
 def _with_codes(labels: Sequence[Label], instructions: str, codes: Sequence[str]) -> AskedOverHttp:
@@ -153,8 +158,8 @@ def _with_codes(labels: Sequence[Label], instructions: str, codes: Sequence[str]
     return AskedOverHttp(coded, instructions, local_prompt(coded, instructions))
 
 
-def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> tuple[list[str], tuple[int, ...]]:
-    """A code for each label; with a client, those that are one token of the server's, and which."""
+def codes_of(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> tuple[list[str], tuple[int, ...]]:
+    """A code for each label, or fewer; with a client, those that are one token of the server's, and which."""
     letters = string.ascii_uppercase
     pairs = map("".join, itertools.product(letters, repeat=2))
     candidates = iter(letters) if count <= len(letters) else pairs
@@ -166,17 +171,16 @@ def _codes(asked: ModelEndpoint, count: int, client: FirstTierClient | None) -> 
             tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, code), is_free=True))
         except (RefusedError, NoAnswerError):
             return [], ()
-        if len(tokens) == 1:
+        if len(tokens) == 1 and tokens[0] not in found.values():
             found[code] = tokens[0]
         if len(found) == count:
-            return list(found), tuple(found.values())
-    return [], ()
+            break
+    return list(found), tuple(found.values())
 
 
-def _token_prompt(asked: ModelEndpoint, with_codes: AskedOverHttp, client: FirstTierClient) -> TokenPrompt | None:
+def token_prompt(asked: ModelEndpoint, prompt: PromptFrame, client: FirstTierClient) -> TokenPrompt | None:
     """What the server's chat template puts around a document, cut where the document goes, as an engine's own is."""
-    before, after = with_codes.prompt.before, with_codes.prompt.after
-    message = {"role": "user", "content": before + DOCUMENT_SLOT + after}
+    message = {"role": "user", "content": prompt.before + DOCUMENT_SLOT + prompt.after}
     whole = {
         "model": asked.name,
         "messages": [message],
@@ -199,16 +203,24 @@ def _token_prompt(asked: ModelEndpoint, with_codes: AskedOverHttp, client: First
     return TokenPrompt(prefix, suffix, context if isinstance(context, int) else None)
 
 
-def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: date) -> Served:
-    answers, usages = zip(*(_ask(asked, each, client, text) for text in (_KNOWN[0], *_KNOWN)), strict=True)
+def probed(
+    asked: ModelEndpoint, each: Try, client: FirstTierClient, today: date, known: tuple[str, str] = _KNOWN
+) -> Served:
+    """Ask about two texts, the first of them twice, and look at what comes of it.
+
+    Raises:
+        NotThisWayError: it is nothing to go by.
+        EngineError: the server cannot be reached.
+    """
+    answers, usages = zip(*(_ask(asked, each, client, text) for text in (known[0], *known)), strict=True)
     for answer in answers:
         if math.fsum(map(math.exp, answer.logprobs)) > MOST_MASS:
-            raise _NotThisWayError("what it gives are no probabilities: together they are over 1")
+            raise NotThisWayError("what it gives are no probabilities: together they are over 1")
     if max(math.fsum(map(math.exp, answer.logprobs)) for answer in answers) < _LEAST_MASS:
-        raise _NotThisWayError("it hardly ever means a label: is it an instruct model, with thinking off?")
+        raise NotThisWayError("it hardly ever means a label: is it an instruct model, with thinking off?")
     decimals = _decimals_told(each, answers)
     if decimals <= _DECIMALS:
-        raise _NotThisWayError(
+        raise NotThisWayError(
             f"it rounds probabilities to {decimals} decimals, so that the surest answers cannot be told apart"
         )
     first, second = (list(map(math.exp, answer.logprobs)) for answer in answers[:2])
@@ -232,41 +244,46 @@ def _probed(asked: ModelEndpoint, each: _Try, client: FirstTierClient, today: da
         context_tokens=context_tokens or (each.prompt.context_tokens if each.prompt else None),
         decimals=decimals,
         most_difference=max(abs(one - other) for one, other in zip(first, second, strict=True)),
-        calls=len(answers),
+        calls=len(answers) * len(in_requests(each.token_ids)),
         input_tokens=_total(usage.input_tokens for usage in usages),
         output_tokens=_total(usage.output_tokens for usage in usages),
-        cost_usd=_cost(asked.price, usages),
+        cost_usd=cost_of(asked.price, usages),
     )
 
 
-def _ask(asked: ModelEndpoint, each: _Try, client: FirstTierClient, text: str) -> tuple[LabelAnswer, Usage]:
+def _ask(asked: ModelEndpoint, each: Try, client: FirstTierClient, text: str) -> tuple[LabelAnswer, Usage]:
     try:
+        tokens: list[int] = []
         if each.prompt:
             tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, text), is_free=True))
-            prompt = [*each.prompt.prefix, *tokens, *each.prompt.suffix]
-            body = completion_body(asked.name, prompt, each.token_ids)
-        else:
-            body = request_body(
-                each.way, asked.name, each.asked, text, token_ids=each.token_ids, thinking_off=each.thinking_off
-            )
-        content = client.post(PATHS[each.way], body)
-        return read_answer(each.way, content, each.asked, each.token_ids), read_usage(each.way, content)
+        answers, usages = [], []
+        for ids in in_requests(each.token_ids):
+            if each.prompt:
+                body = completion_body(asked.name, [*each.prompt.prefix, *tokens, *each.prompt.suffix], ids)
+            else:
+                body = request_body(
+                    each.way, asked.name, each.asked, text, token_ids=ids, thinking_off=each.thinking_off
+                )
+            content = client.post(PATHS[each.way], body)
+            answers.append(read_answer(each.way, content, each.asked, ids))
+            usages.append(read_usage(each.way, content))
+        return joined(answers), total(usages)
     except RefusedError as error:
         # The text is our own, so the server's words say nothing of anybody's documents.
-        raise _NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
+        raise NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
     except ServerFailedError as error:
-        raise _NotThisWayError(str(error)) from error
+        raise NotThisWayError(str(error)) from error
     except NoCodeError as error:
-        raise _NotThisWayError(f"{error}: is it an instruct model, with thinking off?") from error
+        raise NotThisWayError(f"{error}: is it an instruct model, with thinking off?") from error
     except NoAnswerError as error:
-        raise _NotThisWayError(str(error)) from error
+        raise NotThisWayError(str(error)) from error
     except OutcomeUnknownError as error:
         raise EngineError(
             f"the first tier at {asked.endpoint} does not answer: {error}; nothing is begun, run the same command again"
         ) from error
 
 
-def _decimals_told(each: _Try, answers: Sequence[LabelAnswer]) -> int:
+def _decimals_told(each: Try, answers: Sequence[LabelAnswer]) -> int:
     """Of what was told: /v1/systemone tells shares, all others logarithms, which may be rounded themselves."""
     logs = [value for answer in answers for value in answer.logprobs]
     if each.way == "systemone":
@@ -280,6 +297,18 @@ def _decimals(values: Sequence[float]) -> int:
         if all(abs(value - round(value, decimals)) <= 1e-9 * value for value in values if value > _NOTHING):
             return decimals
     return _ENOUGH_DECIMALS
+
+
+def refuse_unlisted(asked: ModelEndpoint, client: FirstTierClient) -> None:
+    """Ask the server which models it has.
+
+    Raises:
+        JobError: the job's is not among them.
+    """
+    listed = listed_models(client)
+    if listed is not None and asked.name not in listed:
+        names = ", ".join(f"'{name}'" for name in sorted(listed)[:10]) or "none"
+        raise JobError([f"model.name: {asked.endpoint} has no model '{asked.name}'; it has {names}"])
 
 
 def listed_models(client: FirstTierClient) -> set[str] | None:
@@ -321,5 +350,6 @@ def _total(counts: Iterator[int | None]) -> int | None:
     return None if None in listed else sum(count for count in listed if count is not None)
 
 
-def _cost(price: TokenPrice | None, usages: Sequence[Usage]) -> Decimal | None:
+def cost_of(price: TokenPrice | None, usages: Sequence[Usage]) -> Decimal | None:
+    """What calls cost; None where there is no price, or the server did not tell their tokens."""
     return add_known(token_cost(price, each.input_tokens, each.cached_tokens, each.output_tokens) for each in usages)

@@ -1,61 +1,43 @@
 """A shard scored by a first tier over HTTP: read a plan part, ask, commit the predictions, as an engine's scorer does.
 
 What it commits is what an engine commits, but for what no server tells. Of one's own server, calls are free to repeat,
-and nothing is kept of a shard that is not whole; calls that cost money are journalled, a few at a time.
+and nothing is kept of a shard that is not whole; calls that cost money are journalled, a few items at a time. What is
+asked about an item is its task's: `workers.endpoint.labels`, `workers.endpoint.reviews`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.costs.accounting import add_known
-from pipelines.costs.first_tier import worst_cost
 from pipelines.errors import EngineError
 from pipelines.scored_parts import items_of_plan, partly_scored_part
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import FIRST_TIER, from_arrow, to_arrow
+from pipelines.store.schemas import from_arrow, to_arrow
 from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
 from workers.endpoint.paid_calls import AskedIntent, PaidCalls
-from workers.endpoint.plain import plain
 from workers.endpoint.served import ResolvedEndpoint
-from workers.endpoint.ways import (
-    MOST_MASS,
-    PATHS,
-    AskedOverHttp,
-    LabelAnswer,
-    NoAnswerError,
-    Usage,
-    completion_body,
-    read_answer,
-    read_tokens,
-    read_usage,
-    request_body,
-    tokens_body,
-)
+from workers.endpoint.ways import PATHS, NoAnswerError, Usage, read_usage, total
 from workers.engines.scorer import ShardReport
 
 log = logging.getLogger(__name__)
 
-# Paid calls between two writes of the journal: what a killed process can lose.
+# Items asked about for money between two writes of the journal: what a killed process can lose.
 _PAID_AT_A_TIME = 64
-# What a server answers to a text that is longer than its model reads; a shorter one is asked about, then, and said so.
-_TOO_LONG = (400, 413, 422)
-_SHORTEST_CUT, _CUT_TO, _CHARS_PER_TOKEN = 2_000, 0.75, 16
 # So many calls in a row without an answer are the server's fault and no document's; one that may be paid counts more.
 _MOST_IN_A_ROW, _WEIGHT_OF_UNKNOWN = 20, 4
-# Of an item without an answer: as likely as nothing, and no number that a logarithm cannot be.
-_NONE = math.log(1e-30)
 _STOPPED = "the first tier is asked no more: the run was stopped; run the same command again"
 _NO_ANSWERS = (
     f"the first tier has given no answer to {_MOST_IN_A_ROW} calls or fewer in a row (the log has the last reason); "
@@ -68,17 +50,20 @@ _LOST = (
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
+    """What is asked about."""
+
     item_id: str
+    document_id: str
     text: str
 
 
 @dataclass(frozen=True)
-class _Row:
-    """How asking about one item ended."""
+class Row:
+    """How asking about one item ended; ``answer`` holds the columns of the predictions that are its task's."""
 
     item_id: str
-    answer: LabelAnswer | None
+    answer: Mapping[str, Any] | None
     failure: str | None
     note: str | None
     usage: Usage
@@ -87,14 +72,20 @@ class _Row:
 _NOTHING_USED, _UNKNOWN = Usage(0, 0, 0), Usage(None, None, None)
 
 
-class OverHttpScorer:
+class _OtherModelError(Exception):
+    """A hosted server has answered as another model: what is paid is kept, and no more is asked."""
+
+
+class OverHttpScorer(ABC):
     """One first tier and the shards it is asked about; shards are scored in several threads at a time."""
+
+    schema: pa.Schema  # of the predictions
+    wanted: str  # of each item, in a word
 
     def __init__(
         self,
         run_root: str,
         model: ResolvedEndpoint,
-        asked: AskedOverHttp,
         client: FirstTierClient,
     ) -> None:
         """Make ready; nothing is asked yet.
@@ -102,10 +93,9 @@ class OverHttpScorer:
         Args:
             run_root: of the run's store.
             model: the first tier.
-            asked: about every document.
             client: to its server.
         """
-        self._store, self._model, self._asked, self._client = Store(run_root), model, asked, client
+        self._store, self._model, self._client = Store(run_root), model, client
         self.tell: Callable[[str], object] = log.warning  # what a person is to know
         self._journal = PaidCalls(self._store)
         self._is_paid = model.served.where == "hosted"
@@ -136,14 +126,14 @@ class OverHttpScorer:
         self._store.create(layout.predictions_part(shard), to_arrow(part))
         return ShardReport(shard, len(table), os.getpid())
 
-    def _items(self, plan_part: bytes) -> Iterator[_Item]:
+    def _items(self, plan_part: bytes) -> Iterator[Item]:
         """Those with a text; of a server that others run, those that no policy holds back."""
-        plan = from_arrow(plan_part, columns=["item_id", "text", "withheld"])
+        plan = from_arrow(plan_part, columns=["item_id", "document_id", "text", "withheld"])
         for row in plan.to_pylist():
             if row["text"] is not None and not (self._is_paid and row["withheld"] is not None):
-                yield _Item(row["item_id"], row["text"])
+                yield Item(row["item_id"], row["document_id"], row["text"])
 
-    def _paid(self, shard: int, items: Sequence[_Item]) -> pa.Table:
+    def _paid(self, shard: int, items: Sequence[Item]) -> pa.Table:
         known = self._journal.known(shard)
         tables = [*known.answered, *(self._lost(shard, intent) for intent in known.lost)]
         settled = {item_id for table in tables for item_id in table["item_id"].to_pylist()}
@@ -152,16 +142,16 @@ class OverHttpScorer:
         for number, first in enumerate(range(0, len(todo), step), known.next_number):
             tables.append(self._journalled(shard, number, todo[first : first + step]))
         places = {item.item_id: place for place, item in enumerate(items)}
-        whole = pa.concat_tables([FIRST_TIER.empty_table(), *tables])
+        whole = pa.concat_tables([self.schema.empty_table(), *tables])
         ids: list[str] = whole["item_id"].to_numpy().tolist()
         order = sorted(range(len(whole)), key=lambda row: places[ids[row]])
         return whole.take(pa.array(order, pa.int64()))
 
-    def _journalled(self, shard: int, number: int, items: Sequence[_Item]) -> pa.Table:
-        worst = add_known(worst_cost(self._model.asked.price, self._request_bytes(item)) for item in items)
+    def _journalled(self, shard: int, number: int, items: Sequence[Item]) -> pa.Table:
+        worst = add_known(self._worst_cost(item) for item in items)
         self._refuse_if_stopping()
         self._journal.intend(shard, number, [item.item_id for item in items], worst, datetime.now(UTC))
-        rows: list[_Row] = []
+        rows: list[Row] = []
         try:
             self._ask(items, rows)
         finally:  # whatever stops it, what was answered is paid
@@ -169,21 +159,15 @@ class OverHttpScorer:
             self._journal.answer(shard, number, table)
         return table
 
-    def _request_bytes(self, item: _Item) -> int:
-        around = self._asked.prompt
-        words = [around.before, around.after, self._asked.instructions, *(label.name for label in self._asked.labels)]
-        words += [label.description or "" for label in self._asked.labels]
-        return len(item.text.encode()) + sum(len(word.encode()) for word in words)
-
     def _lost(self, shard: int, intent: AskedIntent) -> pa.Table:
         most = "an unknown amount" if intent.worst_cost_usd is None else f"up to {intent.worst_cost_usd:f} USD"
         self.tell(
             f"first tier: {len(intent.item_ids):,} calls about shard {shard} may have been paid ({most}), and their "
             "answers are lost with the process that made them; they are not made again: Claude is asked, or a person"
         )
-        return self._table([_Row(item_id, None, _LOST, None, _UNKNOWN) for item_id in intent.item_ids])
+        return self._table([Row(item_id, None, _LOST, None, _UNKNOWN) for item_id in intent.item_ids])
 
-    def _ask(self, items: Sequence[_Item], rows: list[_Row] | None = None) -> list[_Row]:
+    def _ask(self, items: Sequence[Item], rows: list[Row] | None = None) -> list[Row]:
         """Ask about items, several at a time; ``rows`` holds what was answered, also where it ends early.
 
         Raises:
@@ -192,7 +176,7 @@ class OverHttpScorer:
         rows = [] if rows is None else rows
         self._refuse_if_stopping()
         try:
-            futures: list[Future[_Row]] = [self._calls.submit(self._row, item) for item in items]
+            futures: list[Future[Row]] = [self._calls.submit(self._row, item) for item in items]
         except RuntimeError as error:  # shut down a moment ago
             raise EngineError(_STOPPED) from error
         try:
@@ -208,7 +192,7 @@ class OverHttpScorer:
             rows.extend(future.result() for future in under_way if future.exception() is None)
         return rows
 
-    def _row(self, item: _Item) -> _Row:
+    def _row(self, item: Item) -> Row:
         self._refuse_if_stopping()
         with self._lock:
             is_hopeless, other = self._in_a_row >= _MOST_IN_A_ROW, self._other
@@ -225,74 +209,69 @@ class OverHttpScorer:
             self.tell(f"first tier: {row.failure}; so do others before it")
         return row
 
-    def _answered(self, item: _Item) -> _Row:
-        way, served = self._model.served.way, self._model.served
-        text = plain(item.text)
+    @abstractmethod
+    def _asked(self, item: Item, usages: list[Usage]) -> Row:
+        """Make the calls about an item, each noted by `_used`; what they raise, `_answered` makes a row of."""
+
+    @abstractmethod
+    def _columns(self, answer: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """The predictions' columns that are the task's own; None: there is no answer."""
+
+    @abstractmethod
+    def _worst_cost(self, item: Item) -> Decimal | None:
+        """The most that asking about an item can cost; None where there is no price."""
+
+    def _answered(self, item: Item) -> Row:
+        served, usages = self._model.served, list[Usage]()
         try:
-            content, note = self._asked_by_ids(text) if way == "prompt_ids" else self._asked_by_text(text)
+            return self._asked(item, usages)
         except RefusedError as error:
             if error.status == 404:
-                raise EngineError(
-                    f"the first tier at {served.endpoint} has no model '{served.name}' any more, or no {PATHS[way]} "
-                    "(HTTP 404); serve it again and run the same command again"
-                ) from error
+                gone = EngineError(
+                    f"the first tier at {served.endpoint} has no model '{served.name}' any more, or no "
+                    f"{PATHS[served.way]} (HTTP 404); serve it again and run the same command again"
+                )
+                return self._unless_paid(item, gone, usages)
             failure = f"the first tier refuses the document: HTTP {error.status}"
             # What was answered and cannot be read may have been paid.
-            usage = _NOTHING_USED if error.status >= 400 else _UNKNOWN
-            return _Row(item.item_id, None, failure, None, usage)
+            return _failed(item, failure, usages, _NOTHING_USED if error.status >= 400 else _UNKNOWN)
         except ServerFailedError as error:
-            failure = f"the first tier fails on the document: {error}"
-            return _Row(item.item_id, None, failure, None, _NOTHING_USED)
+            return _failed(item, f"the first tier fails on the document: {error}", usages)
         except OutcomeUnknownError as error:
             failure = f"the first tier did not answer: {error}; it may have been paid, and is not asked again"
-            return _Row(item.item_id, None, failure, None, _UNKNOWN)
+            return _failed(item, failure, usages, _UNKNOWN)
         except NoAnswerError as error:
-            return _Row(item.item_id, None, f"the first tier gave no label: {error}", None, _NOTHING_USED)
-        usage = read_usage(way, content)
+            return _failed(item, f"the first tier gave no {self.wanted}: {error}", usages)
+        except _OtherModelError:
+            return _failed(item, "another model answered in the first tier's place", usages)
+        except EngineError as error:
+            return self._unless_paid(item, error, usages)
+
+    def _used(self, content: Mapping[str, Any], usages: list[Usage]) -> None:
+        """Take note of what an answered call took.
+
+        Raises:
+            EngineError: another model has answered, and nothing is paid.
+            _OtherModelError: another model has answered.
+        """
+        usages.append(usage := read_usage(self._model.served.way, content))
         if other := self._other_than_begun(usage):
             if not self._is_paid:
                 raise EngineError(other)
             self._other = other
-            return _Row(item.item_id, None, "another model answered in the first tier's place", None, usage)
-        try:
-            answer = read_answer(way, content, self._asked, served.token_ids)
-        except NoAnswerError as error:
-            return _Row(item.item_id, None, f"the first tier gave no label: {error}", note, usage)
-        if math.fsum(map(math.exp, answer.logprobs)) > MOST_MASS:
-            failure = "the first tier gave no label: its probabilities are over 1 together"
-            return _Row(item.item_id, None, failure, note, usage)
-        return _Row(item.item_id, answer, None, note, usage)
+            raise _OtherModelError
 
-    def _asked_by_ids(self, text: str) -> tuple[dict[str, Any], str | None]:
-        """The server's answer to the very tokens that an engine would be given, and what is to be known of it."""
-        served, note = self._model.served, None
-        tokens = read_tokens(self._client.post("/tokenize", tokens_body(served.name, text), is_free=True))
-        room = (served.context_tokens or len(tokens)) - len(served.prefix) - len(served.suffix) - 1
-        if served.context_tokens and len(tokens) > room:
-            note = f"cut: the first tier read the first {room:,} of {len(tokens):,} tokens (limit: the model's context)"
-            tokens = tokens[:room]
-        prompt = [*served.prefix, *tokens, *served.suffix]
-        return self._client.post(PATHS["prompt_ids"], completion_body(served.name, prompt, served.token_ids)), note
+    def _unless_paid(self, item: Item, error: EngineError, usages: Sequence[Usage]) -> Row:
+        """The server is gone: nothing is known of the item, unless a part of its answer was paid.
 
-    def _asked_by_text(self, text: str) -> tuple[dict[str, Any], str | None]:
-        """The same of a server that makes its own tokens: what is too long for it, it refuses."""
-        served, shown = self._model.served, text
-        ids, thinking_off = served.token_ids, served.turns_thinking_off
-        while True:
-            body = request_body(served.way, served.name, self._asked, shown, token_ids=ids, thinking_off=thinking_off)
-            try:
-                content = self._client.post(PATHS[served.way], body)
-            except RefusedError as error:
-                if error.status not in _TOO_LONG or len(shown) <= _SHORTEST_CUT:
-                    raise
-                shown = shown[: self._shorter(len(shown))]
-                continue
-            if len(shown) == len(text):
-                return content, None
-            return (
-                content,
-                f"cut: the first tier read the first {len(shown):,} of {len(text):,} characters, as it refuses more",
-            )
+        Raises:
+            EngineError: it was not.
+        """
+        if not (self._is_paid and usages):
+            raise error
+        calls = f"{len(usages)} call{'' if len(usages) == 1 else 's'}"
+        failure = f"the first tier answered {calls} about the document, which are paid, and was gone before the rest"
+        return _failed(item, failure, usages)
 
     def _other_than_begun(self, usage: Usage) -> str | None:
         """Answers of two models are not one run; a hosted server's fingerprint may change by the call."""
@@ -313,34 +292,29 @@ class OverHttpScorer:
             "answers of two models are not one run. Serve the first again, or start a new run with another --run-id"
         )
 
-    def _shorter(self, length: int) -> int:
-        """How much to show where so much was too long; a model's context is reached in few steps."""
-        known = self._model.served.context_tokens
-        if known and length > known * _CHARS_PER_TOKEN:
-            return known * _CHARS_PER_TOKEN
-        return max(int(length * (_CUT_TO if known else _CUT_TO**2)), _SHORTEST_CUT)
-
     def _refuse_if_stopping(self) -> None:
         if self._stopping.is_set():
             raise EngineError(_STOPPED)
 
-    def _table(self, rows: Sequence[_Row]) -> pa.Table:
+    def _table(self, rows: Sequence[Row]) -> pa.Table:
         now = datetime.now(UTC)
-        none = [_NONE] * len(self._asked.labels)
-        return pa.Table.from_pylist(
-            [
-                {
-                    "item_id": row.item_id,
-                    "label_logprobs": none if row.answer is None else list(row.answer.logprobs),
-                    "label_mass": row.answer.mass if row.answer else None,
-                    "failure": row.failure,
-                    "note": row.note,
-                    "input_tokens": row.usage.input_tokens,
-                    "cached_tokens": row.usage.cached_tokens,
-                    "output_tokens": row.usage.output_tokens,
-                    "scored_at": now,
-                }
-                for row in rows
-            ],
-            schema=FIRST_TIER,
-        )
+        told = [
+            {
+                "item_id": row.item_id,
+                "failure": row.failure,
+                "note": row.note,
+                "input_tokens": row.usage.input_tokens,
+                "cached_tokens": row.usage.cached_tokens,
+                "output_tokens": row.usage.output_tokens,
+                "scored_at": now,
+                **self._columns(row.answer),
+            }
+            for row in rows
+        ]
+        return pa.Table.from_pylist(told, schema=self.schema)
+
+
+def _failed(item: Item, failure: str, usages: Sequence[Usage], last: Usage = _NOTHING_USED) -> Row:
+    """Without an answer; ``usages`` are of the calls that were answered, ``last`` of the one that ended it."""
+    usage = last if last is _UNKNOWN or not usages else total(usages)
+    return Row(item.item_id, None, failure, None, usage)

@@ -45,6 +45,7 @@ class Served(BaseModel):
     token_ids: tuple[int, ...] = ()  # of the codes
     prefix: tuple[int, ...] = ()  # token ids around every document, where it is given token ids
     suffix: tuple[int, ...] = ()
+    review_suffix: tuple[int, ...] = ()  # of a code review: after code that is to be reviewed, not to be judged by
     told_tokens: int | None = None  # how many of the likeliest tokens it tells
     tells_mass: bool  # whether it tells how likely any label is at all
     turns_thinking_off: bool = False  # whether it takes `chat_template_kwargs`

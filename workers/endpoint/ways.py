@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.tasks.classification import Label, PromptFrame
 from workers.endpoint.served import Way
+from workers.engines.requests import LABELS_A_REQUEST
 
 # Only these many letters has /v1/systemone for its options, in vLLM and wherever else it is known.
 SYSTEMONE_LABELS = 26
@@ -76,6 +77,14 @@ class Usage:
     fingerprint: str | None = None
 
 
+def in_requests(token_ids: Sequence[int]) -> list[tuple[int, ...]]:
+    """The codes by request: vLLM's bound holds over HTTP too; one request where none are asked for by id."""
+    return [
+        tuple(token_ids[first : first + LABELS_A_REQUEST])
+        for first in range(0, max(len(token_ids), 1), LABELS_A_REQUEST)
+    ]
+
+
 @dataclass(frozen=True)
 class TokenPrompt:
     """How a server is asked by token ids: those around a document, and how many the model reads in all."""
@@ -112,6 +121,18 @@ def completion_body(name: str, prompt: Sequence[int], token_ids: Sequence[int]) 
         "logprobs": 1,
         "logprob_token_ids": list(token_ids),
         "return_tokens_as_token_ids": True,
+    }
+
+
+def writing_body(name: str, prompt: Sequence[int], schema: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """For /v1/completions: an answer that obeys a JSON Schema, after a prompt of token ids."""
+    return {
+        "model": name,
+        "prompt": list(prompt),
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "repetition_penalty": 1.0,  # else what the model's own files ask for; an engine of ours asks for none
+        "structured_outputs": {"json": dict(schema)},
     }
 
 
@@ -167,11 +188,31 @@ def read_answer(
         if way == "ollama":
             return _read_ollama(content, asked)
         if way == "prompt_ids":
-            told = content["choices"][0]["logprobs"]["top_logprobs"][0]
-            return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
+            return _read_completion(content, token_ids)
         return _read_chat(content, asked, token_ids if way == "token_ids" else None)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS[way]} gives") from error
+
+
+def joined(answers: Sequence[LabelAnswer]) -> LabelAnswer:
+    """One answer of those to the same prompt, in the codes' order: each is over the whole vocabulary."""
+    if len(answers) == 1:
+        return answers[0]
+    logprobs = tuple(logprob for answer in answers for logprob in answer.logprobs)
+    return LabelAnswer(logprobs, _mass(logprobs))
+
+
+def total(usages: Sequence[Usage]) -> Usage:
+    """What several calls took; who answered the last of them."""
+    if len(usages) == 1:
+        return usages[0]
+    return Usage(
+        _sum(usage.input_tokens for usage in usages),
+        _sum(usage.cached_tokens for usage in usages),
+        _sum(usage.output_tokens for usage in usages),
+        usages[-1].model,
+        usages[-1].fingerprint,
+    )
 
 
 def read_usage(way: Way, content: Mapping[str, Any]) -> Usage:
@@ -192,6 +233,38 @@ def read_usage(way: Way, content: Mapping[str, Any]) -> Usage:
         model,
         fingerprint if isinstance(fingerprint, str) else None,
     )
+
+
+def read_claim(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
+    """The log-probabilities of true and false after a claim, from /v1/completions.
+
+    Raises:
+        NoAnswerError: there are none, or they are none.
+    """
+    try:
+        return _read_completion(content, token_ids)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS['prompt_ids']} gives") from error
+
+
+def read_text(content: Mapping[str, Any]) -> str:
+    """What was written, from /v1/completions.
+
+    Raises:
+        NoAnswerError: there is no text.
+    """
+    try:
+        text = content["choices"][0]["text"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise NoAnswerError(f"the answer is not of the shape that {PATHS['prompt_ids']} gives") from error
+    if not isinstance(text, str):
+        raise NoAnswerError("the answer holds no text")
+    return text
+
+
+def _read_completion(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
+    told = content["choices"][0]["logprobs"]["top_logprobs"][0]
+    return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
 
 
 def _read_systemone(content: Mapping[str, Any], asked: AskedOverHttp) -> LabelAnswer:
@@ -275,6 +348,11 @@ def _log_sum(values: Sequence[float]) -> float:
 
 def _mass(logprobs: Iterable[float]) -> float:
     return min(math.fsum(math.exp(value) for value in logprobs), 1.0)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    listed = list(counts)
+    return None if None in listed else sum(count for count in listed if count is not None)
 
 
 def _count(value: object) -> int | None:

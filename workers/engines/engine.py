@@ -17,62 +17,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.cascade.confidence import refuse_no_probabilities
 from pipelines.costs.accounting import share_nanoseconds
 from pipelines.errors import EngineError
 from workers.engines.adapters import Adapter, adapter_here, engine_arguments
+from workers.engines.requests import LABELS_A_REQUEST, Request, Shard, ShardScores, ShardTexts, settle, take, zeros
 from workers.engines.tokens import TokenFrame
 
 log = logging.getLogger(__name__)
 
-# vLLM's own bound on `logprob_token_ids` (sampling_params.MAX_LOGPROB_TOKEN_IDS in 0.32).
-MAX_LABELS = 128
 # A tenth of what bfloat16 tells apart near a log-probability of -1: whatever an adapter does is more.
 _LEAST_CHANGE = 1e-3
 _PROBE_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class ShardScores:
-    """Arrays of one shard, in the order of its prompts; shapes [items] and, for ``label_logprobs``, [items, labels]."""
-
-    label_logprobs: NDArray[np.float32]
-    input_tokens: NDArray[np.int64]
-    cached_tokens: NDArray[np.int64]
-    output_tokens: NDArray[np.int64]
-    device_nanoseconds: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class ShardTexts:
-    """What was written for each prompt of a shard, and arrays of shape [items]."""
-
-    texts: list[str]
-    input_tokens: NDArray[np.int64]
-    cached_tokens: NDArray[np.int64]
-    output_tokens: NDArray[np.int64]
-    device_nanoseconds: NDArray[np.int64]
-
-
-@dataclass
-class _Shard:
-    """Requests of one kind; ``keep`` puts what is wanted of a row's output, or of a part of it, into ``result``."""
-
-    prompt: Callable[[int], list[int]]
-    params: Any
-    keep: Callable[[int, Any], None]
-    result: ShardScores | ShardTexts
-    future: Future[Any]
-    items: int
-    remaining: int
-    with_adapter: bool = True
 
 
 def most_requests(batched_tokens: int, running: int, uncached_tokens: float) -> int:
@@ -109,18 +70,21 @@ class _Engine:
         self._scheduler = self._engine.vllm_config.scheduler_config
         self._adapter = adapter
         self._with_adapter = {"lora_request": self._load(adapter)} if adapter else {}
-        self._label_params = SamplingParams(
-            max_tokens=1,
-            temperature=0,
-            logprob_token_ids=list(codes),
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
-        )
+        self._label_params = [
+            SamplingParams(
+                max_tokens=1,
+                temperature=0,
+                logprob_token_ids=list(codes[first : first + LABELS_A_REQUEST]),
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+                skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
+            )
+            for first in range(0, len(codes), LABELS_A_REQUEST)
+        ]
         self._codes = len(codes)
         self._devices = devices
-        self._inbox: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Shard | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -163,16 +127,20 @@ class _Engine:
             )
 
     def _label(self, prompt: Callable[[int], list[int]], count: int, with_adapter: bool = True) -> Future[ShardScores]:
-        """Queue requests for one token: the log-probabilities of the codes at its place."""
-        scores = ShardScores(np.empty((count, self._codes), np.float32), *_zeros(count))
+        """Queue requests for one token: the log-probabilities of the codes at its place.
 
-        def keep(row: int, completion: Any) -> None:
+        Each is over the whole vocabulary, so those of several requests about one prompt stand side by side as they are.
+        """
+        scores = ShardScores(np.empty((count, self._codes), np.float32), *zeros(count))
+
+        def keep(row: int, part: int, completion: Any) -> None:
+            first = part * LABELS_A_REQUEST
             # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
-            scores.label_logprobs[row] = completion.logprobs.logprobs[1:]
+            scores.label_logprobs[row, first : first + LABELS_A_REQUEST] = completion.logprobs.logprobs[1:]
 
-        return self._queue(_Shard(prompt, self._label_params, keep, scores, Future(), count, count, with_adapter))
+        return self._queue(Shard(prompt, self._label_params, keep, scores, count, with_adapter))
 
-    def _queue(self, shard: _Shard) -> Future[Any]:
+    def _queue(self, shard: Shard) -> Future[Any]:
         if not shard.items:
             shard.future.set_result(shard.result)
             return shard.future
@@ -188,7 +156,7 @@ class _Engine:
         self._thread.join()
 
     def _run(self) -> None:
-        open_shards: list[_Shard] = []
+        open_shards: list[Shard] = []
         try:
             self._loop(open_shards)
         except Exception as error:  # the thread's edge: whatever vLLM raises must reach those who wait
@@ -201,9 +169,9 @@ class _Engine:
                 shard.future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
             log.error("the engine has stopped", exc_info=error)
 
-    def _loop(self, open_shards: list[_Shard]) -> None:
-        waiting: deque[tuple[_Shard, int]] = deque()  # rows not yet given to the engine
-        running: dict[str, tuple[_Shard, int]] = {}
+    def _loop(self, open_shards: list[Shard]) -> None:
+        waiting: deque[Request] = deque()  # not yet given to the engine
+        running: dict[str, Request] = {}
         ids = itertools.count()
         unshared_nanoseconds = ended = uncached = 0
         while True:
@@ -212,31 +180,34 @@ class _Engine:
                 if shard is None:
                     return
                 open_shards.append(shard)
-                waiting.extend((shard, row) for row in range(shard.items))
+                # Those about one prompt one after the other: the later find it in the cache.
+                parts = range(len(shard.params))
+                waiting.extend(Request(shard, row, part) for row in range(shard.items) for part in parts)
             limits, mean = self._scheduler, uncached / ended if ended else math.inf
             most = most_requests(limits.max_num_batched_tokens, limits.max_num_seqs, mean)
             while waiting and len(running) < most:
-                shard, row = waiting.popleft()
-                request_id = str(next(ids))
+                request = waiting.popleft()
+                request_id, shard = str(next(ids)), request.shard
                 adapter = self._with_adapter if shard.with_adapter else {}
-                self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params, **adapter)
-                running[request_id] = (shard, row)
+                prompt = self._tokens_input(shard.prompt(request.row))
+                self._engine.add_request(request_id, prompt, shard.params[request.part], **adapter)
+                running[request_id] = request
             started = time.perf_counter_ns()
             outputs = self._engine.step()
             unshared_nanoseconds += time.perf_counter_ns() - started
             if outputs:  # else the step worked on prompts that the next one ends
-                worked = [_take(output, running) for output in outputs]
-                ended, uncached = ended + len(worked), uncached + sum(tokens for _, _, tokens in worked)
+                worked = [take(output, running) for output in outputs]
+                ended, uncached = ended + len(worked), uncached + sum(tokens for _, tokens in worked)
                 self._share(unshared_nanoseconds, worked)
                 unshared_nanoseconds = 0
-                _settle(open_shards)
+                settle(open_shards)
 
-    def _share(self, nanoseconds: int, worked: Sequence[tuple[_Shard, int, int]]) -> None:
+    def _share(self, nanoseconds: int, worked: Sequence[tuple[Request, int]]) -> None:
         """Share the engine's time among the rows that it brought forward, by the tokens that each made it process."""
-        weights = np.array([tokens for _, _, tokens in worked], dtype=np.int64)
+        weights = np.array([tokens for _, tokens in worked], dtype=np.int64)
         shares = share_nanoseconds(round(nanoseconds * self._devices), weights).tolist()
-        for (shard, row, _), share in zip(worked, shares, strict=True):
-            shard.result.device_nanoseconds[row] += share
+        for (request, _), share in zip(worked, shares, strict=True):
+            request.shard.result.device_nanoseconds[request.row] += share
 
 
 def _verify_once(params: Any) -> None:
@@ -248,37 +219,6 @@ def _verify_once(params: Any) -> None:
         params.verify = lambda *_: None
 
     params.verify = verify_first
-
-
-def _take(output: Any, running: dict[str, tuple[_Shard, int]]) -> tuple[_Shard, int, int]:
-    """Keep what a step brought for one request; the tokens processed for it since its last output come third."""
-    shard, row = running[output.request_id]
-    completion, result = output.outputs[0], shard.result
-    shard.keep(row, completion)
-    tokens = len(completion.token_ids)
-    result.output_tokens[row] += tokens
-    if not result.input_tokens[row]:  # its first output: the prompt has just been processed
-        result.input_tokens[row] = len(output.prompt_token_ids)
-        result.cached_tokens[row] = output.num_cached_tokens or 0
-        tokens += len(output.prompt_token_ids) - (output.num_cached_tokens or 0)
-    if output.finished:
-        del running[output.request_id]
-        shard.remaining -= 1
-    return shard, row, tokens
-
-
-def _settle(open_shards: list[_Shard]) -> None:
-    """Hand over the shards of which every row has finished."""
-    finished = [shard for shard in open_shards if not shard.remaining]
-    open_shards[:] = [shard for shard in open_shards if shard.remaining]
-    for shard in finished:
-        try:
-            if isinstance(shard.result, ShardScores):
-                refuse_no_probabilities(shard.result.label_logprobs, "prompts of a shard")
-        except EngineError as error:
-            shard.future.set_exception(error)
-        else:
-            shard.future.set_result(shard.result)
 
 
 class LabelEngine(_Engine):
@@ -375,19 +315,14 @@ class ReviewEngine(_Engine):
             prompts: token ids.
             max_output_tokens: another limit than the engine's own; the end of the context is one in any case.
         """
-        texts = ShardTexts([""] * len(prompts), *_zeros(len(prompts)))
+        texts = ShardTexts([""] * len(prompts), *zeros(len(prompts)))
 
-        def keep(row: int, completion: Any) -> None:
+        def keep(row: int, _: int, completion: Any) -> None:
             texts.texts[row] += completion.text
 
         params = self._text_params(max_output_tokens or self._max_output_tokens)
-        shard = _Shard(prompts.__getitem__, params, keep, texts, Future(), len(prompts), len(prompts))
-        return self._queue(shard)
+        return self._queue(Shard(prompts.__getitem__, [params], keep, texts, len(prompts)))
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
         """Queue whole prompts for a claim each. The future fails if the engine does."""
         return self._label(prompts.__getitem__, len(prompts))
-
-
-def _zeros(count: int) -> list[NDArray[np.int64]]:
-    return [np.zeros(count, np.int64) for _ in range(4)]

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.tasks.label_order import in_given_order, mean_logprobs, reads_reversed
-from workers.engines.engine import LabelEngine, ShardScores
+from workers.engines.engine import LabelEngine
+from workers.engines.requests import ShardScores
 from workers.engines.tokens import TokenFrame
 
 

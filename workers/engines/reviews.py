@@ -9,24 +9,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.documents.code.shown import LineMap
+from pipelines.documents.planning import Tokenize
 from pipelines.store.schemas import REVIEWS
 from pipelines.tasks.code_review.answers import ReviewAnswer, parse_answer
 from pipelines.tasks.code_review.findings import Finding, merge_findings
 from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLEAN_CLAIM, finding_claim
-from workers.engines.engine import ReviewEngine, ShardScores, ShardTexts
-from workers.engines.tokens import TextTokenizer, TokenFrame
+from workers.engines.requests import ShardScores, ShardTexts
+from workers.engines.tokens import TokenFrame
 
 # How much longer than the limit the second answer to the same question may be.
-_MORE = 4
+LONGER_ANSWER = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,17 @@ class ReviewSettings:
     frame: TokenFrame
     max_output_tokens: int
     context_tokens: int
-    tokenizer_json: str
+    tokenizer_json: str | None  # None: a server makes the tokens
+
+
+class Writer(Protocol):
+    """What answers both passes: an engine, or a server in its place."""
+
+    def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
+        """An answer to each prompt that obeys the schema of a review."""
+
+    def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
+        """The log-probabilities of true and false after each prompt."""
 
 
 @dataclass
@@ -75,10 +87,10 @@ class _Claim:
 class Reviewer:
     """Reviews shards; may be called from several threads, so that the engine always has something to do."""
 
-    def __init__(self, engine: ReviewEngine, settings: ReviewSettings) -> None:
+    def __init__(self, engine: Writer, settings: ReviewSettings, tokenize: Tokenize) -> None:
         self._engine = engine
         self._settings = settings
-        self._tokenizer = TextTokenizer(settings.tokenizer_json)
+        self._tokenize = tokenize
 
     def review(self, plan: pa.Table) -> pa.Table:
         """Review the rows that did not fail.
@@ -115,7 +127,7 @@ class Reviewer:
     def _ask_again(self, pieces: Sequence[_Piece], prompts: Sequence[list[int]], answers: list[ReviewAnswer]) -> None:
         """Replace the answers that were cut, where a longer one has room and there is hope that it comes to its end."""
         settings = self._settings
-        limit = min(settings.max_output_tokens * _MORE, settings.context_tokens)
+        limit = min(settings.max_output_tokens * LONGER_ANSWER, settings.context_tokens)
         again = [
             row
             for row, answer in enumerate(answers)
@@ -162,7 +174,7 @@ class Reviewer:
             length //= 2
 
     def _claim_tokens(self, claim: str) -> list[int]:
-        return self._tokenizer.encode_documents([claim_block(claim)])[0]
+        return self._tokenize([claim_block(claim)])[0]
 
 
 def _items(plan: pa.Table) -> Iterator[_Item]:

@@ -23,11 +23,12 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from workers.engines.adapters import Adapter
-from workers.engines.engine import LabelEngine, ReviewEngine, ShardScores
+from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.label_orders import TwoOrders
+from workers.engines.requests import ShardScores
 from workers.engines.reviews import Reviewer, ReviewSettings
-from workers.engines.tokens import TokenFrame
+from workers.engines.tokens import TextTokenizer, TokenFrame
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _review(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[byt
     )
     if config.adapter:
         engine.refuse_idle_adapter(config.frame)
-    reviewer = Reviewer(engine, config.review)
+    assert config.review.tokenizer_json is not None
+    reviewer = Reviewer(engine, config.review, TextTokenizer(config.review.tokenizer_json).encode_documents)
 
     def predict(plan_part: bytes) -> pa.Table:
         plan = from_arrow(plan_part, columns=["item_id", "text", "pieces"])

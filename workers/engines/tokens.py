@@ -52,8 +52,10 @@ class TextTokenizer:
         return [encoding.ids for encoding in self._text.encode_batch_fast(texts, add_special_tokens=False)]
 
     def is_single_token(self, code: str) -> bool:
-        """Whether the engine can answer with this code in one token."""
-        return len(self._text.encode(code, add_special_tokens=False).ids) == 1
+        """Whether the engine can answer with this code in one token, and with no other in the same."""
+        ids = self._text.encode(code, add_special_tokens=False).ids
+        # A token for whatever is unknown stands for many codes.
+        return len(ids) == 1 and self._text.decode(ids, skip_special_tokens=False).strip().casefold() == code.casefold()
 
 
 class ModelTokenizer(TextTokenizer):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ _SURE, _DOUBTFUL = 0.97, 0.6
 _MOST_DOUBT = 0.6  # with an answer key: most answers are sure, few are hardly better than a guess
 _ALL = 0.999  # what the labels share; the rest is for all other tokens
 _REVIEWS_WITH_A_FINDING = 0.5
+_LISTED = re.compile(r"^([A-Z]{2})\. ", re.MULTILINE)
 
 
 class Answers:
@@ -33,9 +35,17 @@ class Answers:
     def __init__(self, weights: str, answer_key: str | None) -> None:
         self._weights = weights
         self._labels = {} if answer_key is None else _read_key(Path(answer_key))
+        self._lengths: dict[int, int] = {}  # of codes, in letters
 
     def logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> list[float]:
-        """Log-probabilities of the codes, in their order."""
+        """Log-probabilities of the codes, in their order; of several requests about a prompt, each tells its own."""
+        if self._is_of_two_letters(codes[0]):
+            listed = self._listed_codes(prompt)
+            first = listed.index(codes[0])
+            return self._all_logprobs(prompt, listed)[first : first + len(codes)]
+        return self._all_logprobs(prompt, codes)
+
+    def _all_logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> list[float]:
         draw = _draw(prompt)
         known = self._known_code(prompt, codes) if self._labels else None
         if known is None:
@@ -86,6 +96,17 @@ class Answers:
             if any(line == listed or line.startswith(f"{listed}:") for line in lines):
                 return place
         return None
+
+    def _is_of_two_letters(self, code: int) -> bool:
+        if code not in self._lengths:
+            has_text = Path(self._weights, "tokenizer.json").is_file()  # a test may give none
+            self._lengths[code] = len(self._text([code]).strip()) if has_text else 1
+        return self._lengths[code] > 1
+
+    def _listed_codes(self, prompt: Sequence[int]) -> list[int]:
+        """All codes that a prompt names, as it lists them."""
+        before = self._text(prompt).partition("\n<document>\n")[0]
+        return [self._tokenizer.encode(code, add_special_tokens=False).ids[0] for code in _LISTED.findall(before)]
 
     def _text(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=False)

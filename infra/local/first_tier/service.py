@@ -63,7 +63,9 @@ class Reply:
     is_broken: bool = False
 
 
-class _Refused(Exception):
+class Refused(Exception):
+    """The request is not taken."""
+
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -92,8 +94,8 @@ class FirstTierService:
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             return self._answer(method, path, headers, body)
-        except _Refused as refused:
-            return _json(refused.status, {"error": {"message": str(refused), "type": "invalid_request_error"}})
+        except Refused as refused:
+            return json_reply(refused.status, {"error": {"message": str(refused), "type": "invalid_request_error"}})
         finally:
             with self._lock:
                 self._at_once -= 1
@@ -104,25 +106,26 @@ class FirstTierService:
 
     def _answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         if self._key and headers.get("authorization") != f"Bearer {self._key}":
-            raise _Refused(401, "Incorrect API key provided")
+            raise Refused(401, "Incorrect API key provided")
         if method == "GET":
             return self._about(path)
-        if path != _PATHS[self.shape]:
-            raise _Refused(404, f"no route {path}")
         try:
             asked = json.loads(body)
         except ValueError:
-            raise _Refused(400, "the body is no JSON") from None
+            raise Refused(400, "the body is no JSON") from None
+        if not isinstance(asked, dict):
+            raise Refused(400, "the body is no object")
+        return self._asked(path, asked)
+
+    def _asked(self, path: str, asked: Mapping[str, Any]) -> Reply:
+        """Answer a request that is a JSON object."""
+        if path != _PATHS[self.shape]:
+            raise Refused(404, f"no route {path}")
         text, codes = self._check(path, asked)
         fault = self._take_fault(text)
-        if fault and fault.kind == "status":
-            retry = {"retry-after": fault.retry_after} if fault.retry_after is not None else {}
-            refused = _json(fault.status, {"error": {"message": "a fault that was asked for"}})
-            return Reply(refused.status, refused.content, retry)
-        if fault and fault.kind == "slow":
-            self.sleep(fault.seconds)
-        with self._lock:
-            self.processed[_sha256(text)] += 1
+        if fault and (reply := self._faulty(fault)):
+            return reply
+        self._processed(text)
         if fault and fault.kind == "break":
             return Reply(200, b"", is_broken=True)
         if fault and fault.kind == "nonsense":
@@ -130,42 +133,54 @@ class FirstTierService:
         content = self._content(asked, text, codes, fault.kind if fault else None)
         if fault and fault.kind == "other_model":
             content["model"] = "another-model"
-        return _json(200, content)
+        return json_reply(200, content)
+
+    def _faulty(self, fault: Fault) -> Reply | None:
+        """What goes wrong before anything is processed."""
+        if fault.kind == "status":
+            retry = {"retry-after": fault.retry_after} if fault.retry_after is not None else {}
+            refused = json_reply(fault.status, {"error": {"message": "a fault that was asked for"}})
+            return Reply(refused.status, refused.content, retry)
+        if fault.kind == "slow":
+            self.sleep(fault.seconds)
+        return None
+
+    def _processed(self, text: str) -> None:
+        with self._lock:
+            self.processed[_sha256(text)] += 1
 
     def _about(self, path: str) -> Reply:
         if path == "/v1/models" and self.shape != "systemone-shares":
-            return _json(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+            return json_reply(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
         if self.shape == "ollama" and path == "/api/version":
-            return _json(200, {"version": "0.12.11"})
+            return json_reply(200, {"version": "0.12.11"})
         if self.shape == "ollama" and path == "/api/tags":
-            return _json(200, {"models": [{"name": f"{MODEL}:latest", "digest": "sha256:57a1d11"}]})
-        raise _Refused(404, f"no route {path}")
+            return json_reply(200, {"models": [{"name": f"{MODEL}:latest", "digest": "sha256:57a1d11"}]})
+        raise Refused(404, f"no route {path}")
 
-    def _check(self, path: str, asked: Any) -> tuple[str, list[str]]:
+    def _check(self, path: str, asked: Mapping[str, Any]) -> tuple[str, list[str]]:
         """The document, and the labels' codes or names."""
-        if not isinstance(asked, dict):
-            raise _Refused(400, "the body is no object")
         if strange := sorted(asked.keys() - _FIELDS[path]):
-            raise _Refused(400, f"Unrecognized request argument supplied: {', '.join(strange)}")
+            raise Refused(400, f"Unrecognized request argument supplied: {', '.join(strange)}")
         if asked.get("model") != MODEL:
-            raise _Refused(404, f"The model '{asked.get('model')}' does not exist")
+            raise Refused(404, f"The model '{asked.get('model')}' does not exist")
         if path == "/v1/systemone":
             text, codes = str(asked["state"]), list(asked["questions"]["label"]["criteria"])
             if len(codes) > 26:
-                raise _Refused(400, "at most 26 options for this model")
+                raise Refused(400, "at most 26 options for this model")
         else:
             message = str(asked["messages"][0]["content"])
             found = _DOCUMENT.search(message)
             if found is None:
-                raise _Refused(400, "no document is in the message")
+                raise Refused(400, "no document is in the message")
             text, codes = found[1], _CODE.findall(message[: found.start()])
             if not asked.get("logprobs") or not 1 <= asked.get("top_logprobs", 0) <= _MOST_TOP:
-                raise _Refused(400, f"logprobs, and 1 to {_MOST_TOP} top_logprobs, are expected")
+                raise Refused(400, f"logprobs, and 1 to {_MOST_TOP} top_logprobs, are expected")
         if len(text) // _CHARS_PER_TOKEN > self._context_tokens:
             if path == "/api/chat" and (asked.get("truncate") is not False or asked.get("shift") is not False):
                 text = text[-self._context_tokens * _CHARS_PER_TOKEN :]  # as Ollama does, without a word
             else:
-                raise _Refused(400, f"the prompt is longer than the context of {self._context_tokens} tokens")
+                raise Refused(400, f"the prompt is longer than the context of {self._context_tokens} tokens")
         return text, codes
 
     def _take_fault(self, text: str) -> Fault | None:
@@ -237,13 +252,14 @@ class FirstTierService:
         """``POST /control/faults`` replaces the faults; ``GET /control/calls`` tells what was processed."""
         if (method, path) == ("POST", "/control/faults"):
             self.faults = [Fault(**each) for each in json.loads(body)]
-            return _json(200, {"faults": len(self.faults)})
+            return json_reply(200, {"faults": len(self.faults)})
         if (method, path) == ("GET", "/control/calls"):
-            return _json(200, {"processed": dict(self.processed), "most_at_once": self.most_at_once})
-        return _json(404, {"error": {"message": f"no route {path}"}})
+            return json_reply(200, {"processed": dict(self.processed), "most_at_once": self.most_at_once})
+        return json_reply(404, {"error": {"message": f"no route {path}"}})
 
 
-def _json(status: int, content: Mapping[str, Any]) -> Reply:
+def json_reply(status: int, content: Mapping[str, Any]) -> Reply:
+    """An answer in JSON."""
     return Reply(status, json.dumps(content).encode(), {"content-type": "application/json"})
 
 

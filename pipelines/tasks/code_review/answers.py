@@ -22,7 +22,7 @@ DropReason = Literal[
     "not in the form asked for", "unknown category", "unknown severity", "path not reviewed", "line not reviewed"
 ]
 
-_MAX_FINDINGS_PER_ANSWER = 50
+MAX_FINDINGS_PER_ANSWER = 50
 _MAX_PATH_CHARACTERS = 1_024
 _MAX_LINE_NUMBER = 1_000_000_000
 _MAX_MESSAGE_CHARACTERS = 1_000
@@ -75,7 +75,7 @@ def engine_answer_schema() -> dict[str, Any]:
     """The same with bounds, which the engine's grammar holds: a small model that repeats itself comes to an end."""
     schema = answer_schema()
     findings = schema["properties"]["findings"]
-    findings["maxItems"] = _MAX_FINDINGS_PER_ANSWER
+    findings["maxItems"] = MAX_FINDINGS_PER_ANSWER
     properties = findings["items"]["properties"]
     properties["line"] = properties["end_line"] = {"type": "integer", "minimum": 1, "maximum": _MAX_LINE_NUMBER}
     properties["path"] = {"type": "string", "maxLength": _MAX_PATH_CHARACTERS}

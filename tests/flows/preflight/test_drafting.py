@@ -213,7 +213,7 @@ def test_spellings_of_one_label_are_one() -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (tickets(500, labels=300), "'label' holds 300 values; an engine tells 128 labels apart"),
+        (tickets(500, labels=300), "'label' holds 300 values, and no more than 128 are drafted as labels; list them"),
         ([{"id": n, "text": f"{SECRET} {n}"} for n in range(30)], "no column of few values that come again was seen"),
     ],
 )

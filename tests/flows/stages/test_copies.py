@@ -28,7 +28,7 @@ from pipelines.store import layout
 from pipelines.store.runs import result_parts
 from pipelines.store.schemas import from_arrow, read_part, to_arrow
 from tests.faults.escalation_case import quiet
-from workers.engines.engine import ShardScores
+from workers.engines.requests import ShardScores
 from workers.engines.scorer import prediction_table
 
 # transformers warns about itself while it loads

@@ -26,9 +26,15 @@ POOL = SimpleNamespace(
 )
 
 
+def run_of(store: Store, labels: int = 2) -> Any:
+    question = SimpleNamespace(shards_in_flight=lambda *_: 1)
+    job = SimpleNamespace(labels=dict.fromkeys(map(str, range(labels))))
+    return SimpleNamespace(has_engine=True, store=store, question=question, job=job)
+
+
 def test_an_engine_of_several_devices_holds_them_all(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
+    run = run_of(store)
     scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, POOL), ProgressReporter(Console(quiet=True)))
     assert scoring.held_device_seconds(store) == 80
 
@@ -43,9 +49,22 @@ def test_sessions_of_earlier_versions_are_read_as_they_were_written(tmp_path: Pa
 
 def test_that_the_prefix_cache_is_off_is_said_and_what_it_promises_is_written_down(tmp_path: Path) -> None:
     store, shown = Store(str(tmp_path)), io.StringIO()
-    run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
+    run = run_of(store)
     pool = SimpleNamespace(**{**vars(POOL), "reuse": PrefixReuse(tokens=300, block=528, is_on=False)})
     progress = ProgressReporter(Console(file=shown, width=200))
     scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, pool), progress)
     assert "cache     off: the prompts share 300 tokens, and the model keeps blocks of 528" in shown.getvalue()
     assert scoring.cache_promise(store) == CachePromise(tokens=0, engines=2)
+
+
+def test_that_a_document_is_asked_about_more_than_once_is_said(tmp_path: Path) -> None:
+    for labels, told in (
+        (128, None),
+        (300, "labels          300, in 3 requests a document, each with the same prompt"),
+    ):
+        shown = io.StringIO()
+        run = run_of(Store(str(tmp_path / str(labels))), labels)
+        progress = ProgressReporter(Console(file=shown, width=200))
+        scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, POOL), progress)
+        lines = [line.rstrip() for line in shown.getvalue().splitlines() if line.startswith("labels")]
+        assert lines == ([told] if told else [])

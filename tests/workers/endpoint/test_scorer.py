@@ -20,10 +20,10 @@ from pipelines.store.objects import Store
 from pipelines.store.schemas import PLAN, from_arrow, to_arrow
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, local_prompt
 from tests.workers.endpoint.asked import LABELS, client_of, endpoint, service_of
+from workers.endpoint.labels import LabelScorer
 from workers.endpoint.paid_calls import PaidCalls
 from workers.endpoint.pool import EndpointPool
 from workers.endpoint.probe import probe
-from workers.endpoint.scorer import OverHttpScorer
 from workers.endpoint.served import resolved
 from workers.endpoint.ways import AskedOverHttp
 from workers.engines.feed import ShardFeed
@@ -56,14 +56,14 @@ class Case:
         ]
         self.store.create(layout.plan_part(0), to_arrow(pa.Table.from_pylist(rows, schema=PLAN)))
 
-    def scorer(self) -> OverHttpScorer:
+    def scorer(self) -> LabelScorer:
         codes = self.served.codes or ("", "", "")
         labels = tuple(
             type(label)(code, label.name, label.description) for label, code in zip(LABELS, codes, strict=True)
         )
         asked = AskedOverHttp(labels, DEFAULT_INSTRUCTIONS, local_prompt(labels, DEFAULT_INSTRUCTIONS))
         client = client_of(self.service, self.asked)
-        scorer = OverHttpScorer(self.store.root, resolved(self.asked, self.served), asked, client)
+        scorer = LabelScorer(self.store.root, resolved(self.asked, self.served), asked, client)
         scorer.tell = self.told.append
         return scorer
 

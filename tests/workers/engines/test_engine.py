@@ -13,8 +13,9 @@ from pipelines.errors import EngineError
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
 from pipelines.tasks.label_order import reads_reversed, reversed_labels
 from workers.engines.catalogue import catalogue, resolve_model
-from workers.engines.engine import MAX_LABELS, LabelEngine
+from workers.engines.engine import LabelEngine
 from workers.engines.label_orders import TwoOrders
+from workers.engines.requests import LABELS_A_REQUEST
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 
 # vLLM, torch and transformers warn about themselves while they load.
@@ -131,10 +132,10 @@ def test_an_empty_shard_is_answered_at_once(engine: LabelEngine) -> None:
     assert engine.score([]).result(timeout=1).label_logprobs.shape == (0, len(LABELS))
 
 
-def test_vllm_takes_as_many_labels_as_a_job_may_have() -> None:
+def test_vllm_takes_as_many_labels_in_a_request_as_it_is_asked_for() -> None:
     from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS
 
-    assert MAX_LABELS == MAX_LOGPROB_TOKEN_IDS
+    assert LABELS_A_REQUEST == MAX_LOGPROB_TOKEN_IDS
 
 
 def test_a_failing_engine_fails_its_shards_and_takes_no_more(frame: TokenFrame) -> None:

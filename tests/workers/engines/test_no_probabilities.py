@@ -15,7 +15,7 @@ from pipelines.cascade.confidence import Calibration, no_probabilities
 from pipelines.errors import EngineError
 from pipelines.predictions import read_predictions
 from pipelines.store.schemas import REVIEWS
-from workers.engines.engine import ShardScores, _settle, _Shard
+from workers.engines.requests import Shard, ShardScores, settle
 from workers.engines.scorer import prediction_table
 
 NAN, INF = math.nan, math.inf
@@ -37,9 +37,9 @@ def scores(rows: list[list[float]]) -> ShardScores:
 
 def settled(rows: list[list[float]]) -> Future[ShardScores]:
     """What becomes of a shard of which every row has come back from vLLM."""
-    future: Future[ShardScores] = Future()
-    _settle([_Shard(lambda row: [], None, lambda row, output: None, scores(rows), future, len(rows), remaining=0)])
-    return future
+    shard = Shard(lambda row: [], (), lambda row, part, output: None, scores(rows), len(rows))
+    settle([shard])
+    return shard.future
 
 
 @pytest.mark.parametrize("row", BROKEN.values(), ids=BROKEN)

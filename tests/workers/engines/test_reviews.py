@@ -15,7 +15,7 @@ from pipelines.documents.code.cutting.pieces import cut_into_pieces
 from pipelines.predictions import read_predictions
 from pipelines.store.schemas import PLAN, REVIEW_PLAN, REVIEWS
 from workers.engines.catalogue import resolve_model
-from workers.engines.engine import ShardScores, ShardTexts
+from workers.engines.requests import ShardScores, ShardTexts
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 
@@ -95,7 +95,7 @@ def review(
     engine = ScriptedEngine(answers, lambda claim: float(np.log(true_prob(claim))), decode)
     frame = TokenFrame(PREFIX, AFTER_CLAIM, (7, 8))
     settings = ReviewSettings(AFTER_CODE, frame, 100, context_tokens, tokenizer.json)
-    table = Reviewer(engine, settings).review(plan)  # type: ignore[arg-type]  # the scripted engine
+    table = Reviewer(engine, settings, tokenizer.encode_documents).review(plan)
     assert table.schema == REVIEWS
     return table.to_pylist(), table, engine
 

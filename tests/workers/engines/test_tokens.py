@@ -133,7 +133,7 @@ def test_more_labels_than_one_token_can_tell_apart_are_refused(tokenizer: ModelT
     with pytest.raises(JobError) as caught:
         assign_codes(many_labels(53), tokenizer.is_single_token, "tiny")
     assert caught.value.problems == [
-        "labels: 53 labels, but model 'tiny' has one-token codes for 52 only; "
+        "labels: 53 labels, but model 'tiny' has one-token codes for 52 only (no model for more than 676); "
         "merge labels, or choose a model with a larger vocabulary"
     ]
 

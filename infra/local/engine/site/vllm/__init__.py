@@ -16,11 +16,12 @@ from typing import Any
 from infra.local.engine.answers import Answers
 
 _PROMPTS_A_STEP = 256
+_MOST_LOGPROB_TOKEN_IDS = 128
 
 
 @dataclass
 class SamplingParams:
-    """The parameters that are asked for; all but the kind of answer are of no consequence."""
+    """The parameters that are asked for; but for vLLM's bound on the labels, they only tell the kind of answer."""
 
     max_tokens: int
     temperature: float
@@ -31,8 +32,12 @@ class SamplingParams:
     detokenize: bool = True
     structured_outputs: Any = None
 
+    def __post_init__(self) -> None:
+        if len(self.logprob_token_ids or ()) > _MOST_LOGPROB_TOKEN_IDS:
+            raise ValueError(f"logprob_token_ids: more than {_MOST_LOGPROB_TOKEN_IDS}")
+
     def verify(self, *_: Any) -> None:
-        """Nothing here can be wrong."""
+        """Nothing else can be wrong here."""
 
 
 class LLM:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipelines.documents.long.excerpts import Excerpt, excerpt_of, excerpt_text
 from pipelines.documents.long.pieces import TokenizeWithPlaces
@@ -67,10 +69,15 @@ def long_reading(section: LongDocuments, room_tokens: int, tokenize: TokenizeWit
     )
 
 
+def reads_in_windows(job: Job) -> bool:
+    """Whether a long document is more than one prompt."""
+    return job.long_documents is not None and job.long_documents.how == "windows"
+
+
 def window_merge(job: Job) -> WindowMerge | None:
     """How the answers to windows become one; None where no document is read in windows."""
     section = job.long_documents
-    if section is None or section.how != "windows":
+    if section is None or not reads_in_windows(job):
         return None
     return WindowMerge(section.merge, None if section.absent is None else list(job.labels).index(section.absent))
 
@@ -100,22 +107,55 @@ def request_texts(store: Store, shard: int, item_ids: pa.Array[Any] | None, room
     return texts
 
 
-def told_of_requests(part: pa.Table, room_bytes: int) -> Mapping[str, str]:
+def told_of_requests(section: LongDocuments, part: pa.Table, room_bytes: int) -> Mapping[str, str]:
     """What Claude was shown of each long document of a shard, in words for its row.
 
     Args:
+        section: of the job.
         part: see `pipelines.scored_parts`.
         room_bytes: for a text, of the tier that was asked.
     """
     excerpts = _excerpts(part, room_bytes)
+
+    def names(windows: Sequence[object] | None) -> Sequence[str]:
+        if windows is None:
+            return ("it",)
+        if section.how == "head_tail":
+            return ("the same head", "tail")
+        return [f"window {place:,}" for place in range(1, len(windows) + 1)]
+
     rows = part.select(["item_id", WINDOWS]).to_pylist()
     return {
-        row["item_id"]: excerpts[row["item_id"]].in_words(len(row[WINDOWS] or [None]))
+        row["item_id"]: excerpts[row["item_id"]].in_words(names(row[WINDOWS]))
         if row["item_id"] in excerpts
         else "Claude read all of it"
         for row in rows
         if row[WINDOWS] is not None or row["item_id"] in excerpts
     }
+
+
+def read_more_than_once(part: pa.Table, frame_tokens: int) -> NDArray[np.float64]:
+    """Of each scored item's tokens, those of frames and overlaps that one reading of the whole would not have taken.
+
+    Less than nothing where head and tail are all that was read.
+
+    Args:
+        part: see `pipelines.scored_parts`.
+        frame_tokens: around every window.
+    """
+    scored = part.filter(pa.array(is_scored(part)))
+    orders = _orders(part)
+    return np.array(
+        [
+            sum(each["tokens"] for each in windows)
+            - (windows[-1]["first_token"] + windows[-1]["tokens"])
+            + frame_tokens * max(len(orders.get(item_id) or ()) - 1, 0)
+            if windows
+            else 0
+            for item_id, windows in zip(scored["item_id"].to_numpy().tolist(), scored[WINDOWS].to_pylist(), strict=True)
+        ],
+        np.float64,
+    )
 
 
 def _excerpts(part: pa.Table, room_bytes: int) -> dict[str, Excerpt]:

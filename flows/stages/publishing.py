@@ -116,9 +116,10 @@ def _answered(
 def _doubtful(run: Run, shard: int, room_bytes: int) -> pa.Table:
     """The doubtful rows of a shard; those of long documents say what of each Claude was shown."""
     doubtful = _rows(run, shard).doubtful
-    if run.job.long_documents is None:
+    section = run.job.long_documents
+    if section is None:
         return doubtful
-    told = told_of_requests(read_scored_part(run.store, shard), room_bytes)
+    told = told_of_requests(section, read_scored_part(run.store, shard), room_bytes)
     pairs = zip(doubtful["reason"].to_pylist(), doubtful["item_id"].to_numpy().tolist(), strict=True)
     reasons = ["; ".join(filter(None, (reason, told.get(item_id)))) or None for reason, item_id in pairs]
     place = doubtful.schema.get_field_index("reason")

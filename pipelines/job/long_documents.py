@@ -41,7 +41,7 @@ class LongDocuments(Section):
         "window, at most half of one",
     )
     max_windows: int = Field(
-        128, ge=2, le=10_000, description="with windows: a document that takes more becomes a failed row"
+        256, ge=2, le=10_000, description="with windows: a document that takes more becomes a failed row"
     )
 
     @model_validator(mode="after")

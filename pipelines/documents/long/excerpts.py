@@ -19,14 +19,12 @@ class Excerpt:
     windows: tuple[int, ...]
     most_bytes: int | None = None
 
-    def in_words(self, count: int) -> str:
-        """Of a document of so many windows; one that has none at all is one window."""
-        if count == 1:
-            return f"Claude read the first {self.most_bytes or 0:,} bytes of it, as it takes no more"
-        numbers = ", ".join(f"{place + 1:,}" for place in self.windows)
-        if self.most_bytes is not None:
-            return f"Claude read the first {self.most_bytes:,} bytes of window {numbers}, as it takes no more"
-        return f"Claude read window{'s' if len(self.windows) > 1 else ''} {numbers}, as it takes no more"
+    def in_words(self, names: Sequence[str]) -> str:
+        """For the row; ``names`` are those of the document's windows."""
+        shown = [names[place] for place in self.windows]
+        what = ", ".join(shown[:-1]) + (" and " if shown[1:] else "") + shown[-1]
+        part = "" if self.most_bytes is None else f"the first {self.most_bytes:,} bytes of "
+        return f"Claude read {part}{what}, as it takes no more"
 
 
 def excerpt_of(window_bytes: Sequence[int], order: Sequence[int], room_bytes: int) -> Excerpt:

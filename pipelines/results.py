@@ -28,7 +28,7 @@ from pipelines.job.endpoint import TokenPrice
 from pipelines.predictions import Predicted, read_predictions
 from pipelines.routes import Route
 from pipelines.scored_parts import carried_by, is_scored, predictions_of
-from pipelines.store.schemas import RESULTS, result_schema
+from pipelines.store.schemas import RESULTS, WINDOW_ORDER, result_schema
 
 ROUTES = tuple(Route)
 REVIEWED_COLUMNS = ("findings", "dropped_findings")
@@ -91,6 +91,7 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
     is_readable = predicted.is_readable if predicted else np.zeros(0, np.bool_)
     accepts = decisions.is_accepted if decisions else np.zeros(count, np.bool_)
     confidence = _confidence(facts, predicted, decisions)
+    windows = _windows(predictions)
     answers = _engine_answers(facts, predicted)
 
     spread = _Spread(scored)
@@ -110,7 +111,7 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
         "findings": spread.values(predicted.findings if predicted else None),
         "dropped_findings": spread.values(predicted.dropped_findings if predicted else None),
         "answer": [answer if ok else None for answer, ok in zip(spread.values(answers), is_accepted, strict=True)],
-        "confidence": spread.values(_answered_only(predicted, confidence)),
+        "confidence": spread.values(_calibrated_only(facts, predicted, confidence, windows)),
         "raw_prob": spread.values(_told(predicted, "raw_prob")),
         "label_mass": spread.values(_told(predicted, "label_mass")),
         "route": [route for route, _ in routes],
@@ -122,6 +123,7 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
         "output_tokens": spread.values(predictions["output_tokens"].to_pylist(), elsewhere=0),
         **costs.columns(spread),
         "api_cost_usd": [_FREE] * len(plan),
+        "windows": spread.values(windows),
         "scored_at": spread.values(predictions["scored_at"].to_pylist()),
         "settled_at": [settled_at] * len(plan),
     }
@@ -231,12 +233,28 @@ def _told(predicted: Predicted | None, name: Literal["raw_prob", "label_mass"]) 
     return known
 
 
-def _answered_only(predicted: Predicted | None, values: FloatArray | None) -> Sequence[float | None] | None:
-    """Nothing is to be known of an answer that a first tier over HTTP did not give."""
-    if predicted is None or predicted.told is None or values is None:
-        return None if values is None else values.tolist()
-    pairs = zip(values.tolist(), predicted.failures, strict=True)
-    return [None if failure else value for value, failure in pairs]
+def _windows(predictions: pa.Table) -> list[int | None]:
+    """In how many windows each scored item was read; None where all of it was read at once."""
+    if WINDOW_ORDER not in predictions.column_names:
+        return [None] * len(predictions)
+    counts: list[int | None] = pc.list_value_length(predictions[WINDOW_ORDER]).to_pylist()
+    return counts
+
+
+def _calibrated_only(
+    facts: RunFacts, predicted: Predicted | None, values: FloatArray | None, windows: Sequence[int | None]
+) -> Sequence[float | None] | None:
+    """Of an answer that a first tier over HTTP did not give, nothing is to be known.
+
+    Nor of one that several windows gave, by the model's own calibration: that is of documents that are read at once.
+    """
+    if predicted is None or values is None:
+        return None
+    is_of_the_model, is_over_http = facts.raw_threshold is not None, predicted.told is not None
+    rows = zip(values.tolist(), predicted.failures, windows, strict=True)
+    return [
+        None if (failure and is_over_http) or (count and is_of_the_model) else value for value, failure, count in rows
+    ]
 
 
 def _confidence(facts: RunFacts, predicted: Predicted | None, decisions: Decisions | None) -> FloatArray | None:

@@ -1,8 +1,8 @@
 """What later stages need of a shard, in one object: its items without their texts, and what the engine said of them.
 
-Columns `ITEM_FIELDS`, ``carried`` and ``duplicate_of`` where they are in the plan, and ``prediction``: a struct of the
-columns of the predictions (schema `PREDICTIONS` or `REVIEWS`, but for ``item_id``), null for an item that was not
-scored. One row per item of the plan, in its order.
+Columns `ITEM_FIELDS`, ``carried``, ``duplicate_of`` and ``windows`` where they are in the plan, and ``prediction``: a
+struct of the columns of the predictions (schema `PREDICTIONS` or `REVIEWS`, but for ``item_id``), null for an item that
+was not scored. One row per item of the plan, in its order.
 Texts and tokens, which make up nearly all of a plan, are read again for what is sent to Claude alone.
 """
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from pipelines.errors import InvariantError
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import CARRIED, DUPLICATE_OF, ITEM_FIELDS, from_arrow
+from pipelines.store.schemas import CARRIED, DUPLICATE_OF, ITEM_FIELDS, WINDOWS, from_arrow
 
 _OF_THE_PLAN = [field.name for field in ITEM_FIELDS if field.name != "text_bytes"]
 _PREDICTION = "prediction"
-_IF_THERE = (CARRIED, DUPLICATE_OF)
+_IF_THERE = (CARRIED, DUPLICATE_OF, WINDOWS)
 
 
 def items_of_plan(plan_part: bytes) -> pa.Table:

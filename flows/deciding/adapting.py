@@ -26,6 +26,7 @@ from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import DEFAULT_ASSURANCE, promise_of
 from flows.deciding.run_labels import read_labelled
 from flows.questions.classification import LabelQuestion
+from flows.questions.long_documents import reads_in_windows
 from flows.run import Run, open_run
 from flows.stages.planning import read_plan
 from pipelines.adapting.card import Card
@@ -98,6 +99,8 @@ def adapt(
     division = divide([each for run in opened for each in read_labelled(run, sources)])
     _check_counts(division, sources)
     _say_what_is_used(division, progress)
+    if any(reads_in_windows(run.job) for run in opened):
+        progress.say("labels    of documents that were read in windows are left out: no window holds all of one")
     from workers.adapting.training import TrainingPlan
 
     return _Adapting(

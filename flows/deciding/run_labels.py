@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
+from flows.questions.long_documents import reads_in_windows
 from flows.run import Run
 from flows.stages.planning import read_plan
 from pipelines.adapting.labels import Labelled, Source, accepted_needed, at_one_rate
@@ -26,7 +27,7 @@ from pipelines.people.answers import Answers
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import DUPLICATE_OF, from_arrow, read_part
+from pipelines.store.schemas import DUPLICATE_OF, WINDOWS, from_arrow, read_part
 from pipelines.store.side_by_side import in_order
 
 _COLUMNS = ("item_id", "route", "answer", "raw_prob", "label_mass")
@@ -54,7 +55,8 @@ def people_answers(run: Run) -> Mapping[str, str]:
 def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
     """Every document of a complete run that one of the sources has labelled, and what the engine alone answered.
 
-    Documents that a policy withholds teach nothing: what an adapter has learnt of them would leave with it.
+    Documents that a policy withholds teach nothing: what an adapter has learnt of them would leave with it. Nor do
+    those that were read in windows.
     """
     plan = read_plan(run)
     assert plan is not None, "a complete run has a plan"
@@ -78,8 +80,14 @@ def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
 
 
 def _plan_part(run: Run, shard: int) -> pa.Table:
-    """What may teach of a shard: no failed document has tokens, nor has a copy, whose original teaches the same."""
-    part = from_arrow(run.store.read(layout.plan_part(shard)), ["item_id", "tokens", "gold_label", "withheld"])
+    """What may teach of a shard: no failed document has tokens, nor has a copy, whose original teaches the same.
+
+    Nor does a document that was read in windows: its label may be true of none of them, and none holds all of it.
+    """
+    names = ["item_id", "tokens", "gold_label", "withheld"]
+    part = from_arrow(run.store.read(layout.plan_part(shard)), names, if_there=[WINDOWS])
+    if reads_in_windows(run.job):
+        part = part.filter(pc.is_null(part[WINDOWS]))
     return part.filter(pc.and_(pc.is_valid(part["tokens"]), pc.is_null(part["withheld"])))
 
 

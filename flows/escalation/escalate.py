@@ -329,7 +329,8 @@ class EscalationLoop:
             self._journal.delete(state.chunk, datetime.now(UTC))
 
     def _publish(self, state: ChunkState, answers: pa.Table, settled: list[str]) -> None:
-        publish_chunk(self._run, state, answers, settled, self._ledger, self._model_suffix)
+        room_bytes = self._builder.room_bytes(state.draft.tier)
+        publish_chunk(self._run, state, answers, settled, self._ledger, self._model_suffix, room_bytes)
 
 
 _WHAT_NEXT = {

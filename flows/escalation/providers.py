@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.console.progress import ProgressReporter
+from flows.escalation.requests import request_templates
 from flows.escalation.simulation import (
     NOTICE,
     POLL_SECONDS,
@@ -34,7 +35,8 @@ def open_provider(run: Run, plan: PlanSummary, progress: ProgressReporter) -> It
     if escalation.provider == "simulation":
         progress.say(NOTICE)
         folder = settings().state_dir / "simulation" / run.run_id
-        write_answer_key(run.question.known_answers(run.store, plan.shards), folder / "answer_key.jsonl")
+        rooms = [template.room_bytes for template in request_templates(run)]
+        write_answer_key(run.question.known_answers(run.store, plan.shards, rooms), folder / "answer_key.jsonl")
         with running_service(folder, folder / "answer_key.jsonl", escalation.simulated_error_rate) as url:
             from workers.providers.claude import ClaudeBatches, connect
 

@@ -30,6 +30,21 @@ _LEAST_PART_OF_A_CHUNK = 20
 Asked = Callable[[int], list[str]]
 
 
+def request_templates(run: Run) -> list[RequestTemplate]:
+    """What the requests to each tier have in common."""
+    assert run.job.escalation is not None
+    return [
+        RequestTemplate(
+            model=tier.model,
+            max_output_tokens=tier.max_output_tokens,
+            system_prompt=run.question.claude_system_prompt,
+            schema=run.question.claude_answer_schema,
+            inference_geo=run.job.escalation.inference_geo,
+        )
+        for tier in run.job.escalation.all_tiers
+    ]
+
+
 class RequestBuilder:
     """Builds requests of one run from its plan: of candidates for the next message batches, and of batches begun."""
 
@@ -38,16 +53,7 @@ class RequestBuilder:
         self._run, self._plan, self._ledger = run, plan, ledger
         self._budget_usd = run.job.budget_usd
         self._chunk_items = run.job.escalation.chunk_items
-        self._templates = [
-            RequestTemplate(
-                model=tier.model,
-                max_output_tokens=tier.max_output_tokens,
-                system_prompt=run.question.claude_system_prompt,
-                schema=run.question.claude_answer_schema,
-                inference_geo=run.job.escalation.inference_geo,
-            )
-            for tier in run.job.escalation.all_tiers
-        ]
+        self._templates = request_templates(run)
         self._minimum_requests, self._price_provider = provider.minimum_requests, provider.price_provider
 
     @property
@@ -76,7 +82,7 @@ class RequestBuilder:
             wanted = [
                 item_id for item_id in asked(shard) if (step := self._ledger.next_step(item_id)) and step.tier == tier
             ]
-            texts = self._run.question.request_texts(self._run.store, shard, pa.array(wanted)) if wanted else {}
+            texts = self._texts(tier, shard, wanted) if wanted else {}
             for item_id in wanted:
                 text = texts[item_id]
                 request_bytes = len(json.dumps(template.build("", text)).encode())
@@ -94,12 +100,22 @@ class RequestBuilder:
         """The requests of a chunk that was begun before, from the plan."""
         texts: dict[str, str] = {}
         for shard in state.draft.shards:
-            texts.update(self._run.question.request_texts(self._run.store, shard, pa.array(state.draft.item_ids)))
+            texts.update(self._texts(state.draft.tier, shard, state.draft.item_ids))
         return self.requests(state.chunk, state.draft, [texts[item_id] for item_id in state.draft.item_ids])
+
+    def room_bytes(self, tier: int) -> int:
+        """Size of the longest text that a tier surely takes."""
+        return self._templates[tier].room_bytes
+
+    def _texts(self, tier: int, shard: int, item_ids: Sequence[str]) -> dict[str, str]:
+        room_bytes = self.room_bytes(tier)
+        return self._run.question.request_texts(self._run.store, shard, pa.array(item_ids), room_bytes)
 
     def worst_costs_usd(self, text_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The most that asking the first tier once about each item can cost; the budget's check has a price for it."""
         worst = self._worst_case(0)
+        if self._run.job.long_documents:  # no more than this is sent
+            text_bytes = np.minimum(text_bytes, self.room_bytes(0))
         sizes, places = np.unique(text_bytes, return_inverse=True)
         costs = np.array([float(worst.of_request(size) or 0) for size in sizes.tolist()])
         return costs[places]

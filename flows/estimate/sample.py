@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from flows.console.progress import ProgressReporter
 from flows.deciding.population import read_scored_shard
 from flows.preflight.surroundings import check_surroundings
+from flows.questions.long_documents import read_more_than_once
 from flows.questions.over_http import model_of
 from flows.questions.registry import question_of
 from flows.run import Run
@@ -96,7 +97,7 @@ class SampleEstimate:
 
 @dataclass(frozen=True)
 class _Scored:
-    """What the engine said of the sampled items, arrays of shape [items]."""
+    """What the sampled items took, arrays of shape [items]; ``input_tokens``: of one reading, as Claude's is."""
 
     device_seconds: NDArray[np.float64]
     input_tokens: NDArray[np.float64]
@@ -133,6 +134,8 @@ def estimate_from_sample(
     if not drawn.documents:
         raise SluiceError(f"nothing to score: none of {drawn.total:,} documents could be read")
     plan = _commit_plan(run, drawn)
+    if not plan.scorable_items:
+        raise SluiceError(f"nothing to score: all of {plan.items:,} sampled documents are longer than the job allows")
     _score(run, plan, progress)
     ledger = _ask(run, plan, progress) if is_asked else None
     return _reckon(run, plan, drawn, ledger)
@@ -162,18 +165,19 @@ def _draw(run: Run, sources: list[SourceFile], size: int, advance: Any) -> Drawn
 
 
 def _commit_plan(run: Run, drawn: Drawn) -> PlanSummary:
-    item_ids, shards, tokens, gold = ItemSum(), 0, 0, 0
+    item_ids, shards, tokens, gold, failed = ItemSum(), 0, 0, 0, 0
     for shard, table in enumerate(run.question.shards(iter(drawn.documents), _SHARD_TOKENS, withhold_of(run))):
         if not run.store.create(layout.plan_part(shard), to_arrow(table)):
             raise JobError([f"input: it changed since this sample was drawn; remove {run.store.root}"])
         item_ids.add(table["item_id"].to_numpy().tolist())
         gold += len(table) - table["gold_label"].null_count
+        failed += len(table) - table["failure"].null_count  # too long for what `long_documents` allows
         tokens += pc.sum(pc.list_value_length(table["tokens"])).as_py() or 0
         shards += 1
     plan = PlanSummary(
         shards=shards,
         items=len(drawn.documents),
-        failed_items=0,
+        failed_items=failed,
         gold_items=gold,
         document_tokens=tokens,
         items_sum=str(item_ids),
@@ -250,10 +254,14 @@ def _reckon(run: Run, plan: PlanSummary, drawn: Drawn, ledger: Ledger | None) ->
 
 
 def _figures(run: Run, plan: PlanSummary) -> _Scored:
-    parts = [predictions_of(read_scored_part(run.store, shard)) for shard in range(plan.shards)]
-    seconds = np.concatenate([part["device_nanoseconds"].to_numpy() / 1e9 for part in parts])
-    tokens = np.concatenate([part["input_tokens"].to_numpy().astype(np.float64) for part in parts])
-    return _Scored(seconds, tokens)
+    scored = [read_scored_part(run.store, shard) for shard in range(plan.shards)]
+    parts, refused = [predictions_of(part) for part in scored], np.zeros(plan.failed_items)
+    seconds = np.concatenate([*(part["device_nanoseconds"].to_numpy() / 1e9 for part in parts), refused])
+    tokens = [part["input_tokens"].to_numpy().astype(np.float64) for part in parts]
+    if run.job.long_documents:
+        frame = len(run.question.asked_of_engine.frame)
+        tokens = [each - read_more_than_once(part, frame) for each, part in zip(tokens, scored, strict=True)]
+    return _Scored(seconds, np.concatenate([*tokens, refused]))
 
 
 def _promises(job: Job) -> list[Target]:

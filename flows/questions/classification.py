@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.questions.long_documents import (
+    asked_with_long_documents,
+    long_reading,
+    overlap_tokens,
+    request_texts,
+    window_merge,
+)
 from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
 from pipelines.cascade.confidence import Calibration
 from pipelines.documents.carried import Carrier
@@ -27,7 +34,7 @@ from pipelines.escalation.journal import ChunkDraft
 from pipelines.job.job import Job
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import PREDICTIONS, from_arrow
+from pipelines.store.schemas import PREDICTIONS, WINDOWED_PREDICTIONS, from_arrow
 from pipelines.tasks.classification import (
     DOCUMENT_MARK,
     Label,
@@ -39,6 +46,7 @@ from pipelines.tasks.classification import (
 )
 from pipelines.tasks.label_order import asked_fingerprint, reversed_labels
 from pipelines.tasks.marks import defused
+from pipelines.tasks.window_answers import WindowMerge
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.in_flight import SHARDS_IN_FLIGHT
 from workers.engines.label_orders import TwoOrders
@@ -54,12 +62,16 @@ class LabelQuestion:
     job: Job
     model: ResolvedModel | None
     leaves_out = False
-    predictions_schema = PREDICTIONS
+
+    @property
+    def predictions_schema(self) -> pa.Schema:
+        """Schema of the predictions; with windows, how sure the engine was of each is in it."""
+        return PREDICTIONS if self.windows is None else WINDOWED_PREDICTIONS
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that is asked beside the documents, of the engine and of Claude."""
-        return fingerprint_of(self)
+        return asked_with_long_documents(fingerprint_of(self), self.job)
 
     @cached_property
     def engine_fingerprint(self) -> str:
@@ -127,7 +139,7 @@ class LabelQuestion:
         """How many tokens of a document fit beside the prompt and the one token of the answer.
 
         Raises:
-            JobError: instructions and labels leave no room for a document.
+            JobError: instructions and labels leave no room for a document, or windows share too much of theirs.
         """
         if self.model is None:
             return 1
@@ -143,6 +155,8 @@ class LabelQuestion:
                     "which leaves too little for a document; shorten them or raise engine.max_model_len"
                 ]
             )
+        if self.job.long_documents:
+            overlap_tokens(self.job.long_documents, room)
         return room
 
     @cached_property
@@ -153,7 +167,12 @@ class LabelQuestion:
     @cached_property
     def asked_of_engine(self) -> AskedOfEngine:
         """What the scorers put to the engine: each document, and the labels after it."""
-        return AskedOfEngine(self.frame, two_orders=self.two_orders)
+        return AskedOfEngine(self.frame, two_orders=self.two_orders, windows=self.windows)
+
+    @cached_property
+    def windows(self) -> WindowMerge | None:
+        """How the answers to a long document's windows become one; None where none is read in windows."""
+        return window_merge(self.job)
 
     def documents(self, sources: list[SourceFile], columns: RowColumns, own: OwnPlaces) -> Iterator[Document]:
         """Documents of files, with their labels where they are known."""
@@ -170,27 +189,40 @@ class LabelQuestion:
     def shards(
         self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
     ) -> Iterator[pa.Table]:
-        """Each document is one item, cut to what the model can read."""
+        """Each document is one item, cut to what the model can read, or read as `long_documents` says."""
         limits = PlanLimits(self.document_tokens, shard_tokens)
         originals = Originals() if self.job.duplicates == "once" else None
-        return plan_shards(documents, self.encode, limits, withhold, carrier, originals)
+        section, long = self.job.long_documents, None
+        if section is not None:
+            long = long_reading(section, self.document_tokens, self.tokenizer.encode_with_places)
+        return plan_shards(documents, self.encode, limits, withhold, carrier, originals, long)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """A label is one token: few shards keep an engine busy."""
         return SHARDS_IN_FLIGHT
 
-    def request_texts(self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None) -> dict[str, str]:
+    def request_texts(
+        self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None, room_bytes: int | None = None
+    ) -> dict[str, str]:
         """Texts of the documents that are sent to Claude, by item id."""
-        return plan_texts(store, shard, item_ids)
+        if room_bytes is None or self.job.long_documents is None:
+            return plan_texts(store, shard, item_ids)
+        return request_texts(store, shard, item_ids, room_bytes)
 
     def answer_readers(self, store: Store, draft: ChunkDraft) -> Callable[[str], ReadAnswer]:
         """One label, spelled as in the job or nearly so."""
         read = label_reader(tuple(self.job.labels))
         return lambda _item_id: read
 
-    def known_answers(self, store: Store, shards: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The gold label of each document that has one."""
+    def known_answers(
+        self, store: Store, shards: int, rooms_bytes: Sequence[int] = ()
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The gold label of each document that has one, to all of its text and to what a tier may be shown of it."""
+        rooms = rooms_bytes if self.job.long_documents else ()
         for shard in range(shards):
-            plan = from_arrow(store.read(layout.plan_part(shard)), columns=["text", "gold_label"])
-            for row in plan.filter(pc.and_(pc.is_valid(plan["text"]), pc.is_valid(plan["gold_label"]))).to_pylist():
-                yield str(row["text"]), {"label": row["gold_label"]}
+            plan = from_arrow(store.read(layout.plan_part(shard)), columns=["item_id", "text", "gold_label"])
+            known = plan.filter(pc.and_(pc.is_valid(plan["text"]), pc.is_valid(plan["gold_label"])))
+            shown = [self.request_texts(store, shard, known["item_id"].combine_chunks(), room) for room in rooms]
+            for row in known.to_pylist():
+                for text in {str(row["text"]), *(texts[row["item_id"]] for texts in shown)}:
+                    yield text, {"label": row["gold_label"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -214,8 +214,10 @@ class ReviewQuestion:
         wanted = WRITING_TOKENS_IN_FLIGHT * shards // max(document_tokens, 1)
         return min(max(wanted, SHARDS_IN_FLIGHT), MAX_SHARDS_IN_FLIGHT)
 
-    def request_texts(self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None) -> dict[str, str]:
-        """The code, and the engine's findings as candidates."""
+    def request_texts(
+        self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None, room_bytes: int | None = None
+    ) -> dict[str, str]:
+        """The code, and the engine's findings as candidates; of any length, as no such job has `long_documents`."""
         candidates = _candidates(store, shard) if self.model else {}
         texts = plan_texts(store, shard, item_ids)
         return {item_id: claude_text(text, candidates.get(item_id, ())) for item_id, text in texts.items()}
@@ -227,7 +229,9 @@ class ReviewQuestion:
             texts.update(plan_texts(store, shard, pa.array(draft.item_ids)))
         return lambda item_id: review_reader(LineMap.of(texts[item_id]))
 
-    def known_answers(self, store: Store, shards: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    def known_answers(
+        self, store: Store, shards: int, rooms_bytes: Sequence[int] = ()
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the known faults of each document come to as a list of findings."""
         assert self.job.evaluation and self.job.evaluation.faults_file
         labelled = read_labelled_faults(self.job.evaluation.faults_file)

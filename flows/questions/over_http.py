@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+import pyarrow as pa
+
 from flows.questions.classification import LabelQuestion
 from pipelines.cascade.confidence import Calibration
 from pipelines.job.endpoint import ModelEndpoint
@@ -33,7 +35,10 @@ _ATTEMPTS_AT_FIRST = 3
 class OverHttpQuestion(LabelQuestion):
     """Which of the job's labels fits a document, asked of a server."""
 
-    predictions_schema = FIRST_TIER
+    @property
+    def predictions_schema(self) -> pa.Schema:
+        """Schema of the predictions: null is what a server does not tell."""
+        return FIRST_TIER
 
     @property
     def first_tier(self) -> ResolvedEndpoint:

@@ -26,6 +26,7 @@ from pipelines.job.job import Job
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow
+from pipelines.tasks.window_answers import WindowMerge
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.label_orders import TwoOrders
 from workers.engines.reviews import ReviewSettings
@@ -41,6 +42,7 @@ class AskedOfEngine:
     frame: TokenFrame
     review: ReviewSettings | None = None  # a text is written first, which the frame is then asked about
     two_orders: TwoOrders | None = None  # the labels are not only read as given
+    windows: WindowMerge | None = None  # long documents are read in windows, whose answers are made one
 
 
 class Question(Protocol):
@@ -105,14 +107,21 @@ class Question(Protocol):
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """How many shards an engine works on at a time, of a plan of so many with so many tokens in all."""
 
-    def request_texts(self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None) -> dict[str, str]:
-        """What Claude is sent about each item of a shard, or about some; the same whenever it is asked for."""
+    def request_texts(
+        self, store: Store, shard: int, item_ids: pa.Array[Any] | None = None, room_bytes: int | None = None
+    ) -> dict[str, str]:
+        """What Claude is sent about each item of a shard, or about some; the same whenever it is asked for.
+
+        Of a job with ``long_documents``, a text over ``room_bytes`` is sent in part.
+        """
 
     def answer_readers(self, store: Store, draft: ChunkDraft) -> Callable[[str], ReadAnswer]:
         """How Claude's answer about each item of a message batch is read."""
 
-    def known_answers(self, store: Store, shards: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What a simulation answers to each text that is sent, as far as it is known."""
+    def known_answers(
+        self, store: Store, shards: int, rooms_bytes: Sequence[int] = ()
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What a simulation answers to each text that is sent, as far as it is known; rooms are those of the tiers."""
 
 
 def fingerprint_of(question: Question) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.console.progress import ProgressReporter
+from flows.questions.long_documents import told_of_requests
 from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.escalation.journal import ChunkState
@@ -65,13 +66,29 @@ def groups_of_shards(plan: PlanSummary) -> list[range]:
 
 
 def publish_chunk(
-    run: Run, state: ChunkState, answers: pa.Table, settled: list[str], ledger: Ledger, model_suffix: str
+    run: Run,
+    state: ChunkState,
+    answers: pa.Table,
+    settled: list[str],
+    ledger: Ledger,
+    model_suffix: str,
+    room_bytes: int,
 ) -> None:
-    """Publish the rows of the items that a message batch settled; ``answers`` are all of the batch's."""
+    """Publish the rows of the items that a message batch settled.
+
+    Args:
+        run: of the items.
+        state: of the batch.
+        answers: all of the batch's.
+        settled: items whose last answer this is.
+        ledger: where every item stands.
+        model_suffix: see `answer_rows`.
+        room_bytes: of a text that was sent: of a longer one, an excerpt was.
+    """
     form = run.job.results.format
     key = layout.escalated_results(state.chunk, form)
     if settled and not run.store.exists(key):
-        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, _verified(answers))
+        rows = _answered(run, state.draft.shards, settled, ledger, model_suffix, _verified(answers), room_bytes)
         run.store.create(key, to_part(rows, form))
 
 
@@ -87,12 +104,26 @@ def _answered(
     ledger: Ledger,
     model_suffix: str,
     verified: Mapping[str, Mapping[str, Any]],
+    room_bytes: int,
 ) -> pa.Table:
     wanted = pa.array(item_ids, pa.string())
-    tables = list(in_order(lambda shard: _rows(run, shard).doubtful, shards))
+    tables = list(in_order(lambda shard: _doubtful(run, shard, room_bytes), shards))
     doubtful = pa.concat_tables([table.filter(pc.is_in(table["item_id"], value_set=wanted)) for table in tables])
     standings = [ledger.standing(item_id) for item_id in doubtful["item_id"].to_numpy().tolist()]
     return answer_rows(doubtful, standings, datetime.now(UTC), model_suffix, verified)
+
+
+def _doubtful(run: Run, shard: int, room_bytes: int) -> pa.Table:
+    """The doubtful rows of a shard; those of long documents say what of each Claude was shown."""
+    doubtful = _rows(run, shard).doubtful
+    section = run.job.long_documents
+    if section is None:
+        return doubtful
+    told = told_of_requests(section, read_scored_part(run.store, shard), room_bytes)
+    pairs = zip(doubtful["reason"].to_pylist(), doubtful["item_id"].to_numpy().tolist(), strict=True)
+    reasons = ["; ".join(filter(None, (reason, told.get(item_id)))) or None for reason, item_id in pairs]
+    place = doubtful.schema.get_field_index("reason")
+    return doubtful.set_column(place, doubtful.schema.field(place), pa.array(reasons, pa.string()))
 
 
 def publish_unsent(run: Run, plan: PlanSummary, ledger: Ledger, reason: str, model_suffix: str) -> None:

@@ -129,6 +129,7 @@ def start_engines(run: Run) -> Scorers:
         devices_per_engine=devices,
         review=asked.review,
         two_orders=asked.two_orders,
+        windows=asked.windows,
         reuse=reuse,
         adapter=run.model.adapter,
     )

@@ -15,9 +15,9 @@ from pipelines.costs.accounting import to_money
 from pipelines.costs.price_book import PriceBook, TokenUsage
 
 # English has about four bytes a token, code and other scripts two to three; nothing common has fewer than two.
-_LEAST_BYTES_PER_TOKEN = 2
+LEAST_BYTES_PER_TOKEN = 2
 # What the API adds around a request: roles, the schema's instructions.
-_OVERHEAD_TOKENS = 600
+OVERHEAD_TOKENS = 600
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WorstCase:
         Where the prompt is marked for caching, every token counts as written to the cache for an hour, the dearest
         way to read it.
         """
-        prompt = (self.shared_bytes + text_bytes) // _LEAST_BYTES_PER_TOKEN + _OVERHEAD_TOKENS
+        prompt = (self.shared_bytes + text_bytes) // LEAST_BYTES_PER_TOKEN + OVERHEAD_TOKENS
         read, written = (0, prompt) if self.is_cached else (prompt, 0)
         usage = TokenUsage(read, 0, written, 0, self.max_output_tokens, self.is_us_inference)
         cost = self.prices.batch_cost(self.model, usage, self.at, self.price_provider)

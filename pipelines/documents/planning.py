@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.documents.carried import Carrier
 from pipelines.documents.duplicates import Originals, text_key
+from pipelines.documents.long.reading import LongReading, Read
 from pipelines.documents.records import Document, SourceFile
-from pipelines.store.schemas import CARRIED, DUPLICATE_OF, PLAN
+from pipelines.store.schemas import CARRIED, DUPLICATE_OF, PLAN, WINDOW_LIST, WINDOWS
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 Withhold = Callable[[Document], str | None]
 
-_TOKENIZE_BATCH = 512
+# Documents that are tokenised together, and how many characters they may hold in all: long ones would fill the memory.
+_TOKENIZE_BATCH, _TOKENIZE_BATCH_CHARS = 512, 8_388_608
 _BYTES_PER_TOKEN = 4
 # Shards small enough that the last ones leave no engine idle for long, large enough that commits cost nothing.
 _SHARDS_PER_RUN = 128
@@ -60,6 +62,7 @@ def plan_shards(
     withhold: Withhold = lambda document: None,
     carrier: Carrier | None = None,
     originals: Originals | None = None,
+    long: LongReading | None = None,
 ) -> Iterator[pa.Table]:
     """Cut documents into shards of about equal work.
 
@@ -70,28 +73,34 @@ def plan_shards(
         withhold: the rule that keeps a document from ever being sent to Claude, or None.
         carrier: of the input's columns that go to the results; None: there are none.
         originals: empty; finds documents whose text was there before. None: each is asked about.
+        long: how documents over ``limits.document_tokens`` are read; None: the beginning of them.
 
     Yields:
-        Tables of schema `PLAN`, each one shard; with a carrier, and a column `CARRIED`; with originals, `DUPLICATE_OF`.
+        Tables of schema `PLAN`, each one shard; with a carrier, and a column `CARRIED`; with originals, `DUPLICATE_OF`;
+        with long, `WINDOWS`.
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
-    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals):
+    for row, work_tokens in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals, long):
         rows.append(row)
-        tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
+        tokens_in_shard += work_tokens
         work = tokens_in_shard + len(rows) * limits.written_tokens * _READ_PER_WRITTEN
         if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS or work >= _MAX_SHARD_TOKENS:
-            yield _shard(rows, carrier, originals)
+            yield _shard(rows, carrier, originals, long)
             rows, tokens_in_shard = [], 0
     if rows:
-        yield _shard(rows, carrier, originals)
+        yield _shard(rows, carrier, originals, long)
 
 
-def _shard(rows: list[dict[str, object]], carrier: Carrier | None, originals: Originals | None) -> pa.Table:
+def _shard(
+    rows: list[dict[str, object]], carrier: Carrier | None, originals: Originals | None, long: LongReading | None
+) -> pa.Table:
     table = _carrying(rows, carrier)
-    if originals is None:
-        return table
-    return table.append_column(DUPLICATE_OF, pa.array([row[DUPLICATE_OF] for row in rows], pa.string()))
+    if originals is not None:
+        table = table.append_column(DUPLICATE_OF, pa.array([row[DUPLICATE_OF] for row in rows], pa.string()))
+    if long is not None:
+        table = table.append_column(WINDOWS, pa.array([row[WINDOWS] for row in rows], WINDOW_LIST))
+    return table
 
 
 def _carrying(rows: list[dict[str, object]], carrier: Carrier | None) -> pa.Table:
@@ -117,54 +126,83 @@ def _unique(documents: Iterable[Document]) -> Iterator[Document]:
         digest = hashlib.blake2b(document.document_id.encode(), digest_size=8).digest()
         is_repeated = seen.add(int.from_bytes(digest, "little"))
         if is_repeated and document.failure is None:
-            where = f"{document.document_uri}:{document.document_offset}"
-            reason = f"{where}: id '{document.document_id}' was there before; give each document its own id"
+            reason = f"{_place(document)}: id '{document.document_id}' was there before; give each document its own id"
             yield replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
         else:
             yield document
 
 
 def _tokenized(
-    documents: Iterable[Document], tokenize: Tokenize, limit: int, withhold: Withhold, originals: Originals | None
-) -> Iterator[dict[str, object]]:
+    documents: Iterable[Document],
+    tokenize: Tokenize,
+    limit: int,
+    withhold: Withhold,
+    originals: Originals | None,
+    long: LongReading | None,
+) -> Iterator[tuple[dict[str, object], int]]:
+    """Rows of the plan, each with the tokens that an engine reads for it."""
     batch: list[Document] = []
+    chars = 0
     for document in documents:
         batch.append(document)
-        if len(batch) == _TOKENIZE_BATCH:
-            yield from _rows(batch, tokenize, limit, withhold, originals)
-            batch = []
-    yield from _rows(batch, tokenize, limit, withhold, originals)
+        chars += len(document.text or "")
+        if len(batch) == _TOKENIZE_BATCH or chars >= _TOKENIZE_BATCH_CHARS:
+            yield from _rows(batch, tokenize, limit, withhold, originals, long)
+            batch, chars = [], 0
+    yield from _rows(batch, tokenize, limit, withhold, originals, long)
 
 
 def _rows(
-    batch: list[Document], tokenize: Tokenize, limit: int, withhold: Withhold, originals: Originals | None
-) -> Iterator[dict[str, object]]:
+    batch: list[Document],
+    tokenize: Tokenize,
+    limit: int,
+    withhold: Withhold,
+    originals: Originals | None,
+    long: LongReading | None,
+) -> Iterator[tuple[dict[str, object], int]]:
     item_ids = [item_id_of(document) for document in batch]
     held = [withhold(document) for document in batch]
     copied = _copied(batch, item_ids, held, originals) if originals else [None] * len(batch)
     texts = [None if original else document.text for document, original in zip(batch, copied, strict=True)]
-    encoded = iter(tokenize([text for text in texts if text is not None]))
+    together = [text for text in texts if text is not None and not (long and long.is_long(text))]
+    encoded = iter(tokenize(together))
     for document, item_id, withheld, original, text in zip(batch, item_ids, held, copied, texts, strict=True):
-        tokens = next(encoded) if text is not None else None
-        note = document.note
-        if tokens is not None and len(tokens) > limit:
-            cut = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
-            note = cut if note is None else f"{cut}; {note}"
-            tokens = tokens[:limit]
-        yield {
+        if text is None:
+            read = Read(None, 0, failure=document.failure)
+        elif long and long.is_long(text):
+            read = long.read(text, _place(document))
+        else:
+            tokens = next(encoded)
+            is_over = len(tokens) > limit
+            read = long.read(text, _place(document)) if long and is_over else _beginning(tokens, limit)
+        row: dict[str, object] = {
             "item_id": item_id,
             "document_id": document.document_id,
             "document_uri": document.document_uri,
             "document_offset": document.document_offset,
-            "text": text,
-            "tokens": tokens,
+            "text": None if read.failure else text,
+            "tokens": read.tokens,
             "gold_label": document.gold_label,
-            "failure": document.failure,
+            "failure": read.failure,
             "withheld": withheld,
-            "note": note,
+            "note": "; ".join(note for note in (read.note, document.note) if note) or None,
             CARRIED: document.carried,
             DUPLICATE_OF: original,
+            WINDOWS: None if read.windows is None else [asdict(each) for each in read.windows],
         }
+        yield row, read.work_tokens
+
+
+def _beginning(tokens: list[int], limit: int) -> Read:
+    """As much as fits into the model's context."""
+    if len(tokens) <= limit:
+        return Read(tokens, len(tokens))
+    note = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
+    return Read(tokens[:limit], limit, note=note)
+
+
+def _place(document: Document) -> str:
+    return f"{document.document_uri}:{document.document_offset}"
 
 
 def _copied(

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.costs.reservations import LEAST_BYTES_PER_TOKEN, OVERHEAD_TOKENS
 from pipelines.escalation.provider import Request
 
 # Batches outlast the five minutes that a cache entry lives by default.
@@ -28,6 +29,7 @@ class Capabilities(BaseModel):
     cacheable_from_tokens: int | None = None
     takes_inference_geo: bool = False
     max_output_tokens: int | None = None
+    context_tokens: int = 200_000
 
 
 @lru_cache
@@ -75,6 +77,12 @@ class RequestTemplate:
     def shared_bytes(self) -> int:
         """Size of what every request repeats."""
         return len(self.system_prompt.encode()) + len(str(self.schema).encode())
+
+    @property
+    def room_bytes(self) -> int:
+        """Size of a text that surely fits into the model's context, counted as its worst case is."""
+        tokens = capabilities_of(self.model).context_tokens - self.max_output_tokens - OVERHEAD_TOKENS
+        return max(tokens * LEAST_BYTES_PER_TOKEN - self.shared_bytes(), 0)
 
     @property
     def is_cached(self) -> bool:

@@ -23,6 +23,7 @@ from pipelines.documents.records import CsvMarks, RowColumns
 from pipelines.documents.text_columns import text_columns
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_places import OutputPlace, Place, refuse_unprintable
+from pipelines.job.long_documents import LongDocuments
 from pipelines.job.sections import (
     MOST_USD,
     Columns,
@@ -118,6 +119,12 @@ class Job(Section):
         description="of a classification: documents of the same text are asked about `once`, and copies take the "
         "original's answer at no cost; `keep`: each is asked about by itself",
     )
+    long_documents: LongDocuments | None = Field(
+        None,
+        exclude_if=lambda section: section is None,  # runs from before this field keep their id
+        description="of a classification: what becomes of a document that the model cannot read at once; left out, the "
+        "engine reads the beginning of it, and its row says so",
+    )
     review: Review | None = Field(None, description="of a code review; left out where the input is diffs")
     escalation: Annotated[Escalation | None, _OFF] = Field(description="or `off`")
     budget_usd: Decimal | None = Field(
@@ -157,6 +164,26 @@ class Job(Section):
             raise ValueError("review and evaluation.faults_file go with task: code_review")
         if self.label_order != "given" and (self.task == "code_review" or self.model is None):
             raise ValueError("label_order goes with an engine that classifies; here none reads labels: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _long_documents_fit(self) -> Job:
+        if self.long_documents is None:
+            return self
+        if self.task == "code_review":
+            raise ValueError("long_documents: a code review is cut into pieces as it is; leave it out")
+        if self.model is None:
+            raise ValueError("long_documents is of what an engine reads, and model is `off`; leave it out")
+        if isinstance(self.model, ModelEndpoint):
+            raise ValueError(
+                "long_documents: a first tier over HTTP is shown the beginning of what is too long for it, and its row "
+                "says so; leave it out, or give model a name or a source, for an engine of its own"
+            )
+        absent = self.long_documents.absent
+        if absent is not None and absent not in self.labels:
+            raise ValueError(
+                f"long_documents.absent: '{absent}' is no label{did_you_mean(absent, self.labels)}; use a label's name"
+            )
         return self
 
     @model_validator(mode="after")

@@ -41,6 +41,17 @@ CARRIED = "carried"
 # And where copies are looked for, of each copy the item that has its text; it has none itself.
 DUPLICATE_OF = "duplicate_of"
 
+# And where long documents are read in parts, these: see `pipelines.documents.long.windows`; null of any other.
+WINDOWS = "windows"
+WINDOW_FIELDS: list[pa.Field[Any]] = [
+    pa.field("first_token", pa.int32()),
+    pa.field("tokens", pa.int32()),
+    pa.field("first_char", pa.int32()),
+    pa.field("chars", pa.int32()),
+    pa.field("bytes", pa.int32()),
+]
+WINDOW_LIST = pa.list_(pa.struct(WINDOW_FIELDS))
+
 # The plan of a code review: of every item, what the engine is asked about, one after the other.
 REVIEW_PLAN = PLAN.append(
     pa.field(
@@ -72,6 +83,10 @@ PREDICTIONS = _schema(
     pa.field("device_nanoseconds", pa.int64(), nullable=False),  # this item's share of busy engine time
     pa.field("scored_at", _UTC_TIME, nullable=False),
 )
+
+# The same where documents are read window by window: of each that was, the places of its windows, surest first.
+WINDOW_ORDER = "window_order"
+WINDOWED_PREDICTIONS = PREDICTIONS.append(pa.field(WINDOW_ORDER, pa.list_(pa.int32())))
 
 # The predictions of a first tier over HTTP; null is what its server did not tell, as of a call that broke off.
 FIRST_TIER = _schema(
@@ -201,6 +216,7 @@ RESULTS = _schema(
     pa.field("gold_label", pa.string()),
     pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
     pa.field("first_tier_cost_usd", MONEY),  # of a first tier over HTTP, in the place of gpu_cost_usd
+    pa.field("windows", pa.int64()),  # in how many the engine read a long document; null where it read all at once
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 # What a person answered about items in `review` or `withheld`; see `pipelines.people.answers`. A later row of an item

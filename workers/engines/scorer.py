@@ -7,7 +7,7 @@ last one's predictions are written. Work may run twice (Ray, a second `submit`);
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +20,16 @@ from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.settings import withhold_keys_from_engine
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import PREDICTIONS, from_arrow, to_arrow
+from pipelines.store.schemas import (
+    PREDICTIONS,
+    WINDOW_ORDER,
+    WINDOWED_PREDICTIONS,
+    WINDOWS,
+    from_arrow,
+    to_arrow,
+)
 from pipelines.tasks.code_review.answers import engine_answer_schema
+from pipelines.tasks.window_answers import WindowMerge
 from workers.engines.adapters import Adapter
 from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.fitting.prefix import PrefixReuse
@@ -29,6 +37,7 @@ from workers.engines.label_orders import TwoOrders
 from workers.engines.requests import ShardScores
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import TextTokenizer, TokenFrame
+from workers.engines.windows import TokenIds, score_windows
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class ScorerConfig:
     devices_per_engine: float  # less than one: engines share a GPU
     review: ReviewSettings | None = None  # None: documents are classified
     two_orders: TwoOrders | None = None  # None: the labels are read as given
+    windows: WindowMerge | None = None  # None: no document is read in windows
     reuse: PrefixReuse | None = None  # of the frame; None: nothing is said of it
     adapter: Adapter | None = None
 
@@ -93,16 +103,23 @@ def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[b
     if config.adapter:
         engine.refuse_idle_adapter(config.frame)
 
+    def score(item_ids: Sequence[str], documents: Sequence[TokenIds]) -> ShardScores:
+        if config.two_orders is None:
+            return engine.score(documents).result()
+        return config.two_orders.score(engine, item_ids, documents)
+
     def predict(plan_part: bytes) -> pa.Table:
-        plan = from_arrow(plan_part, columns=["item_id", "tokens"])
+        plan = from_arrow(plan_part, columns=["item_id", "tokens"], if_there=[WINDOWS])
         plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
         documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
-        if config.two_orders is None:
-            scores = engine.score(documents).result()
-        else:
-            item_ids = [str(item_id) for item_id in plan["item_id"].to_pylist()]
-            scores = config.two_orders.score(engine, item_ids, documents)
-        return prediction_table(plan["item_id"], scores)
+        item_ids = [str(item_id) for item_id in plan["item_id"].to_pylist()]
+        if config.windows is None:
+            return prediction_table(plan["item_id"], score(item_ids, documents))
+        found = score_windows(score, item_ids, documents, plan[WINDOWS].to_pylist(), config.windows)
+        orders = pa.array(found.orders, WINDOWED_PREDICTIONS.field(WINDOW_ORDER).type)
+        return prediction_table(plan["item_id"], found.scores).append_column(
+            WINDOWED_PREDICTIONS.field(WINDOW_ORDER), orders
+        )
 
     return predict
 

@@ -51,6 +51,11 @@ class TextTokenizer:
         """Token ids of each text, without any special token."""
         return [encoding.ids for encoding in self._text.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def encode_with_places(self, texts: list[str]) -> list[tuple[list[int], list[int]]]:
+        """The same, and the character of the text that each token begins with."""
+        encoded = self._text.encode_batch(texts, add_special_tokens=False)
+        return [(encoding.ids, [first for first, _ in encoding.offsets]) for encoding in encoded]
+
     def is_single_token(self, code: str) -> bool:
         """Whether the engine can answer with this code in one token, and with no other in the same."""
         ids = self._text.encode(code, add_special_tokens=False).ids

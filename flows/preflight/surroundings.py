@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from glob import has_magic
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, NoInputError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
+from pipelines.job.question_jobs import asked_jobs
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
@@ -55,16 +57,16 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False, say: Say = log.w
     _run_checks(
         lambda: sources.extend(_list_input(job, may_be_empty)),
         lambda: notes.extend(check_columns(job, sources)),
-        lambda: notes.extend(_price_notes(job)),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         lambda: _check_fit(job),
-        lambda: _check_gold(job),
-        lambda: _check_key(job),
-        lambda: _check_budget(job),
-        lambda: _check_rounds(job),
+        *(
+            partial(check, each)
+            for each in _each_question(job)
+            for check in (lambda job: notes.extend(_price_notes(job)), *_OF_A_QUESTION, _check_key)
+        ),
     )
-    for note in notes:
+    for note in dict.fromkeys(notes):
         say(f"warning   {note}")
     return sources
 
@@ -78,10 +80,13 @@ def check_deployable(job: Job) -> None:
     _run_checks(
         lambda: _check_output(job.output),
         lambda: _check_model(job),
-        lambda: _check_gold(job),
-        lambda: _check_budget(job),
-        lambda: _check_rounds(job),
+        *(partial(check, each) for each in _each_question(job) for check in _OF_A_QUESTION),
     )
+
+
+def _each_question(job: Job) -> list[Job]:
+    """What the job asks, as one job for each question."""
+    return [each.job for each in asked_jobs(job)] or [job]
 
 
 def _run_checks(*checks: Callable[[], object]) -> None:
@@ -92,7 +97,7 @@ def _run_checks(*checks: Callable[[], object]) -> None:
         except JobError as error:
             problems += error.problems
     if problems:
-        raise JobError(problems)
+        raise JobError(list(dict.fromkeys(problems)))
 
 
 def _list_input(job: Job, may_be_empty: bool) -> list[SourceFile]:
@@ -187,3 +192,6 @@ def _check_rounds(job: Job) -> None:
                 f"batch of less than {least}; give a raw_threshold, or another escalation.provider"
             ]
         )
+
+
+_OF_A_QUESTION: tuple[Callable[[Job], None], ...] = (_check_gold, _check_budget, _check_rounds)

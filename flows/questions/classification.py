@@ -9,9 +9,15 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
+from flows.questions.question import (
+    AskedOfEngine,
+    Withhold,
+    fingerprint_of,
+    fitting_calibration,
+    known_labels,
+    plan_texts,
+)
 from pipelines.cascade.confidence import Calibration
 from pipelines.documents.carried import Carrier
 from pipelines.documents.duplicates import Originals
@@ -25,9 +31,8 @@ from pipelines.errors import JobError
 from pipelines.escalation.endings import ReadAnswer, label_reader
 from pipelines.escalation.journal import ChunkDraft
 from pipelines.job.job import Job
-from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import PREDICTIONS, from_arrow
+from pipelines.store.schemas import PREDICTIONS
 from pipelines.tasks.classification import (
     DOCUMENT_MARK,
     Label,
@@ -195,7 +200,4 @@ class LabelQuestion:
 
     def known_answers(self, store: Store, shards: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """The gold label of each document that has one."""
-        for shard in range(shards):
-            plan = from_arrow(store.read(layout.plan_part(shard)), columns=["text", "gold_label"])
-            for row in plan.filter(pc.and_(pc.is_valid(plan["text"]), pc.is_valid(plan["gold_label"]))).to_pylist():
-                yield str(row["text"]), {"label": row["gold_label"]}
+        return known_labels(store, shards)

@@ -40,6 +40,8 @@ PLAN = _schema(
 CARRIED = "carried"
 # And where copies are looked for, of each copy the item that has its text; it has none itself.
 DUPLICATE_OF = "duplicate_of"
+# And where several questions are asked, a struct of the known answer to each, in the place of the one in `gold_label`.
+GOLD_LABELS = "gold_labels"
 
 # The plan of a code review: of every item, what the engine is asked about, one after the other.
 REVIEW_PLAN = PLAN.append(
@@ -191,6 +193,8 @@ RESULTS = _schema(
     pa.field("gold_label", pa.string()),
     pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
     pa.field("first_tier_cost_usd", MONEY),  # of a first tier over HTTP, in the place of gpu_cost_usd
+    pa.field("question", pa.string()),  # which of several this row answers; null where the job asks one
+    pa.field("label", pa.string()),  # which label it is about, where any may be chosen: `answer` is yes or no
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 # What a person answered about items in `review` or `withheld`; see `pipelines.people.answers`. A later row of an item

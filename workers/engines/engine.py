@@ -63,10 +63,10 @@ class ShardTexts:
 
 @dataclass
 class _Shard:
-    """Requests of one kind; ``keep`` puts what is wanted of a row's output, or of a part of it, into ``result``."""
+    """Requests that end together; ``keep`` puts what is wanted of a row's output, or a part of it, into ``result``."""
 
     prompt: Callable[[int], list[int]]
-    params: Any
+    params: Callable[[int], Any]  # of a row
     keep: Callable[[int, Any], None]
     result: ShardScores | ShardTexts
     future: Future[Any]
@@ -109,15 +109,20 @@ class _Engine:
         self._scheduler = self._engine.vllm_config.scheduler_config
         self._adapter = adapter
         self._with_adapter = {"lora_request": self._load(adapter)} if adapter else {}
-        self._label_params = SamplingParams(
-            max_tokens=1,
-            temperature=0,
-            logprob_token_ids=list(codes),
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
-        )
+
+        def label_params(codes: tuple[int, ...]) -> Any:
+            return SamplingParams(
+                max_tokens=1,
+                temperature=0,
+                logprob_token_ids=list(codes),
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+                skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
+            )
+
+        self._params_of = cache(label_params)
+        self._label_params = self._params_of(tuple(codes))
         self._codes = len(codes)
         self._devices = devices
         self._inbox: queue.SimpleQueue[_Shard | None] = queue.SimpleQueue()
@@ -170,7 +175,8 @@ class _Engine:
             # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
             scores.label_logprobs[row] = completion.logprobs.logprobs[1:]
 
-        return self._queue(_Shard(prompt, self._label_params, keep, scores, Future(), count, count, with_adapter))
+        params = self._label_params
+        return self._queue(_Shard(prompt, lambda _: params, keep, scores, Future(), count, count, with_adapter))
 
     def _queue(self, shard: _Shard) -> Future[Any]:
         if not shard.items:
@@ -219,7 +225,9 @@ class _Engine:
                 shard, row = waiting.popleft()
                 request_id = str(next(ids))
                 adapter = self._with_adapter if shard.with_adapter else {}
-                self._engine.add_request(request_id, self._tokens_input(shard.prompt(row)), shard.params, **adapter)
+                self._engine.add_request(
+                    request_id, self._tokens_input(shard.prompt(row)), shard.params(row), **adapter
+                )
                 running[request_id] = (shard, row)
             started = time.perf_counter_ns()
             outputs = self._engine.step()
@@ -381,7 +389,7 @@ class ReviewEngine(_Engine):
             texts.texts[row] += completion.text
 
         params = self._text_params(max_output_tokens or self._max_output_tokens)
-        shard = _Shard(prompts.__getitem__, params, keep, texts, Future(), len(prompts), len(prompts))
+        shard = _Shard(prompts.__getitem__, lambda _: params, keep, texts, Future(), len(prompts), len(prompts))
         return self._queue(shard)
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:

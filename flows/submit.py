@@ -150,8 +150,7 @@ def withhold_keys(run: Run) -> None:
     withhold_claude_key()
     if isinstance(run.job.model, ModelEndpoint) and run.job.model.key_env:
         withhold_named(run.job.model.key_env)
-    asked = [each.job.escalation for each in run.questions or (run,)]
-    asks_aws = any(escalation is not None and escalation.provider in ("aws", "bedrock") for escalation in asked)
+    asks_aws = run.job.provider in ("aws", "bedrock")
     if not asks_aws and "s3://" not in run.job.model_dump_json():
         withhold_aws_credentials()
 

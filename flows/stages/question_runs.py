@@ -80,7 +80,7 @@ def close_questions(run: Run, plan: PlanSummary) -> Summary:
             f"run {run.run_id}: its rows cost {whole.cost_usd} USD, which is not what its questions cost; was a file "
             f"of {whole.results} lost or added? Do not use the results; please report this with the run's folder"
         )
-    return of_questions(whole, summaries)
+    return of_questions(whole, summaries, [each.facts.label for each in run.questions])
 
 
 class QuestionProgress(ProgressReporter):

@@ -168,6 +168,8 @@ class Job(Section):
     @model_validator(mode="after")
     def _task_fits(self) -> Job:
         faults_file = self.evaluation.faults_file if self.evaluation else None
+        if self.task == "code_review" and self.asks_several:
+            raise ValueError("questions and choose go with task: classification; leave them out of a code review")
         if self.task == "code_review" and self.labels != REVIEW_LABELS:
             raise ValueError("labels: a code review answers faulty or clean; leave labels out")
         if self.task == "classification" and (self.review or faults_file):
@@ -180,8 +182,6 @@ class Job(Section):
     def _questions_fit(self) -> Job:
         if not self.asks_several:
             return self
-        if self.task == "code_review":
-            raise ValueError("questions and choose go with task: classification; leave them out of a code review")
         if self.questions and self.choose == "any":
             raise ValueError("choose: beside questions, say it in each of them")
         if self.evaluation and self.evaluation.gold_file and self.questions:
@@ -314,6 +314,12 @@ class Job(Section):
         """The columns of the input that hold known answers: one, or, of several questions, one of each."""
         told = [each.evaluation or self.evaluation for each in (self.questions or {}).values()] or [self.evaluation]
         return list(dict.fromkeys(each.gold_column for each in told if each and each.gold_column))
+
+    @property
+    def provider(self) -> str | None:
+        """Who answers for Claude, one for all questions whatever models each names; None: nobody is asked."""
+        given = [self.escalation, *(each.escalation for each in (self.questions or {}).values())]
+        return next((each.provider for each in given if isinstance(each, Escalation)), None)
 
     @property
     def reviews(self) -> Review:

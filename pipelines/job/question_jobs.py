@@ -21,6 +21,7 @@ from pipelines.errors import JobError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.job_questions import JobQuestion
+from pipelines.job.sections import Escalation
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS
 
 # Of a job with `choose: any` and no `questions`.
@@ -107,6 +108,9 @@ def _problems(job: Job, given: Mapping[str, JobQuestion]) -> Iterator[str]:
         yield "model.adapter: an adapter is trained for one question's prompt; leave it out, or ask in a job of its own"
     if job.label_order != "given":
         yield "label_order: several questions read their labels as given; leave it out"
+    own = [each.escalation for each in given.values()] + [job.escalation]
+    if len({each.provider for each in own if isinstance(each, Escalation)}) > 1:
+        yield "questions: they name several providers of Claude; one is asked for all of them"
     named = sum((each.budget_usd or Decimal(0) for each in given.values()), Decimal(0))
     if job.budget_usd is not None and named > job.budget_usd:
         yield f"questions: their parts of the budget are {named} together, budget_usd is {job.budget_usd}; lower some"

@@ -14,9 +14,15 @@ from pipelines.report.verdict import verdict
 from pipelines.routes import Route
 
 
-def of_questions(whole: Summary, questions: Sequence[Summary]) -> Summary:
-    """The summary of the run, with its questions; what is to be known of one stands behind its name."""
-    each = [_of(whole, summary) for summary in questions]
+def of_questions(whole: Summary, questions: Sequence[Summary], labels: Sequence[str | None]) -> Summary:
+    """The summary of the run, with its questions; what is to be known of one stands behind its name.
+
+    Args:
+        whole: over the rows of all.
+        questions: in their order.
+        labels: that each is about, where any may be chosen.
+    """
+    each = [_of(whole, summary, label) for summary, label in zip(questions, labels, strict=True)]
     named = list(zip((one.key for one in each), questions, strict=True))
     problems = [f"{key}: {summary.problem}" for key, summary in named if summary.problem]
     return whole.model_copy(
@@ -28,10 +34,11 @@ def of_questions(whole: Summary, questions: Sequence[Summary]) -> Summary:
     )
 
 
-def _of(whole: Summary, summary: Summary) -> QuestionSummary:
+def _of(whole: Summary, summary: Summary, label: str | None) -> QuestionSummary:
     said = verdict(summary)
     return QuestionSummary(
         key=summary.run_id.removeprefix(f"{whole.run_id}."),
+        label=label,
         run_id=summary.run_id,
         kind=said.kind,
         verdict=said.sentence,
@@ -52,5 +59,6 @@ def question_lines(summary: Summary) -> list[str]:
             for route in Route
             if each.routes.get(route)
         )
-        lines += [f"{each.key:<9} {each.verdict}", f"{'':<9} {routes}; cost {short_usd(each.cost_usd)} USD"]
+        label = f"{each.label}: " if each.label else ""
+        lines += [f"{each.key:<9} {label}{each.verdict}", f"{'':<9} {routes}; cost {short_usd(each.cost_usd)} USD"]
     return lines

@@ -90,6 +90,7 @@ class QuestionSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: str
+    label: str | None  # that it is about, where any may be chosen
     run_id: str
     kind: str
     verdict: str

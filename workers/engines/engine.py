@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -109,19 +109,16 @@ class _Engine:
         self._scheduler = self._engine.vllm_config.scheduler_config
         self._adapter = adapter
         self._with_adapter = {"lora_request": self._load(adapter)} if adapter else {}
-
-        def label_params(codes: tuple[int, ...]) -> Any:
-            return SamplingParams(
-                max_tokens=1,
-                temperature=0,
-                logprob_token_ids=list(codes),
-                flat_logprobs=True,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-                skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
-            )
-
-        self._params_of = cache(label_params)
+        label_params = partial(
+            SamplingParams,
+            max_tokens=1,
+            temperature=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
+        )
+        self._params_of = cache(lambda codes: label_params(logprob_token_ids=list(codes)))
         self._label_params = self._params_of(tuple(codes))
         self._codes = len(codes)
         self._devices = devices

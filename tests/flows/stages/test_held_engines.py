@@ -15,6 +15,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from workers.engines.fitting.prefix import PrefixReuse
 
+QUESTION = SimpleNamespace(shards_in_flight=lambda *_: 1)
 POOL = SimpleNamespace(
     engines=2,
     devices=8,  # four GPUs each
@@ -28,7 +29,7 @@ POOL = SimpleNamespace(
 
 def test_an_engine_of_several_devices_holds_them_all(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
+    run: Any = SimpleNamespace(has_engine=True, store=store, questions=(), question=QUESTION)
     scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, POOL), ProgressReporter(Console(quiet=True)))
     assert scoring.held_device_seconds(store) == 80
 
@@ -43,7 +44,7 @@ def test_sessions_of_earlier_versions_are_read_as_they_were_written(tmp_path: Pa
 
 def test_that_the_prefix_cache_is_off_is_said_and_what_it_promises_is_written_down(tmp_path: Path) -> None:
     store, shown = Store(str(tmp_path)), io.StringIO()
-    run: Any = SimpleNamespace(has_engine=True, store=store, question=SimpleNamespace(shards_in_flight=lambda *_: 1))
+    run: Any = SimpleNamespace(has_engine=True, store=store, questions=(), question=QUESTION)
     pool = SimpleNamespace(**{**vars(POOL), "reuse": PrefixReuse(tokens=300, block=528, is_on=False)})
     progress = ProgressReporter(Console(file=shown, width=200))
     scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, pool), progress)

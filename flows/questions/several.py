@@ -38,6 +38,12 @@ class OneOfSeveral(LabelQuestion):
     """One of the questions; its documents are planned for all of them."""
 
     key: str = field(kw_only=True)
+    siblings: SeveralQuestions = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def tokenizer(self) -> ModelTokenizer:
+        """One for all questions: reading a model's files takes a second."""
+        return self.siblings.tokenizer
 
     @cached_property
     def prompt(self) -> PromptFrame:
@@ -61,7 +67,7 @@ class SeveralQuestions(LabelQuestion):
     @cached_property
     def each(self) -> tuple[OneOfSeveral, ...]:
         """The questions, in their order."""
-        return tuple(OneOfSeveral(asked.job, self.model, key=asked.key) for asked in self.asked)
+        return tuple(OneOfSeveral(asked.job, self.model, key=asked.key, siblings=self) for asked in self.asked)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -72,11 +78,6 @@ class SeveralQuestions(LabelQuestion):
     def engine_fingerprint(self) -> str:
         """Hash of everything that the engine reads beside the documents."""
         return _hash(f"{each.key}:{each.engine_fingerprint}" for each in self.each)
-
-    @cached_property
-    def tokenizer(self) -> ModelTokenizer:
-        """Tokenizer of the engine's model."""
-        return self.each[0].tokenizer
 
     @cached_property
     def document_tokens(self) -> int:

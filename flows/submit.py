@@ -170,11 +170,12 @@ def cancel_run(run: str, progress: ProgressReporter) -> SubmitOutcome:
     refuse_question(opened)
     if summary := read_summary(opened):
         return SubmitOutcome(None, opened.run_id, opened.store.root, True, summary, report=_report(opened, summary))
-    asking = [each.store for each in opened.questions or (opened,) if any(each.store.list(layout.ESCALATIONS))]
-    if not asking:
+    asking = [each.store for each in opened.questions or (opened,) if each.job.escalation]
+    if not any(any(store.list(layout.ESCALATIONS)) for store in asking):
         raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
     for store in asking:  # where all is answered already, the run completes as it would have
-        Journal(store).cancel(datetime.now(UTC))
+        if not store.exists(layout.COMPLETE):
+            Journal(store).cancel(datetime.now(UTC))
     wait_for_sole_process(opened.store.root)  # a process that works on the run sees the word, and closes the books
     reporter.set(progress)
     with prefect_at_hand(progress):

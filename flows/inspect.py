@@ -9,8 +9,8 @@ from flows.run_record import RunRecord
 from pipelines.errors import RunNotFoundError, StoreError
 from pipelines.report.html.page import run_page
 from pipelines.report.summary import Summary
-from pipelines.status.looking import RunLooker
 from pipelines.status.record import RunStatus
+from pipelines.status.several import looker_of
 from pipelines.store import layout
 from pipelines.store.runs import open_store
 
@@ -23,7 +23,7 @@ def run_status(run: str) -> RunStatus:
         StoreError: something of it is missing or cannot be read.
     """
     store = open_store(run)
-    return RunLooker(store).look(is_held(store.root))
+    return looker_of(store).look(is_held(store.root))
 
 
 def run_summary(run: str) -> Summary:

@@ -29,11 +29,12 @@ from flows.deciding.item_by_item import decide_item_by_item
 from flows.escalation.escalate import Escalated, EscalationLoop
 from flows.escalation.providers import open_provider
 from flows.questions.question import is_calibration_refused
-from flows.run import Run, open_run
+from flows.run import Run, begin_questions, open_run, refuse_question
 from flows.run_lock import sole_process
 from flows.stages import copies, planning, publishing, scoring
 from flows.stages.over_http import first_tier_of
-from flows.stages.planning import PlanSummary
+from flows.stages.planning import PlanSummary, of_question
+from flows.stages.question_runs import close_questions, settle_questions
 from flows.stages.review import publish_review
 from flows.stages.scoring import PlannedShards, Scorers
 from pipelines.cascade.rule.history import Stage as RuleStage
@@ -73,6 +74,8 @@ def process(run: str, wait: bool = True, until: RuleStage | None = None) -> Summ
     opened = open_run(run)
     if summary := publishing.read_summary(opened):
         return summary
+    refuse_question(opened)
+    begin_questions(opened)  # a kill may have come between the run's record and theirs
     progress = reporter.get() or ProgressReporter(Console(file=sys.stderr))
     metrics = MetricsArtifact(opened.store)
     progress.on_advance = _ProgressArtifact(opened.run_id, metrics)
@@ -105,6 +108,19 @@ def _process(run: Run, wait: bool, until: RuleStage | None, progress: ProgressRe
         if pool := pool or _started(engines):
             pool.close()
             leave_ray()
+    if not run.questions:
+        return _settle(run, plan, progress, wait, until)
+    if not settle_questions(
+        run.questions, lambda each, told: _settle(each, of_question(each, plan), told, wait, until), progress
+    ):
+        return None
+    return complete_questions(run, plan, progress)
+
+
+def _settle(
+    run: Run, plan: PlanSummary, progress: ProgressReporter, wait: bool, until: RuleStage | None
+) -> Summary | None:
+    """From the predictions of one question to its end; None while Claude is answering."""
     decided = decide(run, plan, progress, wait, until)
     if not decided.is_done:
         return None
@@ -187,6 +203,19 @@ def complete_run(run: Run, plan: PlanSummary, stop: Stop | None, progress: Progr
     tally.check_items(run.run_id, plan.items_sum)
     if run.job.review:
         publish_review(run, plan)
+    run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
+    _commit_report(run, progress)
+    if run.record.asked_in is None:
+        create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")
+    run.store.create(layout.COMPLETE, json.dumps({"completed_at": datetime.now(UTC).isoformat()}).encode())
+    run.store.clear_staging()
+    return summary
+
+
+@task(cache_policy=NO_CACHE)
+def complete_questions(run: Run, plan: PlanSummary, progress: ProgressReporter) -> Summary:
+    """Check that the rows are those of all questions, close the books, mark the run complete."""
+    summary = close_questions(run, plan)
     run.store.create(layout.SUMMARY, summary.model_dump_json(indent=2).encode())
     _commit_report(run, progress)
     create_markdown_artifact(as_markdown(summary), key="summary", description=f"Summary of {run.run_id}")

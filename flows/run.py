@@ -16,7 +16,8 @@ import yaml
 from flows.questions.over_http import model_of
 from flows.questions.question import Question
 from flows.questions.registry import question_of
-from flows.run_record import RunRecord, derive_run_id, new_record
+from flows.questions.several import SeveralQuestions
+from flows.run_record import AskedIn, RunRecord, derive_run_id, new_record
 from flows.touched_input import refuse_touched
 from pipelines.cascade.decisions import Rule
 from pipelines.committed_decisions import CommittedDecisions
@@ -25,15 +26,17 @@ from pipelines.documents.records import Listing, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.since_last import sources_of, sources_table
 from pipelines.documents.sources.sources import list_input as list_places
-from pipelines.errors import JobError
+from pipelines.errors import JobError, RunNotFoundError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
+from pipelines.job.question_jobs import AskedJob
 from pipelines.job.sections import Quality
 from pipelines.results import RunFacts
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.question_store import QuestionStore
 from pipelines.store.runs import open_store
 from pipelines.store.schemas import from_arrow, to_arrow
 from workers.endpoint.served import Served
@@ -48,6 +51,27 @@ class Run:
     record: RunRecord
     store: Store
     question: Question
+
+    @cached_property
+    def questions(self) -> tuple[Run, ...]:
+        """The runs of the questions, where it asks several: over its plan, each with a store of its own."""
+        if not isinstance(self.question, SeveralQuestions):
+            return ()
+        return tuple(
+            Run(asked.job, self._record_of(asked, question), QuestionStore(self.store, asked.key), question)
+            for asked, question in zip(self.question.asked, self.question.each, strict=True)
+        )
+
+    def _record_of(self, asked: AskedJob, question: Question) -> RunRecord:
+        asked_in = AskedIn(run_id=self.run_id, question=asked.question, label=asked.label)
+        return self.record.model_copy(
+            update={
+                "run_id": f"{self.run_id}.{asked.key}",
+                "prompt_fingerprint": question.fingerprint,
+                "questions": None,
+                "asked_in": asked_in,
+            }
+        )
 
     @property
     def has_engine(self) -> bool:
@@ -86,8 +110,9 @@ class Run:
     @property
     def facts(self) -> RunFacts:
         """What every result row has in common."""
+        asked_in = self.record.asked_in
         return RunFacts(
-            run_id=self.run_id,
+            run_id=asked_in.run_id if asked_in else self.run_id,
             task=self.job.task,
             labels=tuple(self.job.labels),
             model=self.record.model,
@@ -97,6 +122,8 @@ class Run:
             raw_threshold=self.rule.raw_threshold if self.rule else None,
             is_escalating=self.job.escalation is not None,
             first_tier_price=self.job.model.price if isinstance(self.job.model, ModelEndpoint) else None,
+            question=asked_in.question if asked_in else None,
+            label=asked_in.label if asked_in else None,
         )
 
 
@@ -132,7 +159,28 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
         committed.check_format()
     _refuse_other_job(store, job, record, committed)
     _remember(record.run_id, store.root)
-    return Run(job, committed, store, question)
+    run = Run(job, committed, store, question)
+    begin_questions(run)
+    return run
+
+
+def refuse_question(run: Run) -> None:
+    """Refuse to go on with one of several questions alone: their run does, in one pass.
+
+    Raises:
+        JobError: it is one.
+    """
+    if run.record.asked_in:
+        whole = run.record.asked_in.run_id
+        raise JobError([f"run: {run.run_id} is a question of run {whole}, and goes on with it: name that one"])
+
+
+def begin_questions(run: Run) -> None:
+    """Commit the records of the questions' runs, where the run asks several; the same whenever it is done."""
+    for each in run.questions:
+        layout.check_run_id(each.run_id)
+        each.store.create(layout.JOB, _job_yaml(each.job))
+        each.store.create(layout.RUN, each.record.model_dump_json(indent=2).encode())
 
 
 def _found_before(job: Job, run_id: str | None) -> Served | None:
@@ -149,6 +197,8 @@ def open_run(run: str) -> Run:
         JobError: its model is gone, or what it asks is no longer what it was begun with: model, prompt, format.
     """
     store = open_store(run)
+    if isinstance(store, QuestionStore):
+        return _open_question(store)
     record = RunRecord.of(store)
     layout.check_run_id(record.run_id)  # names folders of this machine; the store may be anyone's
     goes_on = not store.exists(layout.COMPLETE)
@@ -159,6 +209,13 @@ def open_run(run: str) -> Run:
     if goes_on:
         record.check_question(question)
     return Run(job, record, store, question)
+
+
+def _open_question(store: QuestionStore) -> Run:
+    found = [each for each in open_run(store.run.root).questions if each.store.root == store.root]
+    if not found:
+        raise RunNotFoundError(f"the run at '{store.run.root}' asks no question '{store.question}'")
+    return found[0]
 
 
 def _committed_job(store: Store, record: RunRecord) -> Job:

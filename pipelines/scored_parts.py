@@ -18,17 +18,26 @@ from numpy.typing import NDArray
 from pipelines.errors import InvariantError
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import CARRIED, DUPLICATE_OF, ITEM_FIELDS, WINDOWS, from_arrow
+from pipelines.store.schemas import CARRIED, DUPLICATE_OF, GOLD_LABELS, ITEM_FIELDS, PLAN, WINDOWS, from_arrow
 
 _OF_THE_PLAN = [field.name for field in ITEM_FIELDS if field.name != "text_bytes"]
 _PREDICTION = "prediction"
 _IF_THERE = (CARRIED, DUPLICATE_OF, WINDOWS)
 
 
-def items_of_plan(plan_part: bytes) -> pa.Table:
-    """The items of a committed part of the plan: `ITEM_FIELDS`, and what they carry."""
-    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"], if_there=_IF_THERE)
-    return items_of(plan)
+def items_of_plan(plan_part: bytes, question: str | None = None) -> pa.Table:
+    """The items of a committed part of the plan: `ITEM_FIELDS`, and what they carry.
+
+    With ``question``, their known answers are those to that one of several.
+    """
+    plan = from_arrow(plan_part, [*_OF_THE_PLAN, "text"], if_there=(*_IF_THERE, *([GOLD_LABELS] if question else ())))
+    return items_of(plan if question is None else with_gold_of(plan, question))
+
+
+def with_gold_of(plan: pa.Table, question: str) -> pa.Table:
+    """A part of a plan with the known answers to one of several questions as its `gold_label`."""
+    gold = pc.struct_field(plan[GOLD_LABELS], question)
+    return plan.set_column(plan.column_names.index("gold_label"), PLAN.field("gold_label"), gold)
 
 
 def items_of(plan: pa.Table) -> pa.Table:

@@ -17,8 +17,9 @@ import pyarrow.dataset
 import pytest
 import yaml
 
-from pipelines.job.job_file import parse_job
+from pipelines.job.job_file import load_job, parse_job
 from pipelines.job.job_reference import job_reference
+from pipelines.job.question_jobs import asked_jobs
 from tests.made_up_run import accepted, escalated, failed, write_run
 from tests.people.review_case import review_run
 from tests.scenarios.prefect_server import prepare_database
@@ -298,6 +299,14 @@ def test_the_measures_of_the_review_model(tmp_path: Path) -> None:
 def test_the_review_job_is_one() -> None:
     job = parse_job(named_file("my_review.yaml"), "my_review.yaml")
     assert job.reviews.revisions == "HEAD~20..HEAD"
+
+
+def test_the_job_with_several_questions_is_one() -> None:
+    asked = asked_jobs(parse_job(named_file("my_questions.yaml"), "my_questions.yaml"))
+    assert [each.key for each in asked] == ["topic", "urgent", "mentions.01", "mentions.02"]
+    assert [str(each.job.budget_usd) for each in asked] == ["9.000000", "2", "4.500000", "4.500000"]
+    sample = REPOSITORY / "sample_data/jobs/questions.yaml"
+    assert [each.key for each in asked_jobs(load_job(sample))] == ["topic", "urgent"]
 
 
 @pytest.mark.processes

@@ -13,9 +13,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from pipelines.status.looking import RunLooker
 from pipelines.status.metrics import known_values
 from pipelines.status.record import RunStatus
+from pipelines.status.several import looker_of
 from pipelines.store.objects import Store
 
 _SECONDS_BETWEEN_UPDATES = 30.0
@@ -27,7 +27,7 @@ class MetricsArtifact:
     """The table of one run."""
 
     def __init__(self, store: Store) -> None:
-        self._looker, self._lock = RunLooker(store), Lock()
+        self._looker, self._lock = looker_of(store), Lock()
         self._artifact: UUID | None = None
         self._updated_at: float | None = None
 

@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 
 from pipelines.errors import SluiceError
 from pipelines.settings import settings
-from pipelines.status.looking import RunLooker
 from pipelines.status.metrics import METRICS, RUN_LABEL, known_values
 from pipelines.status.record import RunStatus
+from pipelines.status.several import looker_of
 from pipelines.store.objects import Store
 
 _SECONDS_BETWEEN_LOOKS = 10.0
@@ -57,7 +57,7 @@ class RunCollector(Collector):
     """What a scrape of the run finds."""
 
     def __init__(self, store: Store) -> None:
-        self._looker, self._lock = RunLooker(store), Lock()
+        self._looker, self._lock = looker_of(store), Lock()
         self._status: RunStatus | None = None
         self._looked_at = 0.0
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # importing these would make `pipeline status` load the SDK
     from flows.submit import SubmitOutcome
     from pipelines.status.record import RunStatus
 
+_SHOWN_QUESTIONS = 5
 _ENDING_SECONDS = 10.0  # longer than an interrupted command lives
 # What a person types here: `make demo` runs the command from an environment that is not on the path.
 COMMAND = "pipeline" if shutil.which("pipeline") else os.path.relpath(sys.argv[0])
@@ -152,7 +153,11 @@ class Terminal:
             self._say(note)
         self._say(f"\nnext      {COMMAND} results {outcome.run_id}")
         self._say(f"          {COMMAND} cost {outcome.run_id}")
-        if held := outcome.summary.routes[Route.REVIEW].items:
+        questions = [each for each in outcome.summary.questions if each.routes[Route.REVIEW]]
+        for each in questions[:_SHOWN_QUESTIONS]:
+            left = each.routes[Route.REVIEW]
+            self._say(f"          {COMMAND} review {each.run_id}   asks people about {left:,} left in review")
+        if (held := outcome.summary.routes[Route.REVIEW].items) and not outcome.summary.questions:
             self._say(f"          {COMMAND} review {outcome.run_id}   asks people about {held:,} left in review")
 
     def show_drafted(self, drafted: Drafted) -> None:

@@ -18,8 +18,8 @@ from flows.console.progress import ProgressReporter
 from flows.console.views.status import status_line, status_lines
 from flows.run_lock import is_held
 from pipelines.errors import StoreError
-from pipelines.status.looking import RunLooker
 from pipelines.status.record import RunStatus
+from pipelines.status.several import Looker, looker_of
 from pipelines.store.runs import open_store
 
 _SECONDS_BETWEEN_LOOKS, _SECONDS_BETWEEN_LOOKS_AT_S3 = 1.0, 10.0
@@ -36,7 +36,7 @@ def watch_run(run: str, progress: ProgressReporter, *, is_once: bool) -> None:
         RunNotFoundError: there is no such run.
         StoreError: the first look at it fails; what fails later is told, and tried again.
     """
-    looker = RunLooker(open_store(run))
+    looker = looker_of(open_store(run))
     status = looker.look(is_held(looker.store.root))
     if is_once or status.is_complete:
         _say_all(progress, status)
@@ -48,7 +48,7 @@ def watch_run(run: str, progress: ProgressReporter, *, is_once: bool) -> None:
         _line_by_line(looker, status, progress)
 
 
-def _in_place(looker: RunLooker, status: RunStatus, progress: ProgressReporter) -> None:
+def _in_place(looker: Looker, status: RunStatus, progress: ProgressReporter) -> None:
     live = Live(console=progress.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
     say_last = interruption.say_last
 
@@ -72,7 +72,7 @@ def _shown(status: RunStatus, problem: str | None) -> Group:
     return Group(*map(Text, lines))
 
 
-def _line_by_line(looker: RunLooker, status: RunStatus, progress: ProgressReporter) -> None:
+def _line_by_line(looker: Looker, status: RunStatus, progress: ProgressReporter) -> None:
     told, told_at = status_line(status), time.monotonic()
     progress.say(told)
     for seen, problem in _looks(looker):
@@ -85,7 +85,7 @@ def _line_by_line(looker: RunLooker, status: RunStatus, progress: ProgressReport
                 progress.say(line)
 
 
-def _looks(looker: RunLooker) -> Iterator[tuple[RunStatus | None, str | None]]:
+def _looks(looker: Looker) -> Iterator[tuple[RunStatus | None, str | None]]:
     """Look after look, up to that which finds the run complete; in place of one that fails, the reason."""
     took = 0.0
     while True:

@@ -27,6 +27,7 @@ from flows.deciding.decisions import DEFAULT_ASSURANCE, promise_of
 from flows.deciding.run_labels import read_labelled
 from flows.questions.classification import LabelQuestion
 from flows.questions.long_documents import reads_in_windows
+from flows.questions.several import OneOfSeveral, SeveralQuestions
 from flows.run import Run, open_run
 from flows.stages.planning import read_plan
 from pipelines.adapting.card import Card
@@ -125,6 +126,8 @@ def _problem(run: Run, newest: Run) -> str | None:
     """Why this run's labels cannot teach what the newest run asks; None if they can."""
     if not isinstance(run.question, LabelQuestion):
         return f"{run.run_id}: is a code review; adapters are trained for classifications only"
+    if isinstance(run.question, SeveralQuestions | OneOfSeveral):
+        return f"{run.run_id}: asks several questions; adapters are trained for jobs that ask one"
     if run.question.model is None:
         return f"{run.run_id}: no engine read its documents (model: off); there is nothing to adapt"
     if run.record.first_tier is not None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows.questions.several import OneOfSeveral
 from flows.run import Run
 from pipelines.cascade.audit import Drift, measure_drift
 from pipelines.cascade.record import Fingerprints
@@ -71,7 +72,7 @@ def earlier_profiles(run: Run) -> Iterator[Profile]:
         JobError: one of them cannot be read.
     """
     store, own = Store(run.job.output), _key(run)
-    folder = layout.quality_folder(run.job.name)
+    folder = _folder(run)
     for key in sorted((other for other in store.list(folder) if other < own), reverse=True)[:_LOOK_BACK]:
         try:
             yield Profile.model_validate_json(store.read(key))
@@ -106,9 +107,14 @@ def places_of(seen: Seen) -> Places:
     return tuple((rank, answer, int(labels), int(wrong)) for rank, answer, labels, wrong in zip(*columns, strict=True))
 
 
+def _folder(run: Run) -> str:
+    """Of the job's runs; each of several questions has its own, of a name that no job can have."""
+    question = run.question.key if isinstance(run.question, OneOfSeveral) else None
+    return layout.quality_folder(run.job.name if question is None else f"{run.job.name}.{question}")
+
+
 def _key(run: Run) -> str:
-    folder = layout.quality_folder(run.job.name)
-    return f"{folder}/{run.record.created_at:%Y%m%dT%H%M%S}-{run.run_id}.json"
+    return f"{_folder(run)}/{run.record.created_at:%Y%m%dT%H%M%S}-{run.run_id}.json"
 
 
 def _profile(run: Run, scored: Scored, settled: Settled | None, learnt: Seen) -> Profile:

@@ -53,7 +53,21 @@ class JobRules:
 
     def problems(self, job: Job) -> list[str]:
         """Everything in which a job asks for more than it may."""
-        return [*self._of_model(job), *self._of_places(job), *self._of_money(job), *self._of_machines(job)]
+        return [
+            *self._of_questions(job),
+            *self._of_model(job),
+            *self._of_places(job),
+            *self._of_money(job),
+            *self._of_machines(job),
+        ]
+
+    def _of_questions(self, job: Job) -> Iterator[str]:
+        """Each may ask whom it likes, and name files: what is bounded here is bounded of one."""
+        if job.asks_several and (job.questions, job.choose) != (self.default.questions, self.default.choose):
+            yield (
+                "questions: several questions, or choose: any, are not allowed in a job file beside dropped files, "
+                "unless they are the default job's, to the letter; ask one question a file"
+            )
 
     def _of_model(self, job: Job) -> Iterator[str]:
         if isinstance(job.model, ModelEndpoint) and job.model != self.default.model:

@@ -57,7 +57,7 @@ class StartHere:
     def _process(self, run: Run) -> None:
         wait_for_sole_process(run.store.root)
         # A simulation's answers are there within seconds, and the service that gives them ends with the process.
-        is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
+        is_simulation = run.job.provider == "simulation"
         arguments = ["resume", run.store.root, "--wait" if is_simulation else "--no-wait"]
         # In a session of its own: Ctrl-C at the listener's terminal is the listener's to obey, which ends its child.
         child = subprocess.run(  # noqa: S603  # our own words

@@ -20,6 +20,8 @@ from pipelines.cascade.rule.scored import UNASKED
 from pipelines.cascade.rule.target import Target
 from pipelines.costs.accounting import to_money
 from pipelines.errors import JobError, SluiceError
+from pipelines.job.job import Job
+from pipelines.job.job_file import load_job
 
 SHOWN_TARGETS = (0.90, 0.95, 0.99)
 
@@ -89,12 +91,28 @@ def estimate_job(path: Path, overrides: dict[str, Any], progress: ProgressReport
     )
 
 
+def refuse_several(job: Job, path: Path) -> None:
+    """Refuse to estimate a job that asks several questions.
+
+    Raises:
+        JobError: it does.
+    """
+    if job.asks_several:
+        raise JobError(
+            [
+                "questions: a job with several questions, or choose: any, is not estimated ahead; `pipeline submit "
+                f"{path} --limit 500` runs the first 500 documents, and `pipeline cost` says what they took"
+            ]
+        )
+
+
 def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: ProgressReporter) -> Run:
     """Bring the job's run as far as the labels of a stage, and no further.
 
     Raises:
         SluiceError: nearly all items failed, and the run is complete; else see `estimate_job`.
     """
+    refuse_several(load_job(path, overrides), path)
     run = begin_job(path, overrides, None, progress.say)
     if run.job.dial != "target":
         raise JobError(["quality: give a target; only for a target are labels bought ahead of the rest"])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from flows.console.progress import ProgressReporter
 from flows.deciding.population import read_scored_shard
+from flows.estimate import refuse_several
 from flows.preflight.surroundings import check_surroundings
 from flows.questions.long_documents import read_more_than_once
 from flows.questions.over_http import model_of
@@ -113,6 +114,7 @@ def estimate_from_sample(
         ServiceError: something outside failed; what is committed is kept.
     """
     job = load_job(path, overrides)
+    refuse_several(job, path)
     if job.model is None:
         raise JobError(["model: this job has no engine, so there is nothing to sample; every document goes to Claude"])
     if isinstance(job.model, ModelEndpoint):

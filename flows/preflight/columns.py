@@ -103,8 +103,8 @@ def _wanted(job: Job) -> Iterator[_Wanted]:
             yield _Wanted("columns.id", name, "its rows get path:line for an id")
     for name in columns.carried:
         yield _Wanted("columns.carry", name, "it is empty in its rows")
-    if job.evaluation and job.evaluation.gold_column:
-        yield _Wanted("evaluation.gold_column", job.evaluation.gold_column, "its rows have no known answer")
+    for name in job.gold_columns:
+        yield _Wanted("evaluation.gold_column", name, "its rows have no known answer")
     if job.policy.never_escalate:
         for name in sorted(EscalationPolicy.parse(job.policy.never_escalate).columns):
             yield _Wanted("policy.never_escalate", name, "its rows are never sent to Claude")

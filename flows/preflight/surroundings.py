@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from glob import has_magic
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pipelines.documents.records import SourceFile
 from pipelines.errors import JobError, NoInputError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
+from pipelines.job.question_jobs import ONLY_QUESTION, AskedJob, asked_jobs
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
@@ -55,16 +57,15 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False, say: Say = log.w
     _run_checks(
         lambda: sources.extend(_list_input(job, may_be_empty)),
         lambda: notes.extend(check_columns(job, sources)),
-        lambda: notes.extend(_price_notes(job)),
+        *_of_each_question(job, lambda each: notes.extend(_price_notes(each))),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         lambda: _check_fit(job),
-        lambda: _check_gold(job),
+        *_of_each_question(job, _check_gold),
         lambda: _check_key(job),
-        lambda: _check_budget(job),
-        lambda: _check_rounds(job),
+        *_of_each_question(job, _check_budget, _check_rounds),
     )
-    for note in notes:
+    for note in dict.fromkeys(notes):
         say(f"warning   {note}")
     return sources
 
@@ -78,10 +79,24 @@ def check_deployable(job: Job) -> None:
     _run_checks(
         lambda: _check_output(job.output),
         lambda: _check_model(job),
-        lambda: _check_gold(job),
-        lambda: _check_budget(job),
-        lambda: _check_rounds(job),
+        *_of_each_question(job, _check_gold, _check_budget, _check_rounds),
     )
+
+
+def _of_each_question(job: Job, *checks: Callable[[Job], None]) -> list[Callable[[], object]]:
+    """What is to be checked of each question that the job asks; its problems name it, where there are several."""
+    asked = asked_jobs(job)
+    return [partial(_check_one, check, each) for each in asked for check in checks] or [
+        partial(check, job) for check in checks
+    ]
+
+
+def _check_one(check: Callable[[Job], None], asked: AskedJob) -> None:
+    try:
+        check(asked.job)
+    except JobError as error:
+        where = f"questions.{asked.question or ONLY_QUESTION}"
+        raise JobError([f"{where}.{problem}" for problem in error.problems]) from None
 
 
 def _run_checks(*checks: Callable[[], object]) -> None:
@@ -92,7 +107,7 @@ def _run_checks(*checks: Callable[[], object]) -> None:
         except JobError as error:
             problems += error.problems
     if problems:
-        raise JobError(problems)
+        raise JobError(list(dict.fromkeys(problems)))
 
 
 def _list_input(job: Job, may_be_empty: bool) -> list[SourceFile]:
@@ -150,7 +165,7 @@ def _check_gold(job: Job) -> None:
 
 
 def _check_key(job: Job) -> None:
-    if job.escalation and job.escalation.provider == "anthropic" and settings().anthropic_api_key is None:
+    if job.provider == "anthropic" and settings().anthropic_api_key is None:
         raise JobError([MISSING_KEY])
 
 

@@ -18,7 +18,14 @@ from flows.questions.long_documents import (
     request_texts,
     window_merge,
 )
-from flows.questions.question import AskedOfEngine, Withhold, fingerprint_of, fitting_calibration, plan_texts
+from flows.questions.question import (
+    AskedOfEngine,
+    Withhold,
+    fingerprint_of,
+    fitting_calibration,
+    known_labels,
+    plan_texts,
+)
 from pipelines.cascade.confidence import Calibration
 from pipelines.documents.carried import Carrier
 from pipelines.documents.duplicates import Originals
@@ -218,11 +225,14 @@ class LabelQuestion:
         self, store: Store, shards: int, rooms_bytes: Sequence[int] = ()
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """The gold label of each document that has one, to all of its text and to what a tier may be shown of it."""
-        rooms = rooms_bytes if self.job.long_documents else ()
+        if not self.job.long_documents:
+            yield from known_labels(store, shards)
+            return
         for shard in range(shards):
             plan = from_arrow(store.read(layout.plan_part(shard)), columns=["item_id", "text", "gold_label"])
             known = plan.filter(pc.and_(pc.is_valid(plan["text"]), pc.is_valid(plan["gold_label"])))
-            shown = [self.request_texts(store, shard, known["item_id"].combine_chunks(), room) for room in rooms]
+            item_ids = known["item_id"].combine_chunks()
+            shown = [self.request_texts(store, shard, item_ids, room) for room in rooms_bytes]
             for row in known.to_pylist():
                 for text in {str(row["text"]), *(texts[row["item_id"]] for texts in shown)}:
                     yield text, {"label": row["gold_label"]}

@@ -25,10 +25,11 @@ from pipelines.escalation.journal import ChunkDraft
 from pipelines.job.job import Job
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.schemas import from_arrow
+from pipelines.store.schemas import GOLD_LABELS, from_arrow
 from pipelines.tasks.window_answers import WindowMerge
 from workers.engines.catalogue import ResolvedModel
 from workers.engines.label_orders import TwoOrders
+from workers.engines.questions import QuestionFrame
 from workers.engines.reviews import ReviewSettings
 from workers.engines.tokens import TokenFrame
 
@@ -43,6 +44,7 @@ class AskedOfEngine:
     review: ReviewSettings | None = None  # a text is written first, which the frame is then asked about
     two_orders: TwoOrders | None = None  # the labels are not only read as given
     windows: WindowMerge | None = None  # long documents are read in windows, whose answers are made one
+    questions: tuple[QuestionFrame, ...] = ()  # several, whose prompts begin as `frame` does
 
 
 class Question(Protocol):
@@ -155,3 +157,14 @@ def plan_texts(store: Store, shard: int, item_ids: pa.Array[Any] | None) -> dict
     if item_ids is not None:
         plan = plan.filter(pc.is_in(plan["item_id"], value_set=item_ids))
     return {str(row["item_id"]): str(row["text"]) for row in plan.to_pylist()}
+
+
+def known_labels(store: Store, shards: int, question: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The text and the gold label of each document that has one; with ``question``, to that one of several."""
+    for shard in range(shards):
+        gold = "gold_label" if question is None else GOLD_LABELS
+        plan = from_arrow(store.read(layout.plan_part(shard)), columns=["text", gold])
+        labels = plan[gold] if question is None else pc.struct_field(plan[gold], question)
+        known = pa.table({"text": plan["text"], "label": labels})
+        for row in known.filter(pc.and_(pc.is_valid(known["text"]), pc.is_valid(known["label"]))).to_pylist():
+            yield str(row["text"]), {"label": row["label"]}

@@ -9,6 +9,7 @@ from flows.questions.code_review import ReviewQuestion
 from flows.questions.over_http import OverHttpQuestion
 from flows.questions.question import Question
 from flows.questions.review_over_http import ReviewOverHttpQuestion
+from flows.questions.several import SeveralQuestions
 from pipelines.job.job import Job
 from workers.endpoint.served import ResolvedEndpoint
 from workers.engines.catalogue import ResolvedModel
@@ -23,4 +24,4 @@ def question_of(job: Job, model: ResolvedModel | None) -> Question:
     """The question of a job's task; ``model`` is None where there is no engine."""
     if isinstance(model, ResolvedEndpoint):
         return OverHttpQuestion(job, model) if job.task == "classification" else ReviewOverHttpQuestion(job, model)
-    return _TASKS[job.task](job, model)
+    return SeveralQuestions(job, model) if job.asks_several else _TASKS[job.task](job, model)

@@ -21,7 +21,8 @@ from flows.process import process, reporter
 from pipelines.errors import RunNotFoundError, SluiceError
 from pipelines.settings import settings, withhold_claude_key
 from pipelines.store import layout
-from pipelines.store.runs import open_store
+from pipelines.store.objects import Store
+from pipelines.store.runs import open_store, question_stores
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ def open_runs(progress: ProgressReporter, failed: set[str]) -> list[str]:
             suppress(RunNotFoundError),
         ):  # its folder was removed: nothing is open there
             store = open_store(name)
-            if not store.exists(layout.COMPLETE) and any(store.list(layout.ESCALATIONS)):
+            stores: list[Store] = [*question_stores(store)] or [store]
+            if not store.exists(layout.COMPLETE) and any(any(each.list(layout.ESCALATIONS)) for each in stores):
                 found.append(store.root)
     return found
 

@@ -66,7 +66,7 @@ def create_flow_run(client: SyncPrefectClient, job: Job, run_id: str, idempotenc
             f"Prefect has no deployment '{_PROCESS_DEPLOYMENT}'; register it with `pipeline deploy`, then try again"
         )
     # A simulation's answers are there within seconds, and the service that gives them ends with the process.
-    wait = job.escalation is not None and job.escalation.provider == "simulation"
+    wait = job.provider == "simulation"
     return client.create_flow_run_from_deployment(
         deployment.id,
         parameters={"run": Store(layout.below(job.output, run_id)).root, "wait": wait},

@@ -5,6 +5,7 @@ Looks at what is committed and does the rest; knows nothing of Prefect.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from flows.console.progress import ProgressReporter
+from flows.questions.several import OneOfSeveral
 from flows.run import Run, own_places, run_listing
 from pipelines.cascade.policy import EscalationPolicy
 from pipelines.documents.carried import Carrier, carried_schema
@@ -23,7 +25,7 @@ from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.errors import JobError
 from pipelines.scored_parts import is_copy
 from pipelines.store import layout
-from pipelines.store.schemas import to_arrow
+from pipelines.store.schemas import GOLD_LABELS, to_arrow
 from pipelines.store.side_by_side import in_order
 
 # Parts that are put while the next ones are made; each holds the texts and tokens of a shard.
@@ -42,6 +44,7 @@ class PlanSummary(BaseModel):
     document_tokens: int
     items_sum: str  # `ItemSum` of their ids: what the rows of a complete run add up to
     duplicate_items: int = 0  # copies: their text is another item's
+    gold_items_of: dict[str, int] = {}  # of several questions: items with a known answer to each, by its folder
     left_out: dict[str, int] = {}  # how many files, folders or commits, by reason
 
     @property
@@ -53,7 +56,14 @@ class PlanSummary(BaseModel):
 def read_plan(run: Run) -> PlanSummary | None:
     """What the plan came to; None before it is whole."""
     committed = run.store.read_if_exists(layout.PLAN_COMPLETE)
-    return None if committed is None else PlanSummary.model_validate_json(committed)
+    return None if committed is None else of_question(run, PlanSummary.model_validate_json(committed))
+
+
+def of_question(run: Run, plan: PlanSummary) -> PlanSummary:
+    """The plan as one of several questions sees it: with its own known answers."""
+    if not isinstance(run.question, OneOfSeveral):
+        return plan
+    return plan.model_copy(update={"gold_items": plan.gold_items_of.get(run.question.key, 0)})
 
 
 def plan_documents(
@@ -73,7 +83,7 @@ def plan_documents(
     if committed := read_plan(run):
         return committed
     found = run_listing(run)
-    left_out, item_ids = LeftOutList(found.left_out), ItemSum()
+    left_out, item_ids, gold = LeftOutList(found.left_out), ItemSum(), Counter[str]()
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0, "duplicate_items": 0}
     with progress.stage("plan", "documents") as stage:
         _commit_carried(run, found.sources)
@@ -85,13 +95,15 @@ def plan_documents(
             counts["items"] += len(table)
             counts["failed_items"] += len(table) - table["failure"].null_count
             counts["gold_items"] += len(table) - table["gold_label"].null_count
+            if GOLD_LABELS in table.column_names:
+                gold.update(_known_answers(table))
             counts["document_tokens"] += tokens
             counts["duplicate_items"] += int(is_copy(table).sum())
             stage.advance(len(table))
             on_planned(shard, tokens)
     if run.question.leaves_out or found.left_out:
         run.store.create(layout.LEFT_OUT, to_arrow(left_out.table()))
-    summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts())
+    summary = PlanSummary(**counts, items_sum=str(item_ids), left_out=left_out.counts(), gold_items_of=dict(gold))
     if told := told_left_out(summary.left_out):
         progress.say(f"left out  {told}: listed in {run.store.uri(layout.LEFT_OUT)}")
     if summary.duplicate_items:
@@ -122,6 +134,12 @@ def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Itera
     documents = left_out.take(documents_of(run, sources))
     carrier = Carrier(run.carried, run.job.limits.max_document_bytes) if run.job.columns.carry else None
     return run.question.shards(documents, shard_tokens_for(sources), withhold_of(run), carrier)
+
+
+def _known_answers(table: pa.Table) -> dict[str, int]:
+    """How many items of a shard have a known answer to each question."""
+    answers = table[GOLD_LABELS]
+    return {key.name: len(table) - pc.struct_field(answers, key.name).null_count for key in answers.type}
 
 
 def _document_tokens(table: pa.Table) -> int:
@@ -159,6 +177,10 @@ def refuse_empty_answer_key(run: Run, plan: PlanSummary) -> None:
     Raises:
         JobError: no document has any.
     """
+    if run.questions:
+        for question in run.questions:
+            refuse_empty_answer_key(question, of_question(question, plan))
+        return
     is_simulation = run.job.escalation is not None and run.job.escalation.provider == "simulation"
     if is_simulation and plan.scorable_items and not plan.gold_items:
         raise JobError(

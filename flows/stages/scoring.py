@@ -12,6 +12,7 @@ from typing import Any
 
 from flows.console.progress import ProgressReporter
 from flows.questions.question import AskedOfEngine
+from flows.questions.several import OneOfSeveral
 from flows.run import Run, run_listing
 from flows.stages.over_http import is_over_http, open_first_tier
 from flows.stages.planning import PlanSummary, documents_of, read_plan
@@ -52,7 +53,7 @@ class PlannedShards:
     def __init__(self, run: Run) -> None:
         self.feed = ShardFeed()
         self.plan: PlanSummary | None = None  # once it is whole
-        self.scored = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}  # by an earlier process
+        self.scored = scored_shards(run)  # by an earlier process
         self._shards = self._document_tokens = 0
 
     @property
@@ -88,8 +89,14 @@ def unscored_shards(run: Run, plan: PlanSummary) -> list[int]:
     return _unsettled_shards(run, plan) if run.has_engine else []
 
 
+def scored_shards(run: Run) -> set[int]:
+    """Shards with committed predictions: of several questions, to every one."""
+    stores = [each.store for each in run.questions or (run,)]
+    return set.intersection(*({layout.shard_of(key) for key in store.list(layout.PREDICTIONS)} for store in stores))
+
+
 def _unsettled_shards(run: Run, plan: PlanSummary) -> list[int]:
-    settled = {layout.shard_of(key) for key in run.store.list(layout.PREDICTIONS)}
+    settled = scored_shards(run)
     return [shard for shard in range(plan.shards) if shard not in settled]
 
 
@@ -132,6 +139,7 @@ def start_engines(run: Run) -> Scorers:
         windows=asked.windows,
         reuse=reuse,
         adapter=run.model.adapter,
+        questions=asked.questions,
     )
     compute = run.job.compute
     return EnginePool(config, compute.engines, settings().device, most_engines=compute.max_engines)
@@ -168,7 +176,8 @@ def _reuse(run: Run, entry: CatalogueEntry, arguments: Mapping[str, Any], asked:
     """Of a review nothing is said: the claims about a piece share its code too."""
     if asked.review:
         return None
-    is_asked = "enable_prefix_caching" in run.model.engine
+    # Of several questions, the prompts of a document share that too: however short the frame, a block may fill.
+    is_asked = "enable_prefix_caching" in run.model.engine or bool(asked.questions)
     return prefix_reuse(entry, arguments, is_asked, len(asked.frame.prefix))
 
 
@@ -204,9 +213,11 @@ def settle_unscored(run: Run, plan: PlanSummary) -> None:
 
 
 def _settle_unscored(run: Run, shard: int) -> None:
-    items = items_of_plan(run.store.read(layout.plan_part(shard)))
-    part = unscored_part(items, run.question.predictions_schema)
-    run.store.create(layout.predictions_part(shard), to_arrow(part))
+    plan_part = run.store.read(layout.plan_part(shard))
+    for each in run.questions or (run,):
+        question = each.question.key if isinstance(each.question, OneOfSeveral) else None
+        part = unscored_part(items_of_plan(plan_part, question), each.question.predictions_schema)
+        each.store.create(layout.predictions_part(shard), to_arrow(part))
 
 
 def score_shards(run: Run, planned: PlannedShards, pool: Scorers, progress: ProgressReporter) -> None:

@@ -53,6 +53,21 @@ def share_nanoseconds(total: int, weights: NDArray[np.int64]) -> NDArray[np.int6
     return np.diff(edges)
 
 
+def share_over_questions(nanoseconds: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Share what each document took over the questions that were asked about it, by the length of their prompts.
+
+    Which question had the document read, and which found it in the cache, is an accident of the order: so each bears
+    the document alike, and its own words by itself. The parts of a document add up to what it took, exactly.
+
+    Args:
+        nanoseconds: as measured by request, shape [questions, documents].
+        tokens: of the whole prompts, of the same shape.
+    """
+    pairs = zip(nanoseconds.sum(axis=0).tolist(), tokens.T, strict=True)
+    shares = [share_nanoseconds(total, weights) for total, weights in pairs]
+    return np.stack(shares, axis=1) if shares else nanoseconds
+
+
 def sum_money(column: pa.ChunkedArray[Any]) -> Decimal | None:
     """Exact sum of a money column: None if any row's cost is unknown, 0 for no rows."""
     if column.null_count:

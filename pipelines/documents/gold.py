@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pipelines.documents.readers.delimited.dialects import HEAD_BYTES, dialect_of
-from pipelines.documents.records import CsvMarks, Document
+from pipelines.documents.records import CsvMarks, Document, NoValue
 from pipelines.errors import JobError
 from pipelines.store.regular_files import MAX_TABLE_BYTES, open_regular_text
-from pipelines.tasks.label_names import LabelNames
+from pipelines.tasks.label_names import LabelNames, label_key
 
 _MAX_PROBLEMS = 5
 _SHOWN_CHARS, _SHOWN_COLUMNS = 40, 10
+# The labels of a document in a gold column, where any may fit.
+BETWEEN_LABELS = "|"
 
 
 def read_gold_file(path: str, labels: Collection[str]) -> dict[str, str]:
@@ -84,6 +86,23 @@ def in_the_jobs_spelling(documents: Iterable[Document], labels: Collection[str])
     for document in documents:
         label = known.find(document.gold_label) if document.gold_label else None
         yield document if label in (None, document.gold_label) else replace(document, gold_label=label)
+
+
+def gold_in_column(document: Document, column: str, known: LabelNames) -> str | None:
+    """The known answer of a document in one of several columns, as the question spells it; None where there is none."""
+    value = gold_text(_attribute_of(document, column))
+    return None if value is None else known.find(value) or value
+
+
+def is_gold_in_column(document: Document, column: str, label: str) -> bool | None:
+    """Whether a column of all labels that fit, as `billing|outage`, names this one; None where it is empty."""
+    value = gold_text(_attribute_of(document, column))
+    return None if value is None else label_key(label) in map(label_key, value.split(BETWEEN_LABELS))
+
+
+def _attribute_of(document: Document, column: str) -> object:
+    value = (document.attributes or {}).get(column)
+    return None if isinstance(value, NoValue) else value
 
 
 def gold_text(value: object) -> str | None:

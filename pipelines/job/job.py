@@ -23,6 +23,7 @@ from pipelines.documents.records import CsvMarks, RowColumns
 from pipelines.documents.text_columns import text_columns
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_places import OutputPlace, Place, refuse_unprintable
+from pipelines.job.job_questions import Choose, JobQuestion
 from pipelines.job.long_documents import LongDocuments
 from pipelines.job.sections import (
     MOST_USD,
@@ -97,8 +98,22 @@ class Job(Section):
         description="a name from `pipeline models`, {source: ..., engine: {...}}, {endpoint: ..., name: ..., "
         "where: ...}, or `off`: all goes to Claude"
     )
+    questions: dict[str, JobQuestion] | None = Field(
+        None,
+        min_length=1,
+        exclude_if=lambda questions: questions is None,  # runs from before this field keep their id, here and below
+        description="in the place of labels: several questions about each document, by name, each with labels of its "
+        "own. The engine reads a document once for all of them",
+    )
     labels: dict[str, str | None] = Field(
-        description="label: what it means (or null); left out of a code review, whose answers are faulty and clean"
+        description="label: what it means (or null); left out beside questions, and of a code review, whose answers "
+        "are faulty and clean"
+    )
+    choose: Choose = Field(
+        "one",
+        exclude_if=lambda choose: choose == "one",
+        description="`one` of the labels fits a document best; or `any` of them may: each is asked about by itself, "
+        "yes or no, and has rows of its own",
     )
     label_order: LabelOrder = Field(
         "given",
@@ -149,7 +164,9 @@ class Job(Section):
     @model_validator(mode="before")
     @classmethod
     def _as_task_has_it(cls, content: object) -> object:
-        """What a review need not say: its labels, its instructions, its section."""
+        """What a review need not say: its labels, its instructions, its section; and several questions, no labels."""
+        if isinstance(content, dict) and content.get("questions") is not None:
+            return {"labels": {}} | content
         if not isinstance(content, dict) or content.get("task") != "code_review":
             return content
         own = {"labels": REVIEW_LABELS, "instructions": REVIEW_INSTRUCTIONS, "review": {}}
@@ -158,6 +175,8 @@ class Job(Section):
     @model_validator(mode="after")
     def _task_fits(self) -> Job:
         faults_file = self.evaluation.faults_file if self.evaluation else None
+        if self.task == "code_review" and self.asks_several:
+            raise ValueError("questions and choose go with task: classification; leave them out of a code review")
         if self.task == "code_review" and self.labels != REVIEW_LABELS:
             raise ValueError("labels: a code review answers faulty or clean; leave labels out")
         if self.task == "classification" and (self.review or faults_file):
@@ -185,6 +204,23 @@ class Job(Section):
                 f"long_documents.absent: '{absent}' is no label{did_you_mean(absent, self.labels)}; use a label's name"
             )
         return self
+
+    @model_validator(mode="after")
+    def _questions_fit(self) -> Job:
+        if not self.asks_several:
+            return self
+        if self.questions and self.choose == "any":
+            raise ValueError("choose: beside questions, say it in each of them")
+        if self.evaluation and self.evaluation.gold_file and self.questions:
+            raise ValueError(
+                "evaluation.gold_file: holds the answers to one question; give evaluation in each of the questions"
+            )
+        return self
+
+    @property
+    def asks_several(self) -> bool:
+        """Whether more than one thing is asked about a document; see `pipelines.job.question_jobs`."""
+        return self.questions is not None or self.choose == "any"
 
     @model_validator(mode="after")
     def _only_rows_carry(self) -> Job:
@@ -217,6 +253,8 @@ class Job(Section):
     ) -> Quality | Literal["off"] | None:
         if not {"model", "escalation", "budget_usd"} <= others.data.keys():  # faulty themselves
             return quality
+        if others.data.get("questions"):  # each of them is checked with what it takes from here
+            return quality
         model, escalation, budget_usd = (others.data[name] for name in ("model", "escalation", "budget_usd"))
         if model is None:
             if quality is not None:
@@ -231,7 +269,11 @@ class Job(Section):
 
     @field_validator("labels")
     @classmethod
-    def _check_labels(cls, labels: dict[str, str | None]) -> dict[str, str | None]:
+    def _check_labels(cls, labels: dict[str, str | None], others: ValidationInfo) -> dict[str, str | None]:
+        if others.data.get("questions", True):  # given, or faulty themselves
+            if labels:
+                raise ValueError("labels stand in each of the questions; leave them out here")
+            return labels
         if len(labels) < 2:
             raise ValueError(f"at least 2 labels are needed, {len(labels)} given; there is nothing to decide")
         if problem := problem_with_names(labels):
@@ -248,6 +290,8 @@ class Job(Section):
 
     @model_validator(mode="after")
     def _pass_on_names_labels(self) -> Job:
+        if self.asks_several:  # whose labels are others
+            return self
         tiers = self.escalation.tiers if self.escalation else ()
         known = LabelNames(self.labels)
         strangers = {name for tier in tiers for name in tier.pass_on if known.find(name) is None}
@@ -267,6 +311,8 @@ class Job(Section):
 
     @model_validator(mode="after")
     def _simulation_needs_gold(self) -> Job:
+        if self.questions:
+            return self
         if self.escalation and self.escalation.provider == "simulation" and self.evaluation is None:
             if self.task == "code_review":
                 raise ValueError(
@@ -284,11 +330,23 @@ class Job(Section):
         return RowColumns(
             text=text_columns(self.columns.text),
             id=self.columns.id,
-            gold=self.evaluation.gold_column if self.evaluation else None,
-            attributes=attributes,
+            gold=None if self.asks_several else next(iter(self.gold_columns), None),
+            attributes=attributes.union(self.gold_columns) if self.asks_several else attributes,
             carried=self.columns.carry,
             csv=CsvMarks(**self.csv.model_dump()) if self.csv else CsvMarks(),
         )
+
+    @property
+    def gold_columns(self) -> list[str]:
+        """The columns of the input that hold known answers: one, or, of several questions, one of each."""
+        told = [each.evaluation or self.evaluation for each in (self.questions or {}).values()] or [self.evaluation]
+        return list(dict.fromkeys(each.gold_column for each in told if each and each.gold_column))
+
+    @property
+    def provider(self) -> str | None:
+        """Who answers for Claude, one for all questions whatever models each names; None: nobody is asked."""
+        given = [self.escalation, *(each.escalation for each in (self.questions or {}).values())]
+        return next((each.provider for each in given if isinstance(each, Escalation)), None)
 
     @property
     def reviews(self) -> Review:

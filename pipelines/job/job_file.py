@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.job_tree import compose_job
+from pipelines.job.question_jobs import asked_jobs
 from pipelines.job.sections import ModelSource
 from pipelines.meant import did_you_mean
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, read_regular
@@ -59,12 +60,18 @@ def parse_job(text: str, source: str, overrides: dict[str, Any] | None = None) -
         raise JobError([f"{source}: a mapping is expected (name: ..., task: ..., input: ...)"])
     for dotted, value in (overrides or {}).items():
         _override(content, dotted.split("."), value)
+        if dotted == "escalation.provider":  # of whichever question names its own: it was said who is asked
+            for question in _sections(content.get("questions")):
+                _override(question, dotted.split("."), value)
     assert tree is not None  # the content is a mapping, so the file has a root node
     problems = [*_repeated_names(tree), *_labels_that_are_no_text(tree)]
     try:
         job = Job.model_validate(content)
+        asked_jobs(job)  # each of several questions is a job, and checked as one
     except ValidationError as error:
         problems += _describe(error, tree)
+    except JobError as error:
+        problems += [f"line {_locate(tree, _names_in(told))[0]}: {told}" for told in error.problems]
     if problems:
         raise JobError(problems, source=source)
     return job
@@ -101,6 +108,14 @@ def _override(content: dict[str, Any], names: list[str], value: object) -> None:
     content[last] = value
 
 
+def _sections(questions: object) -> list[dict[str, Any]]:
+    """Those of the questions that say whom they ask."""
+    each = questions.values() if isinstance(questions, dict) else ()
+    return [
+        question for question in each if isinstance(question, dict) and isinstance(question.get("escalation"), dict)
+    ]
+
+
 def _repeated_names(root: yaml.Node) -> Iterator[str]:
     """YAML keeps the last of two equal names and says nothing: the first would be ignored in silence."""
     open_nodes, seen = [root], {id(root)}  # an alias may lead back to a node above it
@@ -125,10 +140,13 @@ _READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "ti
 
 def _labels_that_are_no_text(root: yaml.Node) -> Iterator[str]:
     """Labels such as `yes`, `12` or `2024-05-01`: each with its line and the cure."""
-    _, labels = _locate(root, ["labels"])
-    for key, _ in labels.value if isinstance(labels, yaml.MappingNode) else ():
-        if cure := _quotes(key):
-            yield f"line {key.start_mark.line + 1}: labels: {cure}"
+    _, questions = _locate(root, ["questions"])
+    names = [key.value for key, _ in questions.value] if isinstance(questions, yaml.MappingNode) else []
+    for path in [["labels"], *(["questions", name, "labels"] for name in names)]:
+        _, labels = _locate(root, path)
+        for key, _ in labels.value if isinstance(labels, yaml.MappingNode) else ():
+            if cure := _quotes(key):
+                yield f"line {key.start_mark.line + 1}: {'.'.join(path)}: {cure}"
 
 
 def _quotes(node: yaml.Node | None) -> str | None:
@@ -142,7 +160,7 @@ def _quotes(node: yaml.Node | None) -> str | None:
     )
 
 
-_TAGS = ("~quality", "~off", "~name", "~source", "~endpoint", "~none", "~one", "~several")
+_TAGS = ("~quality", "~escalation", "~off", "~name", "~source", "~endpoint", "~none", "~one", "~several")
 
 
 def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
@@ -162,7 +180,7 @@ def _describe(error: ValidationError, tree: yaml.Node) -> list[str]:
         plain = _quotes(node) if detail["type"] == "string_type" else None
         if detail["type"] == "literal_error":
             message += did_you_mean(str(detail["input"]), re.findall("'([^']*)'", detail["ctx"]["expected"]))
-        if names == ["labels"] and detail["type"] == "dict_type":
+        if names[-1:] == ["labels"] and detail["type"] == "dict_type":
             plain = "one label a line with a colon is expected: `billing:`, or `billing: what it means`"
         problems.append((line, f"{where}{'.'.join(names) or 'job'}: {plain or _plain(message, detail['type'])}"))
     return list(dict.fromkeys(problem for _, problem in sorted(problems, key=lambda found: found[0])))
@@ -180,6 +198,11 @@ def _no_such_field(names: list[str]) -> str:
         homes = [section for section, inner in _fields(Job).items() if name in inner]
         meant = f"; it is a field of `{homes[0]}`" if homes and not above else ""
     return f"no such field{meant}; see pipelines/job/job.schema.json for the names"
+
+
+def _names_in(problem: str) -> list[str]:
+    """The names of the file that a problem begins with: `questions`, `topic`, `quality`."""
+    return problem.partition(":")[0].split(".")
 
 
 def _fields(section: type[BaseModel]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def job_schema() -> str:
     schema["required"].remove("labels")
     schema |= {
         "if": {"properties": {"task": {"const": "classification"}}},
-        "then": {"required": ["labels"]},
+        "then": {"anyOf": [{"required": ["labels"]}, {"required": ["questions"]}]},
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

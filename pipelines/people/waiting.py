@@ -25,12 +25,13 @@ from pipelines.routes import Route
 from pipelines.scored_parts import predictions_of
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.runs import open_store, result_parts
+from pipelines.store.runs import open_store, question_stores, result_parts
 from pipelines.store.schemas import DUPLICATE_OF, from_arrow, read_part
 from pipelines.store.side_by_side import in_order
 
 _COLUMNS = ("item_id", "document_id", "document_uri", "route", "reason", "engine_answer", "raw_prob", "findings")
 _LIKELIEST = 3
+_SHOWN_QUESTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,11 @@ def open_asked(run: str) -> AskedRun:
         RunNotFoundError: there is none, or it is not complete: more of its items may be answered yet.
     """
     store = open_store(run)
+    if questions := question_stores(store):
+        named = [each.root if "/" in run else f"{run}.{each.question}" for each in questions[:_SHOWN_QUESTIONS]]
+        raise RunNotFoundError(
+            f"run '{run}' asks several questions: name the one that people are to answer, such as {' or '.join(named)}"
+        )
     if not store.exists(layout.COMPLETE):
         raise RunNotFoundError(
             f"run '{run}' is not complete yet: Claude may still answer what would be left to a person; "

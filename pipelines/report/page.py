@@ -28,6 +28,8 @@ def as_markdown(summary: Summary) -> str:
         lines += ["", f"**{summary.problem}**", ""]
     if summary.accuracy:
         lines += [accuracy_line(summary), ""]
+    for each in summary.questions:
+        lines += [f"**{each.key}**{f' {each.label}' if each.label else ''}: {each.verdict}", ""]
     if summary.quality:
         lines += [f"{line}\n" for line in summary.quality.statement.splitlines()]
     lines += [f"- {warning}" for warning in summary.warnings]

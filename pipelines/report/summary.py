@@ -84,6 +84,23 @@ class Accuracy(BaseModel):
     stranger: str | None = None  # the first of them, escaped and cut short
 
 
+class QuestionSummary(BaseModel):
+    """One of several questions of a run: what its own summary comes to, in short."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    label: str | None  # that it is about, where any may be chosen
+    run_id: str
+    kind: str
+    verdict: str
+    items: int
+    routes: dict[str, int]
+    escalated_share: float
+    accuracy: float | None
+    cost_usd: PlainMoney | None
+
+
 class Summary(BaseModel):
     """What a run came to, as summary.json holds it: counts, costs, quality, versions."""
 
@@ -112,6 +129,7 @@ class Summary(BaseModel):
     problem: str | None = None  # why the run, though all its rows are there, did not do what was asked
     first_tier: str | None = None  # over HTTP: model and server; None where engines answered first, or nobody
     first_tier_cost_usd: PlainMoney | None = None
+    questions: list[QuestionSummary] = []  # of a run that asks several; all else is over the rows of all
 
     @property
     def has_first_answers(self) -> bool:

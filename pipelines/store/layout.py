@@ -33,6 +33,7 @@ PRIOR = "calibration/prior.json"
 ESCALATIONS = "escalations"
 RESULTS = "results"
 PEOPLE = "people"
+QUESTIONS = "questions"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 COMPLETE = "_COMPLETE"
@@ -109,6 +110,11 @@ def engines_begun(started_at_ns: int) -> str:
 def unsent_results(group: int, form: ResultFormat = "parquet") -> str:
     """Rows of doubtful items that were not sent, of one group of shards."""
     return f"{RESULTS}/part-{group:05d}-unsent.{form}"
+
+
+def question_folder(question: str) -> str:
+    """Of a run that asks several questions: all that is one question's own, in the order of an ordinary run."""
+    return f"{QUESTIONS}/{question}"
 
 
 def people_part(number: int) -> str:

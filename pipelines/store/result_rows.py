@@ -29,7 +29,7 @@ from pipelines.people.answers import PEOPLE_COLUMNS, Answer, Answers, with_peopl
 from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.store.runs import open_store, result_parts
+from pipelines.store.runs import open_store, question_stores, result_parts
 from pipelines.store.schemas import ANSWERED_RESULTS, DUPLICATE_OF, RESULTS, from_arrow, read_part
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
@@ -45,7 +45,9 @@ class ResultRows:
     columns: tuple[str, ...]
     routes: tuple[str, ...] = ()  # none: all
     limit: int | None = None
+    # By item; where several questions are asked, by the folder of each first: people answer one at a time.
     answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)
+    answers_of: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict, repr=False)
     all_columns: pa.Schema = ANSWERED_RESULTS  # with those that the run carries
 
     @property
@@ -99,9 +101,10 @@ class ResultRows:
         """Some columns of a part, with people's answers."""
         if {"answer", *PEOPLE_COLUMNS}.intersection(columns):
             own = [name for name in columns if name not in PEOPLE_COLUMNS]
-            whose = ["item_id", DUPLICATE_OF] if self.answers else []
+            answers = self.answers_of.get(key.split("/")[1], self.answers)
+            whose = ["item_id", DUPLICATE_OF] if answers else []
             needed = list(dict.fromkeys([*own, "route", "answer", *whose]))
-            return with_people(read_part(self.store.read(key), needed, self.all_columns), self.answers).select(columns)
+            return with_people(read_part(self.store.read(key), needed, self.all_columns), answers).select(columns)
         return read_part(self.store.read(key), columns, self.all_columns)
 
 
@@ -129,7 +132,9 @@ def result_rows(
     if problems:
         raise JobError(problems, source="the command")
     chosen = tuple(dict.fromkeys(columns)) or tuple(schema.names)
-    wanted = ResultRows(store, chosen, tuple(routes), limit, Answers(store).by_item, schema)
+    by_question = {each.question: Answers(each).by_item for each in question_stores(store)}
+    by_item = {} if by_question else Answers(store).by_item
+    wanted = ResultRows(store, chosen, tuple(routes), limit, by_item, by_question, schema)
     if not wanted._parts():
         raise RunNotFoundError(f"run '{run}' has published no rows yet; see `pipeline status {run}`")
     return wanted

@@ -11,10 +11,13 @@ from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.question_store import QuestionStore
 
 
 def open_store(run: str) -> Store:
     """The store of a run, by id (of a run started on this machine) or by URI or path.
+
+    One question of a run that asks several is `RUN.QUESTION`, or its folder.
 
     Raises:
         RunNotFoundError: there is none.
@@ -22,6 +25,8 @@ def open_store(run: str) -> Store:
     """
     is_location = "/" in run or Path(run).is_dir()
     remembered = settings().state_dir / "runs" / run
+    if not is_location and not remembered.is_file() and (question := _question_by_id(remembered)):
+        return question
     if not is_location and not remembered.is_file():
         known = [path.name for path in remembered.parent.iterdir()] if remembered.parent.is_dir() else []
         meant = did_you_mean(run, known)
@@ -31,13 +36,43 @@ def open_store(run: str) -> Store:
     # Looked for before it is opened: a store makes the folder that it is given.
     if scheme in ("", "file") and not Path(urlsplit(location).path if scheme else location).is_dir():
         raise RunNotFoundError(f"no run at '{location}': no such folder")
-    store = Store(location)
+    store = _store_at(location)
     record = store.read_if_exists(layout.RUN)
     if record is None:
         raise RunNotFoundError(f"no run at '{location}': it holds no {layout.RUN}")
     if not _is_record(record):
         raise StoreError(damaged(store.uri(layout.RUN)))
     return store
+
+
+def _store_at(location: str) -> Store:
+    """A question's folder is opened as what it is: part of a run."""
+    above, _, question = location.rstrip("/").rpartition("/")
+    run, _, folder = above.rpartition("/")
+    return QuestionStore(Store(run), question) if run and folder == layout.QUESTIONS else Store(location)
+
+
+def _question_by_id(remembered: Path) -> Store | None:
+    """`RUN.topic` or `RUN.fits.01`: the run is one that was started here, and it has such a question."""
+    for place in (place for place, char in enumerate(remembered.name) if char == "."):
+        run = remembered.with_name(remembered.name[:place])
+        if run.is_file():
+            store = QuestionStore(Store(run.read_text(encoding="utf-8")), remembered.name[place + 1 :])
+            if store.exists(layout.RUN):
+                return store
+    return None
+
+
+def question_stores(store: Store) -> list[QuestionStore]:
+    """Those of the questions that a run asks, in its order; none where it asks one.
+
+    Raises:
+        StoreError: its record is damaged.
+    """
+    if isinstance(store, QuestionStore):
+        return []
+    keys = json.loads(store.read(layout.RUN)).get("questions") or []
+    return [QuestionStore(store, str(key)) for key in keys]
 
 
 def _is_record(data: bytes) -> bool:

@@ -40,6 +40,8 @@ PLAN = _schema(
 CARRIED = "carried"
 # And where copies are looked for, of each copy the item that has its text; it has none itself.
 DUPLICATE_OF = "duplicate_of"
+# And where several questions are asked, a struct of the known answer to each, in the place of the one in `gold_label`.
+GOLD_LABELS = "gold_labels"
 
 # And where long documents are read in parts, these: see `pipelines.documents.long.windows`; null of any other.
 WINDOWS = "windows"
@@ -217,6 +219,8 @@ RESULTS = _schema(
     pa.field("dropped_findings", pa.int64()),  # of the reviewer whose findings these are
     pa.field("first_tier_cost_usd", MONEY),  # of a first tier over HTTP, in the place of gpu_cost_usd
     pa.field("windows", pa.int64()),  # in how many the engine read a long document; null where it read all at once
+    pa.field("question", pa.string()),  # which of several this row answers; null where the job asks one
+    pa.field("label", pa.string()),  # which label it is about, where any may be chosen: `answer` is yes or no
 ).with_metadata({"sluice.schema_version": str(SCHEMA_VERSION)})
 
 # What a person answered about items in `review` or `withheld`; see `pipelines.people.answers`. A later row of an item

@@ -89,6 +89,15 @@ def local_prompt(labels: Sequence[Label], instructions: str) -> PromptFrame:
     return PromptFrame(before, after, tuple(label.code for label in labels))
 
 
+def question_prompt(labels: Sequence[Label], instructions: str) -> PromptFrame:
+    """The same for one of several questions about a document, which stands first: all their prompts begin alike."""
+    rendered = _template("classification_question.jinja").render(
+        labels=labels, instructions=instructions, document=DOCUMENT_SLOT
+    )
+    before, after = rendered.split(DOCUMENT_SLOT)
+    return PromptFrame(before, after, tuple(label.code for label in labels))
+
+
 def claude_system_prompt(labels: Sequence[Label], instructions: str) -> str:
     """Render the system prompt of an escalated item; the document follows alone in the user message."""
     return _template("classification_claude.jinja").render(labels=labels, instructions=instructions)

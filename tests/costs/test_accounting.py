@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.costs.accounting import add_known, device_cost, plain_money, share_nanoseconds, sum_money, to_money
+from pipelines.costs.accounting import (
+    add_known,
+    device_cost,
+    plain_money,
+    share_nanoseconds,
+    share_over_questions,
+    sum_money,
+    to_money,
+)
 from pipelines.store.schemas import MONEY
 
 MONEY_AMOUNTS = st.decimals(0, 1_000_000, places=12)
@@ -91,6 +99,30 @@ def test_known_amounts_add_up(amounts: list[Decimal]) -> None:
 def test_rows_of_a_shard_cost_what_its_time_costs_but_for_their_rounding(parts: list[int], price: Decimal) -> None:
     rows = sum((device_cost(part, price) for part in parts), Decimal(0))
     assert abs(rows - device_cost(sum(parts), price)) <= len(parts) * Decimal("1e-12")
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda questions: st.lists(
+            st.lists(st.tuples(st.integers(0, 10**15), st.integers(1, 10**6)), min_size=questions, max_size=questions),
+            min_size=1,
+            max_size=8,
+        )
+    )
+)
+def test_what_a_document_took_is_shared_by_its_questions_and_adds_up(documents: list[list[tuple[int, int]]]) -> None:
+    measured, tokens = np.moveaxis(np.array(documents, np.int64), 2, 0)
+    shares = share_over_questions(measured.T, tokens.T)
+    assert (shares.sum(axis=0) == measured.sum(axis=1)).all(), "to the nanosecond, document by document"
+    assert (shares >= 0).all()
+    exact = measured.sum(axis=1) * (tokens / tokens.sum(axis=1, keepdims=True)).T
+    assert (np.abs(shares - exact) <= 1 + 1e-6 * np.abs(exact)).all()
+
+
+def test_who_is_asked_first_does_not_bear_the_document_alone() -> None:
+    shares = share_over_questions(np.array([[900], [100]]), np.array([[300], [200]]))
+    assert shares.ravel().tolist() == [600, 400]
+    assert share_over_questions(np.zeros((2, 0), np.int64), np.zeros((2, 0), np.int64)).shape == (2, 0)
 
 
 @pytest.mark.parametrize("amount", ["0.0000000000005", "0.0000000000015", "0.0000000000025"])

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.documents.gold import in_the_jobs_spelling, read_gold_file, with_gold
-from pipelines.documents.records import Document
+from pipelines.documents.gold import (
+    gold_in_column,
+    in_the_jobs_spelling,
+    is_gold_in_column,
+    read_gold_file,
+    with_gold,
+)
+from pipelines.documents.records import Document, NoValue
 from pipelines.errors import JobError
+from pipelines.tasks.label_names import LabelNames
 
 LABELS = ["billing", "outage"]
 
@@ -121,3 +128,41 @@ def test_a_known_answer_may_be_spelt_as_any_answer_may(path: Path, spelling: str
     unknown = replace(document, gold_label=None)
     named = in_the_jobs_spelling([document, strange, unknown], ["billing", "outage"])
     assert [each.gold_label for each in named] == ["outage", "refund", None]
+
+
+def with_columns(**values: object) -> Document:
+    return Document("a", "file", 1, "text", attributes=values)
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        (" Billing", "billing"),
+        ("other", "other"),
+        (None, None),
+        ("", None),
+        (True, "true"),
+        (NoValue("is a list"), None),
+    ],
+)
+def test_the_known_answer_to_one_question_is_in_its_own_column(value: object, known: str | None) -> None:
+    names = LabelNames(["billing", "outage"])
+    assert gold_in_column(with_columns(topic=value, urgent="yes"), "topic", names) == known
+    assert gold_in_column(with_columns(urgent="yes"), "topic", names) is None
+    assert gold_in_column(Document("a", "file", 0, "text"), "topic", names) is None, "a whole file has no columns"
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("billing|outage", True),
+        ("OUTAGE | billing", True),
+        ("outage", False),
+        ("none", False),
+        ("", None),
+        (None, None),
+        (NoValue("is a list"), None),
+    ],
+)
+def test_where_any_may_fit_a_column_names_all_that_do(value: object, fits: bool | None) -> None:
+    assert is_gold_in_column(with_columns(fits=value), "fits", "billing") is fits

@@ -59,9 +59,8 @@ class _Engine:
         adapter: Adapter | None = None,
     ) -> None:
         # Imported late: the environment that vLLM reads at import is set by the caller just before.
-        from vllm import LLM, SamplingParams
+        from vllm import LLM
         from vllm.inputs.engine import tokens_input
-        from vllm.sampling_params import RequestOutputKind
 
         self._tokens_input = tokens_input
         # max_num_batched_tokens etc. are left to vLLM.
@@ -70,18 +69,8 @@ class _Engine:
         self._scheduler = self._engine.vllm_config.scheduler_config
         self._adapter = adapter
         self._with_adapter = {"lora_request": self._load(adapter)} if adapter else {}
-        self._label_params = [
-            SamplingParams(
-                max_tokens=1,
-                temperature=0,
-                logprob_token_ids=list(codes[first : first + LABELS_A_REQUEST]),
-                flat_logprobs=True,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-                skip_clone=True,  # one object for all requests: what vLLM sets in it is the same each time
-            )
-            for first in range(0, len(codes), LABELS_A_REQUEST)
-        ]
+        self._params_of = cache(_label_params)
+        self._label_params = self._params_of(tuple(codes))
         self._codes = len(codes)
         self._devices = devices
         self._inbox: queue.SimpleQueue[Shard | None] = queue.SimpleQueue()
@@ -138,7 +127,8 @@ class _Engine:
             # Position 0 is the token the engine would have sampled; the codes follow in the order asked.
             scores.label_logprobs[row, first : first + LABELS_A_REQUEST] = completion.logprobs.logprobs[1:]
 
-        return self._queue(Shard(prompt, self._label_params, keep, scores, count, with_adapter))
+        params = self._label_params
+        return self._queue(Shard(prompt, lambda _: params, keep, scores, count, with_adapter))
 
     def _queue(self, shard: Shard) -> Future[Any]:
         if not shard.items:
@@ -181,8 +171,8 @@ class _Engine:
                     return
                 open_shards.append(shard)
                 # Those about one prompt one after the other: the later find it in the cache.
-                parts = range(len(shard.params))
-                waiting.extend(Request(shard, row, part) for row in range(shard.items) for part in parts)
+                rows = range(shard.items)
+                waiting.extend(Request(shard, row, part) for row in rows for part in range(len(shard.params(row))))
             limits, mean = self._scheduler, uncached / ended if ended else math.inf
             most = most_requests(limits.max_num_batched_tokens, limits.max_num_seqs, mean)
             while waiting and len(running) < most:
@@ -190,7 +180,7 @@ class _Engine:
                 request_id, shard = str(next(ids)), request.shard
                 adapter = self._with_adapter if shard.with_adapter else {}
                 prompt = self._tokens_input(shard.prompt(request.row))
-                self._engine.add_request(request_id, prompt, shard.params[request.part], **adapter)
+                self._engine.add_request(request_id, prompt, shard.params(request.row)[request.part], **adapter)
                 running[request_id] = request
             started = time.perf_counter_ns()
             outputs = self._engine.step()
@@ -208,6 +198,25 @@ class _Engine:
         shares = share_nanoseconds(round(nanoseconds * self._devices), weights).tolist()
         for (request, _), share in zip(worked, shares, strict=True):
             request.shard.result.device_nanoseconds[request.row] += share
+
+
+def _label_params(codes: tuple[int, ...]) -> list[Any]:
+    """One token, and the log-probabilities of the codes at its place; one object for all requests of a kind."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return [
+        SamplingParams(
+            max_tokens=1,
+            temperature=0,
+            logprob_token_ids=list(codes[first : first + LABELS_A_REQUEST]),
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,  # what vLLM sets in it is the same each time
+        )
+        for first in range(0, len(codes), LABELS_A_REQUEST)
+    ]
 
 
 def _verify_once(params: Any) -> None:
@@ -321,7 +330,7 @@ class ReviewEngine(_Engine):
             texts.texts[row] += completion.text
 
         params = self._text_params(max_output_tokens or self._max_output_tokens)
-        return self._queue(Shard(prompts.__getitem__, [params], keep, texts, len(prompts)))
+        return self._queue(Shard(prompts.__getitem__, lambda _: [params], keep, texts, len(prompts)))
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
         """Queue whole prompts for a claim each. The future fails if the engine does."""

@@ -49,20 +49,20 @@ class Shard:
     """Requests of one kind; ``keep`` puts what is wanted of a row's output, or of a part of it, into ``result``."""
 
     prompt: Callable[[int], list[int]]
-    params: Sequence[Any]  # for each of them, every row is a request
-    keep: Callable[[int, int, Any], None]  # row, which of the params, output
+    params: Callable[[int], Sequence[Any]]  # of a row: for each of them it is a request
+    keep: Callable[[int, int, Any], None]  # row, which of its params, output
     result: ShardScores | ShardTexts
     items: int
     with_adapter: bool = True
 
     def __post_init__(self) -> None:
         self.future: Future[Any] = Future()
-        self.remaining = self.items * len(self.params)
+        self.remaining = sum(len(self.params(row)) for row in range(self.items))
 
 
 @dataclass(slots=True)
 class Request:
-    """One prompt on its way; ``part`` says with which of its shard's params."""
+    """One prompt on its way; ``part`` says with which of its row's params."""
 
     shard: Shard
     row: int

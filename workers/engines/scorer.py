@@ -20,6 +20,7 @@ from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.settings import withhold_keys_from_engine
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.question_store import QuestionStore
 from pipelines.store.schemas import (
     PREDICTIONS,
     WINDOW_ORDER,
@@ -34,6 +35,7 @@ from workers.engines.adapters import Adapter
 from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.label_orders import TwoOrders
+from workers.engines.questions import QuestionFrame, QuestionsEngine
 from workers.engines.requests import ShardScores
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import TextTokenizer, TokenFrame
@@ -56,6 +58,7 @@ class ScorerConfig:
     windows: WindowMerge | None = None  # None: no document is read in windows
     reuse: PrefixReuse | None = None  # of the frame; None: nothing is said of it
     adapter: Adapter | None = None
+    questions: tuple[QuestionFrame, ...] = ()  # several, whose frames begin as `frame` does; none: it is the only one
 
     @property
     def places(self) -> list[str]:
@@ -72,6 +75,10 @@ class ShardReport:
     scorer_pid: int
 
 
+# Scores a shard, given its part of the plan, and commits the predictions; returns how many items were scored.
+Commit = Callable[[int, bytes], int]
+
+
 class Scorer:
     """One engine and the shards it is given."""
 
@@ -83,7 +90,11 @@ class Scorer:
         if not os.path.isdir(config.weights):  # a Hugging Face id: the very commit that the run recorded
             arguments["revision"] = config.revision
         with uncollected():  # vLLM is imported here
-            self._predict = _classify(config, arguments) if config.review is None else _review(config, arguments)
+            if config.questions:
+                self._commit = _answer_several(config, arguments, self._store)
+                return
+            predict = _classify(config, arguments) if config.review is None else _review(config, arguments)
+            self._commit = self._commit_one(predict)
 
     def ready(self) -> bool:
         """Returns once the engine has started."""
@@ -91,11 +102,17 @@ class Scorer:
 
     def score(self, shard: int) -> ShardReport:
         """Score one shard and commit its predictions."""
-        plan_part = self._store.read(layout.plan_part(shard))
-        predictions = self._predict(plan_part)
-        part = scored_part(items_of_plan(plan_part), predictions)
-        self._store.create(layout.predictions_part(shard), to_arrow(part))
-        return ShardReport(shard, len(predictions), os.getpid())
+        items = self._commit(shard, self._store.read(layout.plan_part(shard)))
+        return ShardReport(shard, items, os.getpid())
+
+    def _commit_one(self, predict: Callable[[bytes], pa.Table]) -> Commit:
+        def commit(shard: int, plan_part: bytes) -> int:
+            predictions = predict(plan_part)
+            part = scored_part(items_of_plan(plan_part), predictions)
+            self._store.create(layout.predictions_part(shard), to_arrow(part))
+            return len(predictions)
+
+        return commit
 
 
 def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:
@@ -122,6 +139,22 @@ def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[b
         )
 
     return predict
+
+
+def _answer_several(config: ScorerConfig, arguments: Mapping[str, Any], store: Store) -> Commit:
+    engine = QuestionsEngine(config.weights, arguments, config.questions, config.devices_per_engine)
+
+    def commit(shard: int, plan_part: bytes) -> int:
+        plan = from_arrow(plan_part, columns=["item_id", "tokens"])
+        plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
+        each = engine.score_all([scalar.values.to_numpy() for scalar in plan["tokens"]])
+        for question, scores in zip(config.questions, each, strict=True):
+            items = items_of_plan(plan_part, question.key)
+            part = scored_part(items, prediction_table(plan["item_id"], scores))
+            QuestionStore(store, question.key).create(layout.predictions_part(shard), to_arrow(part))
+        return len(plan)
+
+    return commit
 
 
 def _review(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[bytes], pa.Table]:

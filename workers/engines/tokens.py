@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -96,13 +98,7 @@ class ModelTokenizer(TextTokenizer):
 
     def _render_chat(self, content: str) -> tuple[str, str]:
         """What stands before and after the document, the template's own words included."""
-        # Imported late: a second of import that only submitting a run needs.
-        from transformers import PreTrainedTokenizerFast
-
-        try:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(self._files)
-        except Exception as error:  # the model's files are a stranger's: the library raises whatever they bring about
-            raise self._unusable(f"cannot be loaded ({_first_line(error)})") from error
+        tokenizer = self._chat
         if not tokenizer.chat_template:
             raise JobError([f"model: the files in {self._files} have no chat template; use an instruct model"])
         try:
@@ -124,6 +120,17 @@ class ModelTokenizer(TextTokenizer):
         if mark := _open_thought(rendered.partition(text)[2]):
             raise self._unusable(f"opens a thought ('{mark}') before the answer, though told `enable_thinking: false`")
         return before, after
+
+    @cached_property
+    def _chat(self) -> Any:
+        """The library's own tokenizer, which knows the template; read once, however many questions are rendered."""
+        # Imported late: a second of import that only submitting a run needs.
+        from transformers import PreTrainedTokenizerFast
+
+        try:
+            return PreTrainedTokenizerFast.from_pretrained(self._files)
+        except Exception as error:  # the model's files are a stranger's: the library raises whatever they bring about
+            raise self._unusable(f"cannot be loaded ({_first_line(error)})") from error
 
     def _unusable(self, what: str) -> JobError:
         return JobError(

@@ -11,6 +11,7 @@ from pipelines.documents.left_out import told_left_out
 from pipelines.report.first_costs import first_cost_usd
 from pipelines.report.numbers import per_items, share, short_usd
 from pipelines.report.page import percent, reason_lines
+from pipelines.report.questions import question_lines
 from pipelines.report.summary import Summary
 from pipelines.report.verdict import Verdict, verdict, worth_knowing
 from pipelines.routes import Route
@@ -35,7 +36,7 @@ def card_lines(summary: Summary, report: str) -> list[str | Text]:
 
 
 def _lines(summary: Summary, report: str) -> list[str | Text]:
-    lines: list[str | Text] = [_promise(summary)]
+    lines: list[str | Text] = [*question_lines(summary)] if summary.questions else [_promise(summary)]
     if summary.provider == "simulation":
         lines.append("simulation: Claude's answers were made from the gold labels; nothing was billed")
     if summary.items:

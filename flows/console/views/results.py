@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from pipelines.job.job_file import parse_job
 from pipelines.report.page import usd
 from pipelines.store import layout
 from pipelines.store.result_rows import FILE_FORMATS, FileFormat, ResultRows, as_json, result_rows, text_of, write_file
+from pipelines.store.runs import open_store, question_stores
 from pipelines.store.schemas import from_arrow
 from pipelines.tasks.code_review.publication.selection import select
 from pipelines.tasks.code_review.tables import findings_of
@@ -47,7 +48,7 @@ def show_results(
         raise JobError([f"--format: {form} is for programs; say into which file, with -o"], source="the command")
     names = [name.strip() for name in columns.split(",") if name.strip()] if columns else []
     if form == "table":
-        wanted = result_rows(run, names or _SHOWN_COLUMNS, routes, limit or _SHOWN_ROWS)
+        wanted = result_rows(run, names or _shown_columns(run), routes, limit or _SHOWN_ROWS)
         _show_table(terminal, run, wanted)
         if not names:
             _show_findings(terminal, run, wanted)
@@ -60,6 +61,14 @@ def show_results(
         _print_text(terminal, wanted, form)
     if not wanted.is_whole:
         terminal.progress.say("warning   the run is not complete: these are the rows so far")
+
+
+def _shown_columns(run: str) -> Sequence[str]:
+    """With what is asked, where that is more than one thing."""
+    if not question_stores(open_store(run)):
+        return _SHOWN_COLUMNS
+    first, *others = _SHOWN_COLUMNS
+    return [first, "question", "label", *others]
 
 
 def _format_of(output: Path) -> FileFormat:
@@ -98,7 +107,8 @@ def _show_table(terminal: Terminal, run: str, wanted: ResultRows) -> None:
         say(f"{matching:,} of {total:,} rows took the route {' or '.join(wanted.routes)}; {len(rows):,} shown")
     say(f"{total:,} rows in {root}" + ("" if wanted.is_whole else " so far: the run is not complete"))
     if wanted.is_whole and (waiting := wanted.waiting()):
-        say(f"review    {waiting:,} rows wait for a person: pipeline review {run}")
+        which = f"{run}.QUESTION, one question at a time" if wanted.answers_of else run
+        say(f"review    {waiting:,} rows wait for a person: pipeline review {which}")
     form = ", format='ipc'" if wanted.is_arrow else ""
     code = f"import pyarrow.dataset as d; print(d.dataset('{root}'{form}).to_table().num_rows)"
     say(f'read them with   python -c "{code}"')

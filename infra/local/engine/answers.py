@@ -88,9 +88,9 @@ class Answers:
     def _known_code(self, prompt: Sequence[int], codes: Sequence[int]) -> int | None:
         """The place among the codes of the label that the key holds for the prompt's document."""
         before, _, rest = self._text(prompt).partition("\n<document>\n")
-        document = rest.rpartition("\n</document>\n")[0]
+        document, _, after = rest.rpartition("\n</document>\n")
         label = self._labels.get(hashlib.sha256(document.encode()).hexdigest())
-        lines = before.splitlines()
+        lines = [*before.splitlines(), *after.splitlines()]  # one question stands behind the document
         for place, code in enumerate(codes):
             listed = f"{self._text([code]).strip()}. {label}"
             if any(line == listed or line.startswith(f"{listed}:") for line in lines):

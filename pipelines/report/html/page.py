@@ -14,8 +14,12 @@ from pipelines.report.html.flow import flow_plot
 from pipelines.report.html.plots import confidence_plot, cost_plot, curve_plot, reliability_plot, time_plot
 from pipelines.report.html.reported_run import ReportedRun, read_run
 from pipelines.report.html.svg import Plot
+from pipelines.report.page import percent, usd
+from pipelines.report.summary import Summary
 from pipelines.report.verdict import verdict, worth_knowing
+from pipelines.store import layout
 from pipelines.store.objects import Store
+from pipelines.store.runs import question_stores
 from pipelines.tasks.code_review.categories import SEVERITIES
 
 # Marks that reorder what follows them: an id that holds one must not rewrite the line it stands in.
@@ -34,7 +38,20 @@ def run_page(store: Store, with_texts: bool = False) -> bytes:
         StoreError: something of the run is missing or cannot be read.
         JobError: its job is one that this version refuses.
     """
+    if question_stores(store):
+        return render_questions(store).encode()
     return render(read_run(store, with_texts)).encode()
+
+
+def render_questions(store: Store) -> str:
+    """The page of a run that asks several questions: what each came to, and the way to its own page."""
+    text = store.read(layout.SUMMARY).decode()
+    summary = Summary.model_validate_json(text)
+    return (
+        templates()
+        .get_template("questions.html.jinja")
+        .render(summary=summary, usd=usd, percent=percent, summary_json=json_in_script(text))
+    )
 
 
 def render(run: ReportedRun) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flows.questions.question import AskedOfEngine
 from flows.stages import scoring
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
@@ -45,7 +46,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
             ),
             record=SimpleNamespace(input_bytes=1, model_revision="0"),
             store=SimpleNamespace(root="root"),
-            question=SimpleNamespace(asked_of_engine=SimpleNamespace(frame=frame, review=None, two_orders=None)),
+            question=SimpleNamespace(asked_of_engine=AskedOfEngine(frame)),
         )
         scoring.start_engines(run)
         return asked.pop()

@@ -15,6 +15,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from workers.engines.fitting.prefix import PrefixReuse
 
+QUESTION = SimpleNamespace(shards_in_flight=lambda *_: 1)
 POOL = SimpleNamespace(
     engines=2,
     devices=8,  # four GPUs each

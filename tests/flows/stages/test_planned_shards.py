@@ -19,7 +19,7 @@ def planned(folder: Path, *scored: int) -> PlannedShards:
     store = Store(str(folder))
     for shard in scored:
         store.create(layout.predictions_part(shard), b"committed")
-    run: Any = SimpleNamespace(store=store)
+    run: Any = SimpleNamespace(store=store, questions=())
     return PlannedShards(run)
 
 

@@ -164,7 +164,7 @@ def test_ray_and_prefects_server_are_started_without_keys_that_the_run_does_not_
         class store:
             root = "/r"
 
-        run_id = "run_a"
+        run_id, questions, record = "run_a", (), SimpleNamespace(asked_in=None)
         job = Job.model_validate(JOB | {"input": "/i", "output": "/o"} | changes)
 
     monkeypatch.setattr("flows.stages.publishing.read_summary", lambda run: None)
@@ -211,7 +211,7 @@ def test_the_process_that_does_a_dropped_files_run_has_claudes_key(monkeypatch: 
             root = "/r"
 
         class job:
-            escalation = None
+            provider = None
 
         run_id = "run_a"
 

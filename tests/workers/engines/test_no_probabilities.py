@@ -37,7 +37,7 @@ def scores(rows: list[list[float]]) -> ShardScores:
 
 def settled(rows: list[list[float]]) -> Future[ShardScores]:
     """What becomes of a shard of which every row has come back from vLLM."""
-    shard = Shard(lambda row: [], (), lambda row, part, output: None, scores(rows), len(rows))
+    shard = Shard(lambda row: [], lambda row: (), lambda row, part, output: None, scores(rows), len(rows))
     settle([shard])
     return shard.future
 

@@ -17,8 +17,8 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import PLAN, WINDOW_LIST, WINDOW_ORDER, WINDOWED_PREDICTIONS, WINDOWS, to_arrow
 from pipelines.tasks.window_answers import WindowMerge
-from workers.engines.requests import ShardScores
 from workers.engines.label_orders import TwoOrders
+from workers.engines.requests import ShardScores
 from workers.engines.scorer import Scorer, ScorerConfig
 from workers.engines.tokens import TokenFrame
 

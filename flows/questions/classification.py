@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,6 +45,7 @@ from workers.engines.engine import MAX_LABELS
 from workers.engines.in_flight import SHARDS_IN_FLIGHT
 from workers.engines.label_orders import TwoOrders
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
+from workers.engines.word_tokens import TokenIds
 
 _LEAST_DOCUMENT_TOKENS = 64
 
@@ -78,11 +80,11 @@ class LabelQuestion:
         """JSON Schema of what Claude answers."""
         return answer_schema(self.labels)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """Token ids of documents for the engine; none where there is no engine."""
         if self.model is None:
-            return [[] for _ in texts]
-        return self.tokenizer.encode_documents([defused(text, DOCUMENT_MARK) for text in texts])
+            return [np.array([], np.int32)] * len(texts)
+        return self.tokenizer.token_arrays([defused(text, DOCUMENT_MARK) for text in texts])
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:

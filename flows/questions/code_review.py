@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -49,6 +50,7 @@ from workers.engines.catalogue import ResolvedModel
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT
 from workers.engines.reviews import ReviewSettings
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
+from workers.engines.word_tokens import TokenIds
 
 _LEAST_PIECE_TOKENS = 64
 _MOST_OUTPUT_TOKENS = 2_048
@@ -84,11 +86,11 @@ class ReviewQuestion:
         """JSON Schema of Claude's list of findings."""
         return answer_schema()
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """Token ids of code for the engine; none where there is no engine."""
         if self.model is None:
-            return [[] for _ in texts]
-        return self.tokenizer.encode_documents([defused(text, CODE_MARK) for text in texts])
+            return [np.array([], np.int32)] * len(texts)
+        return self.tokenizer.token_arrays([defused(text, CODE_MARK) for text in texts])
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:

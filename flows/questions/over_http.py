@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+import numpy as np
+
 from flows.questions.classification import LabelQuestion
 from pipelines.cascade.confidence import Calibration
 from pipelines.job.endpoint import ModelEndpoint
@@ -23,6 +25,7 @@ from workers.endpoint.probe import probe
 from workers.endpoint.served import ResolvedEndpoint, Served, resolved
 from workers.endpoint.ways import AskedOverHttp
 from workers.engines.catalogue import ResolvedModel, resolve_model
+from workers.engines.word_tokens import TokenIds
 
 # Nothing is begun yet, and somebody may wait for a mistyped address.
 _ATTEMPTS_AT_FIRST = 3
@@ -57,9 +60,9 @@ class OverHttpQuestion(LabelQuestion):
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """None: the server makes its own tokens."""
-        return [[] for _ in texts]
+        return [np.array([], np.int32)] * len(texts)
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:

@@ -8,18 +8,19 @@ Deterministic: the same input gives the same plan, so a killed planning is simpl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines.documents.carried import Carrier
 from pipelines.documents.duplicates import Originals, text_key
 from pipelines.documents.records import Document, SourceFile
 from pipelines.store.schemas import CARRIED, DUPLICATE_OF, PLAN
 
-Tokenize = Callable[[list[str]], list[list[int]]]
+Tokenize = Callable[[list[str]], Sequence[NDArray[np.int32] | list[int]]]
 Withhold = Callable[[Document], str | None]
 
 _TOKENIZE_BATCH = 512
@@ -78,7 +79,7 @@ def plan_shards(
     tokens_in_shard = 0
     for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals):
         rows.append(row)
-        tokens_in_shard += len(row["tokens"] or ())  # type: ignore[arg-type]  # list of ints or None
+        tokens_in_shard += 0 if row["tokens"] is None else len(row["tokens"])  # type: ignore[arg-type]  # token ids
         work = tokens_in_shard + len(rows) * limits.written_tokens * _READ_PER_WRITTEN
         if tokens_in_shard >= limits.shard_tokens or len(rows) >= _MAX_SHARD_ITEMS or work >= _MAX_SHARD_TOKENS:
             yield _shard(rows, carrier, originals)

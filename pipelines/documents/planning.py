@@ -8,6 +8,7 @@ Deterministic: the same input gives the same plan, so a killed planning is simpl
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -77,7 +78,7 @@ def plan_shards(
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
-    for row in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals):
+    for row in _tokenized(documents, tokenize, limits.document_tokens, withhold, originals):
         rows.append(row)
         tokens_in_shard += 0 if row["tokens"] is None else len(row["tokens"])  # type: ignore[arg-type]  # token ids
         work = tokens_in_shard + len(rows) * limits.written_tokens * _READ_PER_WRITTEN
@@ -111,30 +112,28 @@ def item_id_of(document: Document) -> str:
     return "itm_" + hashlib.blake2b(place.encode(), digest_size=10).hexdigest()
 
 
-def _unique(documents: Iterable[Document]) -> Iterator[Document]:
+def _unique(batch: list[Document], seen: SeenHashes) -> list[Document]:
     """Turn the second document of an id into a failure: its answer could not be told from the first one's."""
-    seen = SeenHashes()
-    for document in documents:
-        digest = hashlib.blake2b(document.document_id.encode(), digest_size=8).digest()
-        is_repeated = seen.add(int.from_bytes(digest, "little"))
-        if is_repeated and document.failure is None:
-            where = f"{document.document_uri}:{document.document_offset}"
-            reason = f"{where}: id '{document.document_id}' was there before; give each document its own id"
-            yield replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
-        else:
-            yield document
+    digests = (hashlib.blake2b(document.document_id.encode(), digest_size=8).digest() for document in batch)
+    repeated = seen.add(np.frombuffer(b"".join(digests), "<u8"))
+    return [
+        _failed_as_repeated(document) if is_repeated and document.failure is None else document
+        for document, is_repeated in zip(batch, repeated, strict=True)
+    ]
+
+
+def _failed_as_repeated(document: Document) -> Document:
+    where = f"{document.document_uri}:{document.document_offset}"
+    reason = f"{where}: id '{document.document_id}' was there before; give each document its own id"
+    return replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
 
 
 def _tokenized(
     documents: Iterable[Document], tokenize: Tokenize, limit: int, withhold: Withhold, originals: Originals | None
 ) -> Iterator[dict[str, object]]:
-    batch: list[Document] = []
-    for document in documents:
-        batch.append(document)
-        if len(batch) == _TOKENIZE_BATCH:
-            yield from _rows(batch, tokenize, limit, withhold, originals)
-            batch = []
-    yield from _rows(batch, tokenize, limit, withhold, originals)
+    seen, left = SeenHashes(), iter(documents)
+    while batch := list(itertools.islice(left, _TOKENIZE_BATCH)):
+        yield from _rows(_unique(batch, seen), tokenize, limit, withhold, originals)
 
 
 def _rows(
@@ -190,22 +189,26 @@ class SeenHashes:
 
     def __init__(self) -> None:
         self._recent: set[int] = set()
-        self._sorted: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
+        self._sorted: list[NDArray[np.uint64]] = []
 
-    def add(self, value: int) -> bool:
-        """Add a hash; True if it was there before."""
-        if value in self._recent or any(self._holds(run, value) for run in self._sorted):
-            return True
-        self._recent.add(value)
-        if len(self._recent) == self._RECENT:
-            self._sorted.append(np.sort(np.fromiter(self._recent, np.uint64, self._RECENT)))
-            self._recent = set()
-            while len(self._sorted) > 1 and len(self._sorted[-2]) <= len(self._sorted[-1]):
-                newest, older = self._sorted.pop(), self._sorted.pop()
-                self._sorted.append(np.sort(np.concatenate([older, newest])))
-        return False
+    def add(self, hashes: NDArray[np.uint64]) -> list[bool]:
+        """Add some; of each, whether it was there before, be it among these."""
+        is_old = np.zeros(len(hashes), np.bool_)
+        for run in self._sorted:
+            is_old |= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
+        were_there: list[bool] = []
+        for value, is_known in zip(hashes.tolist(), is_old.tolist(), strict=True):
+            were_there.append(is_known or value in self._recent)
+            if not is_known:
+                self._recent.add(value)
+        if len(self._recent) >= self._RECENT:
+            self._spill()
+        return were_there
 
-    @staticmethod
-    def _holds(run: np.ndarray[tuple[int], np.dtype[np.uint64]], value: int) -> bool:
-        position = int(np.searchsorted(run, np.uint64(value)))
-        return position < len(run) and int(run[position]) == value
+    def _spill(self) -> None:
+        newest = np.fromiter(self._recent, np.uint64, len(self._recent))
+        self._recent = set()
+        while self._sorted and len(self._sorted[-1]) <= len(newest):
+            newest = np.concatenate([self._sorted.pop(), newest])
+        newest.sort()
+        self._sorted.append(newest)

@@ -175,12 +175,17 @@ class LabelQuestion:
         yield from documents
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
         """Each document is one item, cut to what the model can read."""
         limits = PlanLimits(self.document_tokens, shard_tokens)
         originals = Originals() if self.job.duplicates == "once" else None
-        return plan_shards(documents, self.encode, limits, withhold, carrier, originals)
+        return plan_shards(documents, self.encode, limits, withhold, carrier, originals, planned)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """A label is one token: few shards keep an engine busy."""

@@ -183,11 +183,16 @@ class ReviewQuestion:
         yield from code
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
         limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self._output_tokens if self.model else 0)
-        tables = plan_shards(documents, self.encode, limits, withhold, carrier)
+        tables = plan_shards(documents, self.encode, limits, withhold, carrier, planned=planned)
         return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:

@@ -2,7 +2,7 @@
 
 Documents stream in, Arrow tables of items stream out, one per shard, in the input's order; memory holds one shard
 plus 8 bytes per id. Tokenising happens here, in batches: the engine gets token ids and never waits for text.
-Deterministic: the same input gives the same plan, so a killed planning is simply run again.
+Deterministic: the same input gives the same plan, so a planning that was killed goes on behind what it committed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.documents.carried import Carrier
@@ -24,6 +25,8 @@ from pipelines.store.schemas import CARRIED, DUPLICATE_OF, PLAN
 Tokenize = Callable[[list[str]], Sequence[NDArray[np.int32] | list[int]]]
 Withhold = Callable[[Document], str | None]
 
+# Of a planned shard, what later documents are held against.
+REMEMBERED = ("item_id", "document_id", "text", "withheld")
 _TOKENIZE_BATCH = 512
 _BYTES_PER_TOKEN = 4
 # Shards small enough that the last ones leave no engine idle for long, large enough that commits cost nothing.
@@ -62,6 +65,7 @@ def plan_shards(
     withhold: Withhold = lambda document: None,
     carrier: Carrier | None = None,
     originals: Originals | None = None,
+    planned: Iterable[pa.Table] = (),
 ) -> Iterator[pa.Table]:
     """Cut documents into shards of about equal work.
 
@@ -72,13 +76,17 @@ def plan_shards(
         withhold: the rule that keeps a document from ever being sent to Claude, or None.
         carrier: of the input's columns that go to the results; None: there are none.
         originals: empty; finds documents whose text was there before. None: each is asked about.
+        planned: shards of the documents before these, by a planning that was killed; `REMEMBERED` columns are enough.
 
     Yields:
         Tables of schema `PLAN`, each one shard; with a carrier, and a column `CARRIED`; with originals, `DUPLICATE_OF`.
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
-    for row in _tokenized(documents, tokenize, limits.document_tokens, withhold, originals):
+    seen = SeenHashes()
+    for table in planned:
+        _remember(table, seen, originals)
+    for row in _tokenized(documents, tokenize, limits.document_tokens, withhold, originals, seen):
         rows.append(row)
         tokens_in_shard += 0 if row["tokens"] is None else len(row["tokens"])  # type: ignore[arg-type]  # token ids
         work = tokens_in_shard + len(rows) * limits.written_tokens * _READ_PER_WRITTEN
@@ -114,12 +122,16 @@ def item_id_of(document: Document) -> str:
 
 def _unique(batch: list[Document], seen: SeenHashes) -> list[Document]:
     """Turn the second document of an id into a failure: its answer could not be told from the first one's."""
-    digests = (hashlib.blake2b(document.document_id.encode(), digest_size=8).digest() for document in batch)
-    repeated = seen.add(np.frombuffer(b"".join(digests), "<u8"))
+    repeated = seen.add(_id_hashes(document.document_id for document in batch))
     return [
         _failed_as_repeated(document) if is_repeated and document.failure is None else document
         for document, is_repeated in zip(batch, repeated, strict=True)
     ]
+
+
+def _id_hashes(document_ids: Iterable[str]) -> NDArray[np.uint64]:
+    digests = (hashlib.blake2b(document_id.encode(), digest_size=8).digest() for document_id in document_ids)
+    return np.frombuffer(b"".join(digests), "<u8")
 
 
 def _failed_as_repeated(document: Document) -> Document:
@@ -128,10 +140,25 @@ def _failed_as_repeated(document: Document) -> Document:
     return replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
 
 
+def _remember(planned: pa.Table, seen: SeenHashes, originals: Originals | None) -> None:
+    """Know ids and texts of documents that are planned already."""
+    seen.add(_id_hashes(planned["document_id"].to_numpy().tolist()))
+    if originals is not None:
+        with_text = planned.filter(pc.is_valid(planned["text"]))
+        texts, held = (column.to_numpy().tolist() for column in (with_text["text"], pc.is_valid(with_text["withheld"])))
+        keys = [text_key(text, is_withheld=is_held) for text, is_held in zip(texts, held, strict=True)]
+        originals.originals_of(keys, with_text["item_id"].to_numpy().tolist())
+
+
 def _tokenized(
-    documents: Iterable[Document], tokenize: Tokenize, limit: int, withhold: Withhold, originals: Originals | None
+    documents: Iterable[Document],
+    tokenize: Tokenize,
+    limit: int,
+    withhold: Withhold,
+    originals: Originals | None,
+    seen: SeenHashes,
 ) -> Iterator[dict[str, object]]:
-    seen, left = SeenHashes(), iter(documents)
+    left = iter(documents)
     while batch := list(itertools.islice(left, _TOKENIZE_BATCH)):
         yield from _rows(_unique(batch, seen), tokenize, limit, withhold, originals)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -285,11 +286,16 @@ class _Spread:
 
     is_scored: NDArray[np.bool_]
 
+    @cached_property
+    def _places(self) -> list[int]:
+        places: list[int] = np.flatnonzero(self.is_scored).tolist()
+        return places
+
     def values(self, scored: Sequence[Any] | NDArray[Any] | None, elsewhere: object = None) -> list[Any]:
         result: list[Any] = [elsewhere] * len(self.is_scored)
         if scored is not None:
             listed = scored.tolist() if isinstance(scored, np.ndarray) else scored
-            for place, value in zip(np.flatnonzero(self.is_scored), listed, strict=True):
+            for place, value in zip(self._places, listed, strict=True):
                 result[place] = value
         elif elsewhere is not None:
             raise InvariantError("a column without values cannot have values elsewhere")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,6 +59,7 @@ from workers.engines.catalogue import ResolvedModel
 from workers.engines.in_flight import SHARDS_IN_FLIGHT
 from workers.engines.label_orders import TwoOrders
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
+from workers.engines.word_tokens import TokenIds
 
 _LEAST_DOCUMENT_TOKENS = 64
 
@@ -96,11 +98,11 @@ class LabelQuestion:
         """JSON Schema of what Claude answers."""
         return answer_schema(self.labels)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """Token ids of documents for the engine; none where there is no engine."""
         if self.model is None:
-            return [[] for _ in texts]
-        return self.tokenizer.encode_documents([defused(text, DOCUMENT_MARK) for text in texts])
+            return [np.array([], np.int32)] * len(texts)
+        return self.tokenizer.token_arrays([defused(text, DOCUMENT_MARK) for text in texts])
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
@@ -194,7 +196,12 @@ class LabelQuestion:
         yield from documents
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
         """Each document is one item, cut to what the model can read, or read as `long_documents` says."""
         limits = PlanLimits(self.document_tokens, shard_tokens)
@@ -202,7 +209,7 @@ class LabelQuestion:
         section, long = self.job.long_documents, None
         if section is not None:
             long = long_reading(section, self.document_tokens, self.tokenizer.encode_with_places)
-        return plan_shards(documents, self.encode, limits, withhold, carrier, originals, long)
+        return plan_shards(documents, self.encode, limits, withhold, carrier, originals, long, planned)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """A label is one token: few shards keep an engine busy."""

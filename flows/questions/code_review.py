@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -49,6 +50,7 @@ from workers.engines.catalogue import ResolvedModel
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT, WRITING_TOKENS_IN_FLIGHT
 from workers.engines.reviews import ReviewSettings
 from workers.engines.tokens import ModelTokenizer, TokenFrame, context_length
+from workers.engines.word_tokens import TokenIds
 
 _LEAST_PIECE_TOKENS = 64
 _MOST_OUTPUT_TOKENS = 2_048
@@ -84,11 +86,11 @@ class ReviewQuestion:
         """JSON Schema of Claude's list of findings."""
         return answer_schema()
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """Token ids of code for the engine; none where there is no engine."""
         if self.model is None:
-            return [[] for _ in texts]
-        return self.tokenizer.encode_documents([defused(text, CODE_MARK) for text in texts])
+            return [np.array([], np.int32)] * len(texts)
+        return self.tokenizer.token_arrays([defused(text, CODE_MARK) for text in texts])
 
     @cached_property
     def tokenizer(self) -> ModelTokenizer:
@@ -196,18 +198,28 @@ class ReviewQuestion:
         yield from code
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
         """Each document is one item, in as many pieces as the model needs to read all of it."""
-        tables = self.whole_documents(documents, shard_tokens, withhold, carrier)
+        tables = self.whole_documents(documents, shard_tokens, withhold, carrier, planned)
         return (cut_into_pieces(table, self.encode, self.document_tokens) for table in tables)
 
     def whole_documents(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None,
+        planned: Iterable[pa.Table],
     ) -> Iterator[pa.Table]:
         """The same before anything is cut."""
         limits = PlanLimits(WHOLE_DOCUMENTS, shard_tokens, self._output_tokens if self.model else 0)
-        return plan_shards(documents, self.encode, limits, withhold, carrier)
+        return plan_shards(documents, self.encode, limits, withhold, carrier, planned=planned)
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """An answer is written over many steps: more items are needed to keep an engine busy."""

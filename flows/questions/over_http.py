@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 
 from flows.questions.classification import LabelQuestion
@@ -26,6 +27,7 @@ from workers.endpoint.review_probe import probe_review
 from workers.endpoint.served import ResolvedEndpoint, Served, resolved
 from workers.endpoint.ways import AskedOverHttp
 from workers.engines.catalogue import ResolvedModel, resolve_model
+from workers.engines.word_tokens import TokenIds
 
 # Nothing is begun yet, and somebody may wait for a mistyped address.
 _ATTEMPTS_AT_FIRST = 3
@@ -63,9 +65,9 @@ class OverHttpQuestion(LabelQuestion):
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """None: the server makes its own tokens."""
-        return [[] for _ in texts]
+        return [np.array([], np.int32)] * len(texts)
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:

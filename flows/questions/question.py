@@ -102,9 +102,14 @@ class Question(Protocol):
         """What is asked about, with the answers that are known of it; ``own`` are places that are no input."""
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
-        """The documents as parts of the plan, schema `PLAN`, with token ids for the engine."""
+        """The documents as parts of the plan, schema `PLAN`, with token ids for the engine, after those ``planned``."""
 
     def shards_in_flight(self, shards: int, document_tokens: int) -> int:
         """How many shards an engine works on at a time, of a plan of so many with so many tokens in all."""

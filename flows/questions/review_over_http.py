@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 
 from flows.questions.code_review import ReviewQuestion
@@ -21,6 +22,7 @@ from pipelines.tasks.code_review.prompts import claim_block
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
 from workers.endpoint.served import ResolvedEndpoint
 from workers.engines.tokens import TokenFrame
+from workers.engines.word_tokens import TokenIds
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class ReviewOverHttpQuestion(ReviewQuestion):
         parts = [served.way, served.prefix, served.review_suffix, served.suffix, served.token_ids, claim_block("")]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[TokenIds]:
         """None: the server makes its own tokens, once it is asked."""
-        return [[] for _ in texts]
+        return [np.array([], np.int32)] * len(texts)
 
     @cached_property
     def claim_labels(self) -> tuple[Label, ...]:
@@ -82,7 +84,12 @@ class ReviewOverHttpQuestion(ReviewQuestion):
         return None
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
         """Each document is one item, and is cut as it is asked about: until then nothing of it is sent."""
-        return self.whole_documents(documents, shard_tokens, withhold, carrier)
+        return self.whole_documents(documents, shard_tokens, withhold, carrier, planned)

@@ -109,7 +109,12 @@ class SeveralQuestions(LabelQuestion):
         )
 
     def shards(
-        self, documents: Iterable[Document], shard_tokens: int, withhold: Withhold, carrier: Carrier | None = None
+        self,
+        documents: Iterable[Document],
+        shard_tokens: int,
+        withhold: Withhold,
+        carrier: Carrier | None = None,
+        planned: Iterable[pa.Table] = (),
     ) -> Iterator[pa.Table]:
         """Each document is one item, with the known answers to every question beside it."""
         readers = {asked.key: gold_reader(asked) for asked in self.asked}
@@ -121,7 +126,7 @@ class SeveralQuestions(LabelQuestion):
                 known.setdefault(document.document_id, {key: read(document) for key, read in readers.items()})
                 yield document
 
-        for table in super().shards(noted(), shard_tokens, withhold, carrier):
+        for table in super().shards(noted(), shard_tokens, withhold, carrier, planned):
             # The second document of an id is a failure of its own, of which nothing is known.
             answers = [known.pop(str(document_id), {}) for document_id in table["document_id"].to_pylist()]
             yield table.append_column(GOLD_LABELS, pa.array(answers, kind))

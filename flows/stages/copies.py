@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,14 @@ from pipelines.store.runs import result_parts
 from pipelines.store.schemas import DUPLICATE_OF, read_part, to_part
 from pipelines.store.side_by_side import in_order
 
+# The rows of so many originals are in memory, some 150 MB, and read in one walk through the results.
+_COPIES_AT_ONCE = 500_000
+
+_Part = tuple[str, list[int]]
+
 
 def publish_copies(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
-    """Publish a row for every copy; all others of the run are there. The originals that have one are held in memory."""
+    """Publish a row for every copy; all others of the run are there."""
     if not plan.duplicate_items:
         return
     published, form = set(run.store.list(layout.RESULTS)), run.job.results.format
@@ -29,19 +35,30 @@ def publish_copies(run: Run, plan: PlanSummary, progress: ProgressReporter) -> N
     todo = [each for each in groups if each[0] not in published]
     if not todo:
         return
-    shards = [shard for _, group in todo for shard in group]
-    named = dict(zip(shards, in_order(lambda shard: read_copies(run.store, shard)[DUPLICATE_OF], shards), strict=True))
-    chunks = [chunk for each in named.values() for chunk in each.chunks]
-    wanted: pa.Array[Any] = pa.concat_arrays([pa.array([], pa.string()), *chunks])
-    originals = _rows_of(run, wanted.unique())
     with progress.stage("copies", "items", plan.duplicate_items) as stage:
-        for key, group in todo:
-            with_copies = [shard for shard in group if len(named[shard])]
-            if with_copies:
-                parts = list(in_order(lambda shard: read_copies(run.store, shard), with_copies))
+        for several, item_ids in _few_at_a_time(run, todo):
+            originals = _rows_of(run, item_ids)
+            for key, shards in several:
+                parts = list(in_order(lambda shard: read_copies(run.store, shard), shards))
                 rows = copy_rows(pa.concat_tables(parts), originals, is_over_http=is_over_http(run))
                 run.store.create(key, to_part(rows, form))
                 stage.advance(len(rows))
+
+
+def _few_at_a_time(run: Run, groups: Iterable[tuple[str, range]]) -> Iterator[tuple[list[_Part], pa.Array[Any]]]:
+    """The parts that are to be, with the shards that hold their copies, and the originals of all these."""
+    several: list[_Part] = []
+    originals: list[pa.Array[Any]] = []
+    for key, group in groups:
+        named = list(in_order(lambda shard: read_copies(run.store, shard)[DUPLICATE_OF], group))
+        if any(map(len, named)):
+            several.append((key, [shard for shard, each in zip(group, named, strict=True) if len(each)]))
+            originals += (chunk for each in named for chunk in each.chunks)
+        if sum(map(len, originals)) >= _COPIES_AT_ONCE:
+            yield several, pa.concat_arrays(originals).unique()
+            several, originals = [], []
+    if several:
+        yield several, pa.concat_arrays(originals).unique()
 
 
 def _rows_of(run: Run, item_ids: pa.Array[Any]) -> pa.Table:

@@ -5,8 +5,9 @@ Looks at what is committed and does the rest; knows nothing of Prefect.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,16 +21,19 @@ from pipelines.documents.carried import Carrier, carried_schema
 from pipelines.documents.code.records import LeftOut
 from pipelines.documents.item_sum import ItemSum
 from pipelines.documents.left_out import LeftOutList, first_documents, told_left_out
-from pipelines.documents.planning import shard_tokens_for
+from pipelines.documents.planned_so_far import PlannedSoFar
+from pipelines.documents.planning import REMEMBERED, shard_tokens_for
 from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.errors import JobError
 from pipelines.scored_parts import is_copy
 from pipelines.store import layout
-from pipelines.store.schemas import GOLD_LABELS, to_arrow
+from pipelines.store.schemas import DUPLICATE_OF, GOLD_LABELS, from_arrow, to_arrow
 from pipelines.store.side_by_side import in_order
 
 # Parts that are put while the next ones are made; each holds the texts and tokens of a shard.
 _PARTS_AT_ONCE = 8
+# Of a committed part, what the plan counts and where it goes on.
+_COUNTED = ("item_id", "document_uri", "tokens", "failure", "gold_label")
 
 
 class PlanSummary(BaseModel):
@@ -87,8 +91,7 @@ def plan_documents(
     counts = {"shards": 0, "items": 0, "failed_items": 0, "gold_items": 0, "document_tokens": 0, "duplicate_items": 0}
     with progress.stage("plan", "documents") as stage:
         _commit_carried(run, found.sources)
-        numbered = enumerate(_shards(run, found.sources, left_out))
-        for shard, table in in_order(lambda each: _commit(run, *each), numbered, _PARTS_AT_ONCE):
+        for shard, table in _parts(run, found.sources, left_out):
             tokens = _document_tokens(table)
             item_ids.add(table["item_id"].to_numpy().tolist())
             counts["shards"] += 1
@@ -129,11 +132,41 @@ def _commit(run: Run, shard: int, table: pa.Table) -> tuple[int, pa.Table]:
     return shard, table
 
 
-def _shards(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[pa.Table]:
-    """The plan's parts; what a code review leaves out is noted on the way."""
-    documents = left_out.take(documents_of(run, sources))
+def _parts(run: Run, sources: list[SourceFile], left_out: LeftOutList) -> Iterator[tuple[int, pa.Table]]:
+    """The plan's parts: of a planning that was killed, those it committed are read, the others made and committed."""
+    so_far = PlannedSoFar()
+    # What a review leaves out is told by reading all of its input, again.
+    begun = range(0 if run.question.leaves_out else _committed_parts(run))
+    for shard, table in in_order(lambda shard: (shard, _read_part(run, shard, _COUNTED)), begun, _PARTS_AT_ONCE):
+        so_far.add(table)
+        yield shard, table
+    planned = in_order(lambda shard: _read_part(run, shard, REMEMBERED), begun, _PARTS_AT_ONCE)
+    numbered = enumerate(_shards(run, sources, left_out, so_far, planned), len(begun))
+    yield from in_order(lambda each: _commit(run, *each), numbered, _PARTS_AT_ONCE)
+
+
+def _committed_parts(run: Run) -> int:
+    """How many parts are there without a gap: several are put at a time."""
+    there = {layout.shard_of(key) for key in run.store.list(layout.PLAN) if key != layout.PLAN_COMPLETE}
+    return next(shard for shard in itertools.count() if shard not in there)
+
+
+def _read_part(run: Run, shard: int, columns: Sequence[str]) -> pa.Table:
+    return from_arrow(run.store.read(layout.plan_part(shard)), list(columns), if_there=(DUPLICATE_OF, GOLD_LABELS))
+
+
+def _shards(
+    run: Run,
+    sources: list[SourceFile],
+    left_out: LeftOutList,
+    so_far: PlannedSoFar,
+    planned: Iterable[pa.Table],
+) -> Iterator[pa.Table]:
+    """The parts that are not committed; what a code review leaves out is noted on the way."""
+    limit = run.job.limits.documents
+    documents = left_out.take(so_far.rest(sources, lambda rest: documents_of(run, rest), limit))
     carrier = Carrier(run.carried, run.job.limits.max_document_bytes) if run.job.columns.carry else None
-    return run.question.shards(documents, shard_tokens_for(sources), withhold_of(run), carrier)
+    return run.question.shards(documents, shard_tokens_for(sources), withhold_of(run), carrier, planned)
 
 
 def _known_answers(table: pa.Table) -> dict[str, int]:

@@ -2,17 +2,19 @@
 
 Documents stream in, Arrow tables of items stream out, one per shard, in the input's order; memory holds one shard
 plus 8 bytes per id. Tokenising happens here, in batches: the engine gets token ids and never waits for text.
-Deterministic: the same input gives the same plan, so a killed planning is simply run again.
+Deterministic: the same input gives the same plan, so a planning that was killed goes on behind what it committed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipelines.documents.carried import Carrier
 from pipelines.documents.duplicates import Originals, text_key
@@ -20,9 +22,11 @@ from pipelines.documents.long.reading import LongReading, Read
 from pipelines.documents.records import Document, SourceFile
 from pipelines.store.schemas import CARRIED, DUPLICATE_OF, PLAN, WINDOW_LIST, WINDOWS
 
-Tokenize = Callable[[list[str]], list[list[int]]]
+Tokenize = Callable[[list[str]], Sequence[NDArray[np.int32] | list[int]]]
 Withhold = Callable[[Document], str | None]
 
+# Of a planned shard, what later documents are held against.
+REMEMBERED = ("item_id", "document_id", "text", "withheld")
 # Documents that are tokenised together, and how many characters they may hold in all: long ones would fill the memory.
 _TOKENIZE_BATCH, _TOKENIZE_BATCH_CHARS = 512, 8_388_608
 _BYTES_PER_TOKEN = 4
@@ -63,6 +67,7 @@ def plan_shards(
     carrier: Carrier | None = None,
     originals: Originals | None = None,
     long: LongReading | None = None,
+    planned: Iterable[pa.Table] = (),
 ) -> Iterator[pa.Table]:
     """Cut documents into shards of about equal work.
 
@@ -74,6 +79,7 @@ def plan_shards(
         carrier: of the input's columns that go to the results; None: there are none.
         originals: empty; finds documents whose text was there before. None: each is asked about.
         long: how documents over ``limits.document_tokens`` are read; None: the beginning of them.
+        planned: shards of the documents before these, by a planning that was killed; `REMEMBERED` columns are enough.
 
     Yields:
         Tables of schema `PLAN`, each one shard; with a carrier, and a column `CARRIED`; with originals, `DUPLICATE_OF`;
@@ -81,7 +87,11 @@ def plan_shards(
     """
     rows: list[dict[str, object]] = []
     tokens_in_shard = 0
-    for row, work_tokens in _tokenized(_unique(documents), tokenize, limits.document_tokens, withhold, originals, long):
+    seen = SeenHashes()
+    for table in planned:
+        _remember(table, seen, originals)
+    rows_of = _tokenized(documents, tokenize, limits.document_tokens, withhold, originals, long, seen)
+    for row, work_tokens in rows_of:
         rows.append(row)
         tokens_in_shard += work_tokens
         work = tokens_in_shard + len(rows) * limits.written_tokens * _READ_PER_WRITTEN
@@ -119,17 +129,33 @@ def item_id_of(document: Document) -> str:
     return "itm_" + hashlib.blake2b(place.encode(), digest_size=10).hexdigest()
 
 
-def _unique(documents: Iterable[Document]) -> Iterator[Document]:
+def _unique(batch: list[Document], seen: SeenHashes) -> list[Document]:
     """Turn the second document of an id into a failure: its answer could not be told from the first one's."""
-    seen = SeenHashes()
-    for document in documents:
-        digest = hashlib.blake2b(document.document_id.encode(), digest_size=8).digest()
-        is_repeated = seen.add(int.from_bytes(digest, "little"))
-        if is_repeated and document.failure is None:
-            reason = f"{_place(document)}: id '{document.document_id}' was there before; give each document its own id"
-            yield replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
-        else:
-            yield document
+    repeated = seen.add(_id_hashes(document.document_id for document in batch))
+    return [
+        _failed_as_repeated(document) if is_repeated and document.failure is None else document
+        for document, is_repeated in zip(batch, repeated, strict=True)
+    ]
+
+
+def _id_hashes(document_ids: Iterable[str]) -> NDArray[np.uint64]:
+    digests = (hashlib.blake2b(document_id.encode(), digest_size=8).digest() for document_id in document_ids)
+    return np.frombuffer(b"".join(digests), "<u8")
+
+
+def _failed_as_repeated(document: Document) -> Document:
+    reason = f"{_place(document)}: id '{document.document_id}' was there before; give each document its own id"
+    return replace(document, text=None, gold_label=None, failure=reason, attributes=None, note=None)
+
+
+def _remember(planned: pa.Table, seen: SeenHashes, originals: Originals | None) -> None:
+    """Know ids and texts of documents that are planned already."""
+    seen.add(_id_hashes(planned["document_id"].to_numpy().tolist()))
+    if originals is not None:
+        with_text = planned.filter(pc.is_valid(planned["text"]))
+        texts, held = (column.to_numpy().tolist() for column in (with_text["text"], pc.is_valid(with_text["withheld"])))
+        keys = [text_key(text, is_withheld=is_held) for text, is_held in zip(texts, held, strict=True)]
+        originals.originals_of(keys, with_text["item_id"].to_numpy().tolist())
 
 
 def _tokenized(
@@ -139,17 +165,24 @@ def _tokenized(
     withhold: Withhold,
     originals: Originals | None,
     long: LongReading | None,
+    seen: SeenHashes,
 ) -> Iterator[tuple[dict[str, object], int]]:
     """Rows of the plan, each with the tokens that an engine reads for it."""
+    for batch in _batches(documents):
+        yield from _rows(_unique(batch, seen), tokenize, limit, withhold, originals, long)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     chars = 0
     for document in documents:
         batch.append(document)
         chars += len(document.text or "")
         if len(batch) == _TOKENIZE_BATCH or chars >= _TOKENIZE_BATCH_CHARS:
-            yield from _rows(batch, tokenize, limit, withhold, originals, long)
+            yield batch
             batch, chars = [], 0
-    yield from _rows(batch, tokenize, limit, withhold, originals, long)
+    if batch:
+        yield batch
 
 
 def _rows(
@@ -193,7 +226,7 @@ def _rows(
         yield row, read.work_tokens
 
 
-def _beginning(tokens: list[int], limit: int) -> Read:
+def _beginning(tokens: Sequence[int] | NDArray[np.int32], limit: int) -> Read:
     """As much as fits into the model's context."""
     if len(tokens) <= limit:
         return Read(tokens, len(tokens))
@@ -227,22 +260,26 @@ class SeenHashes:
 
     def __init__(self) -> None:
         self._recent: set[int] = set()
-        self._sorted: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
+        self._sorted: list[NDArray[np.uint64]] = []
 
-    def add(self, value: int) -> bool:
-        """Add a hash; True if it was there before."""
-        if value in self._recent or any(self._holds(run, value) for run in self._sorted):
-            return True
-        self._recent.add(value)
-        if len(self._recent) == self._RECENT:
-            self._sorted.append(np.sort(np.fromiter(self._recent, np.uint64, self._RECENT)))
-            self._recent = set()
-            while len(self._sorted) > 1 and len(self._sorted[-2]) <= len(self._sorted[-1]):
-                newest, older = self._sorted.pop(), self._sorted.pop()
-                self._sorted.append(np.sort(np.concatenate([older, newest])))
-        return False
+    def add(self, hashes: NDArray[np.uint64]) -> list[bool]:
+        """Add some; of each, whether it was there before, be it among these."""
+        is_old = np.zeros(len(hashes), np.bool_)
+        for run in self._sorted:
+            is_old |= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
+        were_there: list[bool] = []
+        for value, is_known in zip(hashes.tolist(), is_old.tolist(), strict=True):
+            were_there.append(is_known or value in self._recent)
+            if not is_known:
+                self._recent.add(value)
+        if len(self._recent) >= self._RECENT:
+            self._spill()
+        return were_there
 
-    @staticmethod
-    def _holds(run: np.ndarray[tuple[int], np.dtype[np.uint64]], value: int) -> bool:
-        position = int(np.searchsorted(run, np.uint64(value)))
-        return position < len(run) and int(run[position]) == value
+    def _spill(self) -> None:
+        newest = np.fromiter(self._recent, np.uint64, len(self._recent))
+        self._recent = set()
+        while self._sorted and len(self._sorted[-1]) <= len(newest):
+            newest = np.concatenate([self._sorted.pop(), newest])
+        newest.sort()
+        self._sorted.append(newest)

@@ -5,6 +5,7 @@ import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -149,9 +150,12 @@ def test_seen_hashes_agree_with_a_set() -> None:
     values += [*source.choices(values, k=30_000), 0, 2**64 - 1, 0, 2**64 - 1]
     source.shuffle(values)
     seen, expected = SeenHashes(), set[int]()
-    for value in values:
-        assert seen.add(value) == (value in expected)
-        expected.add(value)
+    for batch in np.split(np.array(values, np.uint64), sorted(source.sample(range(len(values)), 400))):
+        were_there = []
+        for value in batch.tolist():
+            were_there.append(value in expected)
+            expected.add(value)
+        assert seen.add(batch) == were_there
 
 
 def test_seen_hashes_take_little_memory_for_each_id() -> None:
@@ -159,12 +163,12 @@ def test_seen_hashes_take_little_memory_for_each_id() -> None:
     full_sets = 2 * 65_536  # right after the last small set became an array
     tracemalloc.start()
     seen = SeenHashes()
-    for _ in range(full_sets):
-        seen.add(source.getrandbits(64))
+    for _ in range(full_sets // 512):
+        seen.add(np.array([source.getrandbits(64) for _ in range(512)], np.uint64))
     used_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used_bytes / full_sets < 10
-    assert seen.add(1) is False
+    assert seen.add(np.array([1, 1], np.uint64)) == [False, True]
 
 
 def test_shards_are_about_equal() -> None:

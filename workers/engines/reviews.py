@@ -8,7 +8,7 @@ so that the second pass finds the code in the prefix cache. Knows nothing of sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.documents.code.shown import LineMap
-from pipelines.documents.planning import Tokenize
 from pipelines.store.schemas import REVIEWS
 from pipelines.tasks.code_review.answers import ReviewAnswer, parse_answer
 from pipelines.tasks.code_review.findings import Finding, merge_findings
@@ -84,10 +83,15 @@ class _Claim:
     outcome: dict[str, Any]
 
 
+Tokenize = Callable[[list[str]], list[list[int]]]
+
+
 class Reviewer:
     """Reviews shards; may be called from several threads, so that the engine always has something to do."""
 
-    def __init__(self, engine: Writer, settings: ReviewSettings, tokenize: Tokenize) -> None:
+    def __init__(
+        self, engine: Writer, settings: ReviewSettings, tokenize: Callable[[list[str]], list[list[int]]]
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._tokenize = tokenize

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from pipelines.errors import JobError
 from pipelines.tasks.classification import DOCUMENT_SLOT, PromptFrame
 from workers.engines.catalogue import ResolvedModel
+from workers.engines.word_tokens import TokenIds, WordTokens, encodes_words_apart
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,24 @@ class TextTokenizer:
     """Text to token ids alone, wherever the model's files are not: made from the text of its tokenizer.json."""
 
     def __init__(self, tokenizer_json: str) -> None:
-        self._text = Tokenizer.from_str(_all_added_tokens_special(tokenizer_json))
+        content = _all_added_tokens_special(tokenizer_json)
+        self._text = Tokenizer.from_str(json.dumps(content))
         self._text.encode_special_tokens = True
         self._text.no_truncation()
         self._text.no_padding()
+        self._words = WordTokens(self._encode_whole) if encodes_words_apart(content) else None
 
     def encode_documents(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, without any special token."""
-        return [encoding.ids for encoding in self._text.encode_batch_fast(texts, add_special_tokens=False)]
+        return [ids.tolist() for ids in self.token_arrays(texts)]
+
+    def token_arrays(self, texts: list[str]) -> list[TokenIds]:
+        """The same as the plan holds them, where a number is no object of its own."""
+        return self._words.encode(texts) if self._words else self._encode_whole(texts)
+
+    def _encode_whole(self, texts: list[str]) -> list[TokenIds]:
+        encoded = self._text.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, np.int32) for encoding in encoded]
 
     def encode_with_places(self, texts: list[str]) -> list[tuple[list[int], list[int]]]:
         """The same, and the character of the text that each token begins with."""
@@ -163,15 +175,15 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _all_added_tokens_special(tokenizer_json: str) -> str:
-    """Mark every added token as special, so that `encode_special_tokens` turns all of them into plain text.
+def _all_added_tokens_special(tokenizer_json: str) -> dict[str, Any]:
+    """The tokenizer with all added tokens marked as special, so that `encode_special_tokens` makes them plain text.
 
     Qwen's own files hold `<think>` and `</think>` as added tokens that are not marked special.
     """
-    content = json.loads(tokenizer_json)
+    content: dict[str, Any] = json.loads(tokenizer_json)
     for token in content.get("added_tokens", ()):
         token["special"] = True
-    return json.dumps(content)
+    return content
 
 
 def context_length(model: ResolvedModel) -> int:

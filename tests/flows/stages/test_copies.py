@@ -15,9 +15,10 @@ import pytest
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, prepare_run
-from flows.stages import planning, publishing
+from flows.stages import copies, planning, publishing
 from flows.stages.copies import publish_copies
 from pipelines.copies import TAKEN, copy_rows
+from pipelines.documents import planning as documents_planning
 from pipelines.errors import InvariantError
 from pipelines.escalation.ledger import Ledger
 from pipelines.job.job import Job
@@ -85,7 +86,7 @@ def score(run: Run, plan: planning.PlanSummary) -> None:
     for shard, table in enumerate(plan_parts(run)):
         texts = table.filter(table["text"].is_valid())
         sure = [int(text.split(":")[0].split()[1]) % 2 == 0 for text in texts["text"].to_pylist()]
-        logprobs = np.log([[0.95, 0.05] if each else [0.6, 0.4] for each in sure]).astype(np.float32)
+        logprobs = np.log([[0.95, 0.05] if each else [0.6, 0.4] for each in sure]).reshape(-1, 2).astype(np.float32)
         numbers = [np.full(len(texts), value, np.int64) for value in (100, 64, 1, 4_000_000)]
         items = items_of_plan(run.store.read(layout.plan_part(shard)))
         predictions = prediction_table(texts["item_id"], ShardScores(logprobs, *numbers))
@@ -123,6 +124,23 @@ def test_copies_over_shards_take_what_their_original_got_and_the_sums_are_those_
                             engine_held_seconds=0.0)  # fmt: skip
     assert (summary.items, summary.copies) == (240, 80)
     assert summary.cost_usd == sum((row["cost_usd"] for row in rows), Decimal(0)) > 0
+
+
+def test_few_originals_are_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents_planning, "_MAX_SHARD_ITEMS", 20)
+    monkeypatch.setattr(publishing, "_ROWS_PER_RESULT_PART", 20)
+    monkeypatch.setattr(copies, "_COPIES_AT_ONCE", 30)
+    held: list[int] = []
+    read = copies._rows_of
+    monkeypatch.setattr(copies, "_rows_of", lambda run, wanted: held.append(len(wanted)) or read(run, wanted))
+    run = begin(tmp_path / "in")
+    plan = planning.plan_documents(run, quiet())
+    score(run, plan)
+    publish_copies(run, plan, quiet())
+    assert len(held) > 1 and max(held) < DOCUMENTS - TEXTS == sum(held), held
+    rows = rows_of(run)
+    assert [row["document_id"] for row in rows] == [f"d{n}" for n in range(DOCUMENTS)]
+    assert [row["engine_answer"] for row in rows[TEXTS:]] == [row["engine_answer"] for row in rows[: DOCUMENTS - TEXTS]]
 
 
 def test_a_planning_that_is_killed_comes_to_the_same_plan(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
             ),
             record=SimpleNamespace(input_bytes=1, model_revision="0"),
             store=SimpleNamespace(root="root"),
-            question=SimpleNamespace(asked_of_engine=SimpleNamespace(frame=frame, review=None, two_orders=None)),
+            question=SimpleNamespace(
+                asked_of_engine=SimpleNamespace(frame=frame, review=None, two_orders=None, windows=None)
+            ),
         )
         scoring.start_engines(run)
         return asked.pop()

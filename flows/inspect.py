@@ -23,7 +23,7 @@ def run_status(run: str) -> RunStatus:
         StoreError: something of it is missing or cannot be read.
     """
     store = open_store(run)
-    return looker_of(store).look(is_held(store.root))
+    return looker_of(store).look(is_held(store.run_root))
 
 
 def run_summary(run: str) -> Summary:

@@ -277,9 +277,11 @@ class Terminal:
         if summary.first_tier:
             self._say(f"asked     {summary.first_tier}, first; what it cost is in the rows, by the tokens it counted")
         else:
+            is_one_of_several = summary.gpu_seconds and not summary.engine_held_seconds  # its run held the engines
+            held = "as long as its run's were" if is_one_of_several else f"{summary.engine_held_seconds:,.1f}"
             self._say(
-                f"engines   {summary.gpu_seconds:,.1f} device-seconds busy, in the rows; held for "
-                f"{summary.engine_held_seconds:,.1f}, start-up and waiting included"
+                f"engines   {summary.gpu_seconds:,.1f} device-seconds busy, in the rows; held for {held}, start-up and "
+                "waiting included"
             )
         if summary.all_claude_cost_usd is not None:
             self._say(

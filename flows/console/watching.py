@@ -37,7 +37,7 @@ def watch_run(run: str, progress: ProgressReporter, *, is_once: bool) -> None:
         StoreError: the first look at it fails; what fails later is told, and tried again.
     """
     looker = looker_of(open_store(run))
-    status = looker.look(is_held(looker.store.root))
+    status = looker.look(is_held(looker.store.run_root))
     if is_once or status.is_complete:
         _say_all(progress, status)
         return
@@ -92,7 +92,7 @@ def _looks(looker: Looker) -> Iterator[tuple[RunStatus | None, str | None]]:
         time.sleep(pause(looker.requests, took, is_on_s3=looker.store.root.startswith("s3://")))
         begun = time.monotonic()
         try:
-            status = looker.look(is_held(looker.store.root))
+            status = looker.look(is_held(looker.store.run_root))
         except StoreError as error:
             yield None, f"{error}; trying again"
         else:

@@ -16,7 +16,7 @@ from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.job_tree import compose_job
 from pipelines.job.question_jobs import asked_jobs
-from pipelines.job.sections import ModelSource
+from pipelines.job.sections import Evaluation, ModelSource
 from pipelines.meant import did_you_mean
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES, read_regular
 
@@ -81,14 +81,22 @@ def with_absolute_places(job: Job) -> Job:
     """The job as it reads from any folder: a worker or a listener goes on from elsewhere."""
     places: dict[str, Any] = {"input": _absolute(job.input), "output": _absolute(job.output)}
     if job.evaluation:
-        given = job.evaluation.model_dump(include={"gold_file", "faults_file"}, exclude_none=True)
-        moved = {name: _absolute(place) for name, place in given.items()}
-        places["evaluation"] = job.evaluation.model_copy(update=moved)
+        places["evaluation"] = _with_absolute_files(job.evaluation)
+    if job.questions:
+        places["questions"] = {
+            name: each.model_copy(update={"evaluation": each.evaluation and _with_absolute_files(each.evaluation)})
+            for name, each in job.questions.items()
+        }
     if isinstance(job.model, ModelSource):
         named = job.model.model_dump(include={"source", "adapter"}, exclude_none=True)
         moved = {name: _absolute(place) for name, place in named.items() if Path(place).is_dir()}
         places["model"] = job.model.model_copy(update=moved)
     return job.model_copy(update=places)
+
+
+def _with_absolute_files(evaluation: Evaluation) -> Evaluation:
+    given = evaluation.model_dump(include={"gold_file", "faults_file"}, exclude_none=True)
+    return evaluation.model_copy(update={name: _absolute(place) for name, place in given.items()})
 
 
 def _absolute(place: str) -> str:

@@ -62,6 +62,11 @@ class Store:
             self.root = f"s3://{bucket}/{prefix}".rstrip("/")
             self._objects = s3.open_bucket(bucket, prefix)
 
+    @property
+    def run_root(self) -> str:
+        """Where the run lies that a process works on; of one of several questions, another than its own root."""
+        return self.root
+
     def uri(self, key: str) -> str:
         """What a person can open: a path or an s3:// URI."""
         return f"{self.root}/{key}"

@@ -27,6 +27,11 @@ class QuestionStore(Store):
         self.run, self.question = run, question
         self.root = f"{run.root}/{layout.question_folder(question)}"
 
+    @property
+    def run_root(self) -> str:
+        """Of the run, which goes on with all its questions."""
+        return self.run.root
+
     def uri(self, key: str) -> str:
         """What a person can open."""
         return self.run.uri(self._place(key))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.job.job import Job
-from pipelines.job.job_file import parse_job
+from pipelines.job.job_file import parse_job, with_absolute_places
 from pipelines.job.question_jobs import MOST_ASKED, asked_jobs
 from tests.job.job_case import CLAUDE, GOOD, load, path, problems
 
@@ -162,3 +162,11 @@ def test_what_all_questions_may_spend_is_never_more_than_the_budget(
     for number, part in enumerate(parts):
         if part is not None and not number % 2:
             assert [each.job.budget_usd for each in asked if each.key == f"q{number}"] == [part]
+
+
+def test_the_files_of_a_question_are_found_from_any_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    job = load(path, TWO.replace("quality: {target: 0.9}", "quality: {target: 0.9}, evaluation: {gold_file: gold.csv}"))
+    topic, urgent = asked_jobs(with_absolute_places(job))
+    assert topic.job.evaluation and topic.job.evaluation.gold_file == str(path.parent / "gold.csv")
+    assert urgent.job.evaluation is None

@@ -15,9 +15,10 @@ from pipelines.store.question_store import QuestionStore
 from pipelines.store.runs import open_store, question_stores
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Store:
-    store = Store(str(tmp_path / "run_a"))
+@pytest.fixture(params=["folder", "s3"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    root = tmp_path if request.param == "folder" else f"{request.getfixturevalue('s3').uri}/out"
+    store = Store(f"{root}/run_a")
     store.create(layout.RUN, json.dumps({"run_id": "run_a", "questions": ["topic", "fits.01"]}).encode())
     for question in ("topic", "fits.01"):
         record = json.dumps({"run_id": f"run_a.{question}"}).encode()
@@ -34,6 +35,7 @@ def test_the_plan_is_the_runs_and_all_else_is_the_questions_own(run: Store) -> N
     assert run.read("questions/topic/predictions/part-00000.arrow") == b"topic"
     assert not run.exists(layout.predictions_part(0))
     assert topic.uri(layout.SUMMARY) == run.uri("questions/topic/summary.json")
+    assert topic.run_root == run.run_root == run.root != topic.root, "who works on the run works on its questions"
     topic.create("carried.arrow", b"columns")
     assert fits.exists(layout.CARRIED)
 
@@ -62,8 +64,10 @@ def test_what_is_listed_comes_back_under_the_keys_that_it_was_created_under(run:
     assert [entry.key for entry in topic.listing(layout.PLAN)] == [layout.plan_part(0)]
 
 
-def test_a_question_is_opened_by_its_folder_and_by_its_runs_id(run: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    remembered = Path(run.root).parent / "state" / "runs"
+def test_a_question_is_opened_by_its_folder_and_by_its_runs_id(
+    run: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = tmp_path / "state" / "runs"
     remembered.mkdir(parents=True)
     (remembered / "run_a").write_text(run.root)
     monkeypatch.setenv("SLUICE_STATE_DIR", str(remembered.parent))

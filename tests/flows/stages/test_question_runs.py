@@ -41,6 +41,7 @@ from workers.engines.scorer import prediction_table
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_state")]
 
 DOCUMENTS, COPIES = 90, 6
+ANGRY = "<b>angry"  # a label may be called anything
 JOB = {
     "name": "several",
     "task": "classification",
@@ -51,7 +52,7 @@ JOB = {
             "quality": {"raw_threshold": 0.8},
             "evaluation": {"gold_column": "topic"},
         },
-        "fits": {"labels": {"urgent": "today", "angry": None}, "choose": "any", "quality": "off"},
+        "fits": {"labels": {"urgent": "today", ANGRY: None}, "choose": "any", "quality": "off"},
     },
     "columns": {"carry": ["n"]},
     "policy": {"never_escalate": "pii == true"},
@@ -126,7 +127,7 @@ def test_all_rows_of_all_questions_are_one_data_set_that_costs_what_the_run_cost
     assert Counter((row["question"], row["label"]) for row in rows) == {
         ("topic", None): DOCUMENTS,
         ("fits", "urgent"): DOCUMENTS,
-        ("fits", "angry"): DOCUMENTS,
+        ("fits", ANGRY): DOCUMENTS,
     }
     assert {row["run_id"] for row in rows} == {"run"}
     assert len({(row["item_id"], row["question"], row["label"]) for row in rows}) == len(rows)
@@ -141,7 +142,7 @@ def test_each_question_has_its_own_rule_its_own_answers_and_its_own_known_ones(e
     rows = dataset.dataset(run.store.uri(layout.RESULTS)).to_table().to_pylist()
     by_question = {
         key: [row for row in rows if (row["question"], row["label"]) == key]
-        for key in (("topic", None), ("fits", "urgent"), ("fits", "angry"))
+        for key in (("topic", None), ("fits", "urgent"), ("fits", ANGRY))
     }
     topic, urgent, angry = by_question.values()
     assert {row["answer"] for row in topic} == {"billing", None}, "a threshold: what is under it is left to a person"
@@ -149,7 +150,7 @@ def test_each_question_has_its_own_rule_its_own_answers_and_its_own_known_ones(e
     assert {row["gold_label"] for row in topic} == {"outage"}
     assert {row["gold_label"] for row in (*urgent, *angry)} == {None}
     assert [each.key for each in summary.questions] == list(KEYS)
-    assert [each.label for each in summary.questions] == [None, "urgent", "angry"]
+    assert [each.label for each in summary.questions] == [None, "urgent", ANGRY]
     assert summary.questions[0].accuracy == 0.0 and summary.questions[1].accuracy is None
 
 
@@ -163,6 +164,7 @@ def test_a_question_is_looked_at_and_reported_like_any_run_and_the_run_like_all_
     assert status.cost_usd == summary.cost_usd
     page = write_report("run", False, tmp_path / "report.html").read_text()
     assert all(f'href="questions/{key}/report.html"' in page for key in KEYS)
+    assert "&lt;b&gt;angry" in page and ANGRY not in page
     assert "run.fits.01" in write_report("run.fits.01", False, tmp_path / "one.html").read_text()
     assert run.questions[0].store.exists(layout.REPORT)
 

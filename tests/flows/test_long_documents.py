@@ -83,7 +83,7 @@ def test_windows_cover_the_document_as_it_stands_in_the_prompt(tmp_path: Path) -
     asked = question(tmp_path, how="windows")
     (row,) = plan(asked, LONG).to_pylist()
     assert row["text"] == LONG
-    assert row["tokens"] == asked.encode([LONG])[0]
+    assert row["tokens"] == asked.encode([LONG])[0].tolist()
     windows = row[WINDOWS]
     assert len(windows) > 2 and all(each["tokens"] <= asked.document_tokens for each in windows)
     assert windows[-1]["first_token"] + windows[-1]["tokens"] == len(row["tokens"])

@@ -89,9 +89,7 @@ Tokenize = Callable[[list[str]], list[list[int]]]
 class Reviewer:
     """Reviews shards; may be called from several threads, so that the engine always has something to do."""
 
-    def __init__(
-        self, engine: Writer, settings: ReviewSettings, tokenize: Callable[[list[str]], list[list[int]]]
-    ) -> None:
+    def __init__(self, engine: Writer, settings: ReviewSettings, tokenize: Tokenize) -> None:
         self._engine = engine
         self._settings = settings
         self._tokenize = tokenize

@@ -15,7 +15,6 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from workers.engines.fitting.prefix import PrefixReuse
 
-QUESTION = SimpleNamespace(shards_in_flight=lambda *_: 1)
 POOL = SimpleNamespace(
     engines=2,
     devices=8,  # four GPUs each
@@ -30,7 +29,7 @@ POOL = SimpleNamespace(
 def run_of(store: Store, labels: int = 2) -> Any:
     question = SimpleNamespace(shards_in_flight=lambda *_: 1)
     job = SimpleNamespace(labels=dict.fromkeys(map(str, range(labels))))
-    return SimpleNamespace(has_engine=True, store=store, question=question, job=job)
+    return SimpleNamespace(has_engine=True, store=store, questions=(), question=question, job=job)
 
 
 def test_an_engine_of_several_devices_holds_them_all(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def main() -> None:
     path, sys.argv[:] = sys.argv[1], [str(Path(sys.executable).parent / "pipeline")]
     for name in _IMPORTED:
         importlib.import_module(name)
-    for name in page.templates().list_templates():
+    for name in page.templates().list_templates(["jinja"]):
         page.templates().get_template(name)  # compiled
     gc.collect()
     gc.freeze()  # no fork looks through what all have in common

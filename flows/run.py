@@ -146,6 +146,8 @@ def prepare_run(job: Job, sources: list[SourceFile], run_id: str | None = None, 
     question = question_of(job, model_of(job, _found_before(job, run_id)))
     record = new_record(question, sources)
     record = record.model_copy(update={"run_id": run_id or derive_run_id(job, record)})
+    for key in record.questions or ():
+        layout.check_run_id(f"{record.run_id}.{key}")  # before anything of the run is there
     if run_id is None and record.input_outline is not None:
         asked = [job.model_dump(mode="json"), record.model_revision, record.prompt_fingerprint, record.input_outline]
         refuse_touched(job.output, asked, record.run_id)
@@ -178,7 +180,6 @@ def refuse_question(run: Run) -> None:
 def begin_questions(run: Run) -> None:
     """Commit the records of the questions' runs, where the run asks several; the same whenever it is done."""
     for each in run.questions:
-        layout.check_run_id(each.run_id)
         each.store.create(layout.JOB, _job_yaml(each.job))
         each.store.create(layout.RUN, each.record.model_dump_json(indent=2).encode())
 

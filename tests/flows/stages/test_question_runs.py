@@ -216,6 +216,13 @@ def test_what_a_kill_left_of_the_records_is_made_good_and_the_same(tmp_path: Pat
     assert (again.run_id, again.record) == (run.run_id, run.record)
 
 
+def test_an_id_that_leaves_no_room_for_its_questions_is_refused_before_anything_is_there(tmp_path: Path) -> None:
+    run = begin(tmp_path / "out")
+    with pytest.raises(JobError, match="give at most 128 letters"):
+        prepare_run(run.job, check_surroundings(run.job), "r" * 125)
+    assert not list((tmp_path / "out" / ("r" * 125)).rglob("*.*"))
+
+
 def test_a_question_goes_on_with_its_run_alone(tmp_path: Path) -> None:
     begin(tmp_path / "out")
     told = "run.topic is a question of run run, and goes on with it: name that one"

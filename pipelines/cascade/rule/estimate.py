@@ -15,7 +15,7 @@ _PLAYS = 12
 
 @dataclass(frozen=True)
 class Estimate:
-    """Items asked in all, pilot and sample included: the mean of some plays, the least and the most."""
+    """Items asked in all, pilot, sample and audit included: the mean of some plays, the least and the most."""
 
     promise: Target
     asked: int
@@ -45,4 +45,5 @@ def estimate_asked(scored: Scored, promise: Target, labels: Labels) -> Estimate:
 def _play(scored: Scored, promise: Target, labels: Labels) -> int:
     settled = walk(target_steps(scored, promise, labels), labels).end
     assert settled is not None, "every item has a label"
-    return int((~settled.is_accepted).sum())
+    accepted = int(settled.is_accepted.sum())
+    return len(scored) - accepted + min(accepted, promise.audit_items)

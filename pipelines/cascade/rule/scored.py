@@ -27,13 +27,13 @@ class Scored:
 
     ``confidence`` may be on any scale on which more is surer; NaN, an item without any, is least sure.
     ``answer`` is the engine's answer as a number, any numbers. ``seed`` belongs to the run and is never changed;
-    nor is ``earlier``, what the labels of another run said (see `earlier`), or None.
+    nor is ``earlier``, what the labels of other runs said, the newest first (see `earlier`).
     """
 
     confidence: FloatArray
     answer: IntArray
     seed: int
-    earlier: Seen | None = None
+    earlier: tuple[Seen, ...] = ()
 
     def __post_init__(self) -> None:
         if self.confidence.ndim != 1 or self.confidence.shape != self.answer.shape:

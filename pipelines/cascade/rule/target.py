@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.cascade.rule.at_once import is_worth_waiting
 from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.cascade.rule.doubt import BoolArray, IntArray
+from pipelines.cascade.rule.earlier import is_confirmed
 from pipelines.cascade.rule.history import Ask, Draw, History, pilot_items, pilot_size, walk
 from pipelines.cascade.rule.scored import Labels, Scored
-from pipelines.cascade.rule.strikes import StrikesPlan, can_certify, plan_strikes
+from pipelines.cascade.rule.strikes import StrikesPlan, plan_strikes
 
 __all__ = ["Ask", "Certificate", "Settled", "Target", "next_step", "target_steps"]
 
@@ -34,6 +36,7 @@ class Target:
 
     target: float
     assurance: float
+    audit_items: int = 0  # accepted ones that will be asked afterwards; the fewer are saved
 
     def __post_init__(self) -> None:
         if not 0 < self.target <= 1:
@@ -88,10 +91,11 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     """A run from its start; see `history` for how to walk it."""
     history, delta = History(scored, labels), SPENT * promise.delta
     budget = allowed_wrong(len(scored), promise.target)
-    pool, plan = scored.order, StrikesPlan(budget, len(scored), 0, 0)
-    if can_certify(len(scored), budget, delta):
-        pilot = pilot_items(scored, pilot_size(scored), is_even=False)
-        yield history.ask("pilot", pilot)
+    pool, plan = scored.order, StrikesPlan(budget, len(scored), 0, 0, len(scored) - budget)
+    pilot = pilot_items(scored, 0 if is_confirmed(scored) else pilot_size(scored), is_even=False)
+    if is_worth_waiting(scored, pilot, budget, delta, promise.audit_items):
+        if len(pilot):
+            yield history.ask("pilot", pilot)
         pool = history.unknown()
         random = scored.generator("plan")
         plan = plan_strikes(history.curve(), scored.rank[pool], scored.codes[pool], budget, delta, random)

@@ -113,7 +113,7 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: R
     return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed, weight[bought])
 
 
-def _taught_by(scored: Scored, asks: Sequence[Ask]) -> IntArray:
+def taught_by(scored: Scored, asks: Sequence[Ask]) -> IntArray:
     """The pilot, and what is as good as a random sample; the rest is doubtful, and would crowd them out.
 
     Where all was asked at once, all of it.
@@ -125,7 +125,7 @@ def _taught_by(scored: Scored, asks: Sequence[Ask]) -> IntArray:
 
 def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: FittedTemperature) -> RuleRecord:
     promise, prior, scored = promise_of(run), read_prior(run), population.scored
-    learnt = count_labels(scored, outcome.labels, _taught_by(scored, outcome.asks))
+    learnt = count_labels(scored, outcome.labels, taught_by(scored, outcome.asks))
     compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
     runs = [each.run_id for each in prior.runs]
     statement = [

@@ -152,11 +152,12 @@ def test_a_pilot_checks_again_where_the_last_run_did_not_bear_out_the_one_before
 
 
 @tries(300)
-@pytest.mark.parametrize("lie", LIES)
-def test_the_promise_holds_without_a_pilot_though_two_runs_tell_the_same_lie(lie: str, runs: int) -> None:
-    told, missed, spared = LIES[lie](learnt(ONE_MORE_WRONG_THAN_MAY_BE, seed=10_000)), 0, 0
+def test_the_promise_holds_without_a_pilot_though_two_runs_tell_the_same_lie(runs: int) -> None:
+    true, missed, spared = learnt(ONE_MORE_WRONG_THAN_MAY_BE, seed=10_000), 0, 0
+    told = [lie(true) for lie in LIES.values()]
     for seed in range(runs):
-        settled = settle(ONE_MORE_WRONG_THAN_MAY_BE, seed, told, told)
+        lie = told[seed % len(told)]
+        settled = settle(ONE_MORE_WRONG_THAN_MAY_BE, seed, lie, lie)
         spared += settled.certificate.pilot == 0
         missed += ONE_MORE_WRONG_THAN_MAY_BE.is_wrong[settled.is_accepted].sum() > allowed_wrong(400, 0.9)
     assert spared == runs

@@ -10,7 +10,7 @@ from pipelines.cascade.rule.history import History, walk
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 
-_PLAYS = 12
+_PLAYS = 20  # the least and the most of fewer held the truth in 81 % of 150 runs; of so many, in 95 % of 450
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,10 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     history, delta = History(scored, labels), SPENT * promise.delta
     budget = allowed_wrong(len(scored), promise.target)
     pool, plan = scored.order, StrikesPlan(budget, len(scored), 0, 0, len(scored) - budget)
-    pilot = pilot_items(scored, 0 if is_confirmed(scored) else pilot_size(scored), is_even=False)
-    if is_worth_waiting(scored, pilot, budget, delta, promise.audit_items):
-        if len(pilot):
-            yield history.ask("pilot", pilot)
+    pilot = 0 if is_confirmed(scored) else pilot_size(scored)
+    if is_worth_waiting(len(scored), pilot, budget, delta, promise.audit_items):
+        if pilot:
+            yield history.ask("pilot", pilot_items(scored, pilot, is_even=False))
         pool = history.unknown()
         random = scored.generator("plan")
         plan = plan_strikes(history.curve(), scored.rank[pool], scored.codes[pool], budget, delta, random)

@@ -83,7 +83,7 @@ def test_after_two_runs_that_agree_the_next_begins_with_its_sample(case: Prepare
 
 
 def test_a_small_run_asks_once_and_teaches_what_it_asked(case: Prepare) -> None:
-    run = case(60, is_informed=True, quality=TARGET)
+    run = case(60, is_informed=True, quality=TARGET, escalation={"chunk_items": 400})
     assert settled(run) == Escalated(is_done=True)
     record, profile = record_of(run), profile_of(run)
     assert record["certificate"]["rounds"] == len(list(Path(run.root, "escalations").glob("chunk-*/submitted-*"))) == 1

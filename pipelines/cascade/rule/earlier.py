@@ -58,14 +58,14 @@ def is_confirmed(scored: Scored) -> bool:
     newest, older = _pooled(scored, scored.earlier[:1]), _pooled(scored, scored.earlier[1:])
     if newest is None or older is None:
         return False
-    return Doubt.is_borne_out(older, newest, int(scored.codes.max(initial=0)) + 1)
+    return Doubt.is_borne_out(older, newest, len(scored.answers))
 
 
 def _pooled(scored: Scored, earlier: Sequence[Seen]) -> Seen | None:
-    answers, pooled = np.unique(scored.answer), Seen.none()
+    pooled = Seen.none()
     for age, seen in enumerate(earlier[:MOST_RUNS]):
-        is_known = np.isin(seen.answer, answers)
-        codes, weight = np.searchsorted(answers, seen.answer[is_known]), _KEPT_BY_AGE**age
+        is_known = np.isin(seen.answer, scored.answers)
+        codes, weight = np.searchsorted(scored.answers, seen.answer[is_known]), _KEPT_BY_AGE**age
         labels, wrong = weight * seen.labels[is_known], weight * seen.wrong[is_known]
         pooled = pooled.and_also(Seen(seen.rank[is_known], codes, labels, wrong))
     total = float(pooled.labels.sum())

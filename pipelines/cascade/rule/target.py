@@ -5,8 +5,8 @@
 The promise: with probability `assurance`, over the rule's own drawing of items, at most a share of 1 - `target` of the
 items keeps an answer other than Claude's. Nothing is assumed about the scores, the answers or the curve. Why it holds:
 see `strikes`. The pilot's items leave the pool before anything is planned from them, and the certifying sample is drawn
-from what is left. There are three message batches at most; two where all that was left of the pool may stand, or earlier
-runs make up for a pilot (see `earlier`); one where waiting for more would spare next to nothing (see `at_once`).
+from what is left. There are three message batches at most; two where all that was left may stand, or earlier runs make
+up for a pilot (see `earlier`); one where waiting for more would spare next to nothing (see `at_once`).
 """
 
 from __future__ import annotations

@@ -207,10 +207,13 @@ class Terminal:
             )
         table.add_row("all", f"{estimates.items:,} items", "100.0%", usd(estimates.cost_usd(estimates.items)))
         self.console.print(table)
-        self._say(
-            f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
-            f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
-        )
+        if estimates.labelled:
+            self._say(
+                f"{estimates.labelled:,} of {estimates.items:,} items are answered and paid for "
+                f"({usd(estimates.spent_usd)} USD); what they say of the others is uncertain, hence the range"
+            )
+        else:
+            self._say("no item was asked: none is needed to learn from first; prices by the engine's count of tokens")
         self._say(f"next      {COMMAND} submit {job_path}   goes on with the same run (same options as before)")
 
     def show_bought(self, job_path: Path, run_id: str) -> None:

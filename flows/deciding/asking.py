@@ -39,6 +39,7 @@ _WHAT_FOR: dict[Stage, str] = {
     "certify": "to certify what may stand: drawn at random, or beyond hope",
     "escalate": "whose answers may not stand as they are",
 }
+_AT_ONCE = "asked at once: to learn and certify first would spare too few of them to be waited for"
 
 
 def settle_quality(
@@ -100,7 +101,8 @@ class _Asking:
             asks = [*walked.finished, ask]
             if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
                 return None
-            self._progress.say(f"round {ask.round}   {len(ask.items):,} items {_WHAT_FOR[ask.stage]}")
+            what_for = _AT_ONCE if (ask.stage, ask.round) == ("escalate", 1) else _WHAT_FOR[ask.stage]
+            self._progress.say(f"round {ask.round}   {len(ask.items):,} items {what_for}")
             items = np.r_[ask.items, self._audit_at_once(asks)]
             escalated = self._escalation.ask(self._population.asked(items), wait=self._wait)
             if not escalated.is_done:

@@ -13,6 +13,7 @@ from flows.deciding.prior import read_prior
 from flows.deciding.profiles import compare_with_last, fingerprints_of
 from flows.run import Run
 from flows.stages.planning import read_plan
+from pipelines.adapting.labels import at_one_rate
 from pipelines.cascade.audit import Audit
 from pipelines.cascade.calibration import FittedTemperature, fit_temperature
 from pipelines.cascade.decisions import Decisions
@@ -21,7 +22,7 @@ from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.doubt import BoolArray, IntArray
 from pipelines.cascade.rule.earlier import count_labels
 from pipelines.cascade.rule.history import Ask
-from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels
+from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Settled, Target
 from pipelines.cascade.statement import (
     state_copies,
@@ -94,7 +95,7 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: R
     """From all labels that were bought before it was known what may stand, each for as many items as it stands for."""
     weight = np.zeros(len(population.scored))
     for ask in outcome.asks:
-        if ask.stage != "escalate":
+        if ask.stage != "escalate" or ask.round == 1:
             weight[ask.items] = ask.weights
     bought = np.flatnonzero((weight > 0) & (outcome.labels != UNANSWERED) & (outcome.labels != UNASKED))
     codes = {name: code for code, name in enumerate(run.job.labels)}
@@ -112,17 +113,25 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: R
     return fit_temperature(np.concatenate(logprobs), np.concatenate(claude), population.scored.seed, weight[bought])
 
 
-def _taught_by(outcome: RuleOutcome) -> IntArray:
-    """The pilot and the random sample; the rest of what was asked is doubtful, and would crowd them out."""
-    batches = [ask.draw.sample if ask.draw else ask.items for ask in outcome.asks if ask.stage != "escalate"]
-    return np.concatenate([np.zeros(0, np.int64), *batches])
+def taught_by(scored: Scored, asks: Sequence[Ask]) -> IntArray:
+    """The pilot, and what is as good as a random sample; the rest is doubtful, and would crowd them out.
+
+    Where all was asked at once, all of it.
+    """
+    pilots = [ask.items for ask in asks if ask.stage == "pilot" or (ask.stage == "escalate" and ask.round == 1)]
+    taught: IntArray = np.unique(np.concatenate([at_one_rate(asks, scored.generator("taught")), *pilots]))
+    return taught
 
 
 def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: FittedTemperature) -> RuleRecord:
     promise, prior, scored = promise_of(run), read_prior(run), population.scored
-    learnt = count_labels(scored, outcome.labels, _taught_by(outcome))
+    learnt = count_labels(scored, outcome.labels, taught_by(scored, outcome.asks))
     compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
-    statement = [_statement(promise, outcome), *state_prior(prior.run_id, prior.labels, prior.reason)]
+    runs = [each.run_id for each in prior.runs]
+    statement = [
+        _statement(promise, outcome),
+        *state_prior(runs, prior.labels, prior.reason, _is_spared_pilot(outcome)),
+    ]
     statement += [state_drift(*compared)] if compared else []
     plan = read_plan(run)
     statement += [state_copies(plan.duplicate_items)] if plan and plan.duplicate_items else []
@@ -138,16 +147,21 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
         audit=as_json(outcome.audit),
         calibration=as_json(fitted) or {},
         drift={"since": compared[0], **asdict(compared[1])} if compared else None,
-        prior={"run_id": prior.run_id, "labels": prior.labels, "reason": prior.reason},
+        prior={"run_id": runs[0] if runs else None, "runs": runs, "labels": prior.labels, "reason": prior.reason},
         fingerprints=fingerprints_of(run),
     )
+
+
+def _is_spared_pilot(outcome: RuleOutcome) -> bool:
+    """Whether the first message batch was the certifying one."""
+    return bool(outcome.asks) and outcome.asks[0].stage == "certify" and isinstance(outcome.end, Settled)
 
 
 def promise_of(run: Run) -> Target | None:
     """The run's target, if it has one."""
     quality = run.job.quality
     if isinstance(quality, Quality) and quality.target is not None:
-        return Target(quality.target, quality.assurance)
+        return Target(quality.target, quality.assurance, quality.audit_items)
     return None
 
 

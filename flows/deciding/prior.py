@@ -1,9 +1,9 @@
-"""What a run is given of an earlier run's labels: chosen once, before the run buys its first, and written down.
+"""What a run is given of earlier runs' labels: chosen once, before the run buys its first, and written down.
 
     <run>/calibration/prior.json
 
 So a resumed run plans from the very same labels, whichever other runs have ended meanwhile. It steers what the run
-asks; what is certified rests on the run's own labels alone. What people have answered about the earlier run by then
+asks; what is certified rests on the run's own labels alone. What people have answered about an earlier run by then
 counts among its labels.
 """
 
@@ -15,7 +15,7 @@ from flows.deciding.profiles import Places, Profile, earlier_profiles, fingerpri
 from flows.run import Run
 from pipelines.cascade.record import Fingerprints
 from pipelines.cascade.rule.doubt import Seen
-from pipelines.cascade.rule.earlier import LEAST_LABELS
+from pipelines.cascade.rule.earlier import LEAST_LABELS, MOST_RUNS
 from pipelines.errors import JobError
 from pipelines.people.answers import Answers
 from pipelines.people.labels import labels_of_people
@@ -23,7 +23,16 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 
 # Raised when the rule asks other items than it did: an open run would pay for a second pilot and a second sample.
-RULE = 2
+RULE = 3
+
+
+class Taught(BaseModel):
+    """What the labels of one earlier run said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    places: Places
 
 
 class Prior(BaseModel):
@@ -32,23 +41,22 @@ class Prior(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     rule: int = 1  # before rules were numbered
-    run_id: str | None = None
     reason: str | None = None
-    places: Places = ()
+    runs: tuple[Taught, ...] = ()  # the newest first
 
     @property
     def labels(self) -> int:
         """How many."""
-        return sum(labels for _, _, labels, _ in self.places)
+        return sum(labels for run in self.runs for _, _, labels, _ in run.places)
 
     @property
-    def seen(self) -> Seen | None:
-        """What they said."""
-        return None if self.run_id is None else seen_of(self.places)
+    def seen(self) -> tuple[Seen, ...]:
+        """What they said, run by run."""
+        return tuple(seen_of(run.places) for run in self.runs)
 
 
 def commit_prior(run: Run) -> None:
-    """Choose the newest earlier run of the job that was made in the same way; the first choice stands.
+    """Choose the newest earlier runs of the job that were made in the same way; the first choice stands.
 
     Raises:
         JobError: the profile of an earlier run cannot be read, or the run was begun under another rule.
@@ -72,12 +80,15 @@ def read_prior(run: Run) -> Prior:
 
 def _choose(run: Run) -> Prior:
     now, reason = fingerprints_of(run), None
+    runs: list[Taught] = []
     for profile in (_with_people(run, each) for each in earlier_profiles(run)):
         refusal = _refusal(profile, now)
         if refusal is None:
-            return Prior(rule=RULE, run_id=profile.run_id, places=profile.places)
+            runs.append(Taught(run_id=profile.run_id, places=profile.places))
         reason = reason or refusal
-    return Prior(rule=RULE, reason=reason)
+        if len(runs) == MOST_RUNS:
+            break
+    return Prior(rule=RULE, reason=None if runs else reason, runs=tuple(runs))
 
 
 def _with_people(run: Run, profile: Profile) -> Profile:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
 
 from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.deciding.run_labels import replay
+from flows.estimate.sample import reckoned_usd
 from flows.run import Run
-from flows.stages.planning import read_plan
+from flows.stages.planning import PlanSummary, read_plan
 from flows.submit import begin_job, process_run
 from pipelines.cascade.rule.estimate import Estimate, estimate_asked
 from pipelines.cascade.rule.history import Stage
 from pipelines.cascade.rule.scored import UNASKED
-from pipelines.cascade.rule.target import Target
 from pipelines.costs.accounting import to_money
 from pipelines.errors import JobError, SluiceError
 from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
+from pipelines.scored_parts import predictions_of, read_scored_part
 
 SHOWN_TARGETS = (0.90, 0.95, 0.99)
 
@@ -33,7 +36,7 @@ class Estimates:
     run_id: str
     items: int
     labelled: int
-    mean_cost_usd: Decimal | None  # of one item, as the labels bought so far cost
+    mean_cost_usd: Decimal | None  # of one item, as the labels bought so far cost; by the engine's tokens without any
     spent_usd: Decimal | None
     by_target: tuple[Estimate, ...]
 
@@ -79,14 +82,15 @@ def estimate_job(path: Path, overrides: dict[str, Any], progress: ProgressReport
     assert promise is not None, "checked before the run was begun"
     targets = sorted({*SHOWN_TARGETS, promise.target})
     labelled, spent = int((labels != UNASKED).sum()), ledger.committed_usd
+    mean = spent / labelled if spent is not None and labelled else None
     return Estimates(
         run_id=run.run_id,
         items=len(population.scored),
         labelled=labelled,
-        mean_cost_usd=spent / labelled if spent is not None and labelled else None,
+        mean_cost_usd=mean if labelled else _reckoned_usd(run, plan),
         spent_usd=spent,
         by_target=tuple(
-            estimate_asked(population.scored, Target(target, promise.assurance), labels) for target in targets
+            estimate_asked(population.scored, replace(promise, target=target), labels) for target in targets
         ),
     )
 
@@ -104,6 +108,14 @@ def refuse_several(job: Job, path: Path) -> None:
                 f"{path} --limit 500` runs the first 500 documents, and `pipeline cost` says what they took"
             ]
         )
+
+
+def _reckoned_usd(run: Run, plan: PlanSummary) -> Decimal | None:
+    """Of one item, where none was bought: by the engine's count of tokens."""
+    parts = [predictions_of(read_scored_part(run.store, shard)) for shard in range(plan.shards)]
+    tokens = sum(pc.sum(part["input_tokens"]).as_py() or 0 for part in parts)
+    told = sum(len(part) - part["input_tokens"].null_count for part in parts)
+    return reckoned_usd(run.job, tokens / told) if told else None
 
 
 def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: ProgressReporter) -> Run:

@@ -270,7 +270,8 @@ def _promises(job: Job) -> list[Target]:
     quality = job.quality if isinstance(job.quality, Quality) else None
     own = quality.target if quality else None
     assurance = quality.assurance if quality else _DEFAULT_ASSURANCE
-    return [Target(target, assurance) for target in sorted({*TARGETS, *([own] if own else [])})]
+    audited = quality.audit_items if quality else 0
+    return [Target(target, assurance, audited) for target in sorted({*TARGETS, *([own] if own else [])})]
 
 
 def _known_labels(
@@ -310,6 +311,16 @@ def _claude_model(job: Job) -> str:
     return job.escalation.all_tiers[0].model if job.escalation else _USUAL_CLAUDE
 
 
+def reckoned_usd(job: Job, engine_tokens: float) -> Decimal | None:
+    """What Claude would cost for an item of so many tokens, as the engine counts them; None: no price is known."""
+    book = price_book()
+    seller = "bedrock" if job.escalation and job.escalation.provider == "bedrock" else "anthropic"
+    is_us = job.escalation is not None and job.escalation.inference_geo == "us"
+    read = round(engine_tokens * float(book.tokens.newer_per_older))
+    usage = TokenUsage(read, 0, 0, 0, ESTIMATED_OUTPUT_TOKENS, is_us)
+    return book.batch_cost(_claude_model(job), usage, datetime.now(UTC), seller)
+
+
 def _claude_item_usd(job: Job, figures: _Scored, drawn: Drawn, ledger: Ledger | None) -> Total | None:
     """By what the answers cost that were bought; else by the engine's count of tokens."""
     paid = [ledger.standing(item_id).cost_usd for item_id in ledger.settled_labels()] if ledger else []
@@ -317,15 +328,6 @@ def _claude_item_usd(job: Job, figures: _Scored, drawn: Drawn, ledger: Ledger | 
         known = np.array([float(each) for each in paid if each is not None])
         is_known = len(known) == len(paid)
         return total_of(known, drawn.may_be_sent).times(1 / drawn.may_be_sent) if is_known else None
-    book, at = price_book(), datetime.now(UTC)
-    seller = "bedrock" if job.escalation and job.escalation.provider == "bedrock" else "anthropic"
-    is_us = job.escalation is not None and job.escalation.inference_geo == "us"
-
-    def usd(tokens: float) -> Decimal | None:
-        read = round(tokens * float(book.tokens.newer_per_older))
-        usage = TokenUsage(read, 0, 0, 0, ESTIMATED_OUTPUT_TOKENS, is_us)
-        return book.batch_cost(_claude_model(job), usage, at, seller)
-
     tokens = total_of(figures.input_tokens, drawn.answerable).times(1 / drawn.answerable)
-    about, least, most = (usd(each) for each in (tokens.about, tokens.least, tokens.most))
+    about, least, most = (reckoned_usd(job, each) for each in (tokens.about, tokens.least, tokens.most))
     return None if about is None or least is None or most is None else Total(float(about), float(least), float(most))

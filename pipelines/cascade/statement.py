@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.cascade.audit import Audit, Drift
 from pipelines.cascade.rule.budget import Reached
 from pipelines.cascade.rule.target import Settled, Target
@@ -80,10 +82,14 @@ def state_reached(assurance: float, reached: Reached) -> str:
     return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
 
 
-def state_prior(run_id: str | None, labels: int, reason: str | None) -> list[str]:
-    """What an earlier run had to do with it; nothing where there was none."""
-    if run_id is not None:
-        helped = f"{_count(labels, 'label')} of run {run_id} helped to plan, as far as this run's own bore them out"
+def state_prior(runs: Sequence[str], labels: int, reason: str | None, is_spared_pilot: bool) -> list[str]:
+    """What earlier runs, the newest first, had to do with it; nothing where there was none."""
+    if runs:
+        whose = f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, the last of them {runs[0]},"
+        how = "as far as this run's own bore them out"
+        if is_spared_pilot:
+            how = "and the newest bore out the others, so that none were bought to learn from first"
+        helped = f"{_count(labels, 'label')} of {whose} helped to plan, {how}"
         return [f"Prior: {helped}; what is certified rests on this run's labels alone."]
     return [] if reason is None else [f"Prior: none; {reason}."]
 

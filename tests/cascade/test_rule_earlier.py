@@ -1,4 +1,4 @@
-"""What an earlier run learnt, handed to the next: it may save labels, and can break no promise however wrong it is."""
+"""What earlier runs learnt, handed to the next: it may save labels, and can break no promise however wrong it is."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.cascade.rule.budget import Reached, Spending, next_purchase
 from pipelines.cascade.rule.doubt import Seen
-from pipelines.cascade.rule.earlier import LEAST_LABELS, MOST_LABELS, count_labels, prior_of
+from pipelines.cascade.rule.earlier import LEAST_LABELS, MOST_LABELS, MOST_RUNS, count_labels, prior_of
 from pipelines.cascade.rule.history import pilot_size
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Scored
 from pipelines.cascade.rule.target import Ask, Settled, Target, next_step, target_steps
@@ -28,7 +28,7 @@ def learnt(population: Population, seed: int) -> Seen:
     return count_labels(scored, population.truth, np.concatenate(asks))
 
 
-def settle(population: Population, seed: int, earlier: Seen | None) -> Settled:
+def settle(population: Population, seed: int, *earlier: Seen) -> Settled:
     settled = next_step(replace(population.scored(seed), earlier=earlier), PROMISE, population.truth)
     assert isinstance(settled, Settled)
     return settled
@@ -59,7 +59,7 @@ def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says(runs: int) -> 
     missed, spending = 0, Spending(np.full(400, 0.01), 1.6, 0.9)
     earlier = LIES["inverted"](learnt(ONE_CLASS, seed=10_000))
     for seed in range(runs):
-        reached = next_purchase(replace(ONE_CLASS.scored(seed), earlier=earlier), spending, ONE_CLASS.truth)
+        reached = next_purchase(replace(ONE_CLASS.scored(seed), earlier=(earlier,)), spending, ONE_CLASS.truth)
         assert isinstance(reached, Reached)
         assert reached.wrong_limit is not None
         missed += ONE_CLASS.is_wrong[reached.is_accepted].sum() > reached.wrong_limit
@@ -69,8 +69,8 @@ def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says(runs: int) -> 
 @tries(150)
 def test_a_run_of_the_same_kind_saves_labels(runs: int) -> None:
     with_it, without = (
-        np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.sum() for seed in range(runs)])
-        for earlier in (learnt(ONE_CLASS, seed=10_000), None)
+        np.mean([settle(ONE_CLASS, seed, *earlier).is_accepted.sum() for seed in range(runs)])
+        for earlier in ([learnt(ONE_CLASS, seed=10_000)], [])
     )
     assert with_it > without
 
@@ -79,8 +79,8 @@ def test_a_run_of_the_same_kind_saves_labels(runs: int) -> None:
 def test_a_lie_costs_few_labels(runs: int) -> None:
     lie = LIES["always wrong"](learnt(ONE_CLASS, seed=10_000))
     misled, without = (
-        np.mean([settle(ONE_CLASS, seed, earlier).is_accepted.mean() for seed in range(runs)])
-        for earlier in (lie, None)
+        np.mean([settle(ONE_CLASS, seed, *earlier).is_accepted.mean() for seed in range(runs)])
+        for earlier in ([lie], [])
     )
     assert misled > without - 0.03
 
@@ -98,7 +98,7 @@ def test_labels_are_counted_by_place_and_answer() -> None:
 
 def test_answers_that_the_run_does_not_give_are_left_out_and_the_rest_is_numbered_as_its_own() -> None:
     earlier = Seen(np.array([0.1, 0.5, 0.9]), np.array([2, 5, 9]), np.full(3, 40.0), np.array([1.0, 2.0, 3.0]))
-    prior = prior_of(Scored(np.zeros(4), np.array([9, 2, 2, 4]), 1, earlier))
+    prior = prior_of(Scored(np.zeros(4), np.array([9, 2, 2, 4]), 1, (earlier,)))
     assert prior is not None
     assert (prior.rank.tolist(), prior.answer.tolist()) == ([0.1, 0.9], [0, 2])
     assert (prior.labels.tolist(), prior.wrong.tolist()) == ([40, 40], [1, 3])
@@ -108,7 +108,7 @@ def test_an_earlier_run_weighs_no_more_than_so_many_labels() -> None:
     earlier = Seen(
         np.array([0.1, 0.9]), np.zeros(2, np.int64), np.array([30_000.0, 10_000.0]), np.array([0.0, 5_000.0])
     )
-    prior = prior_of(Scored(np.zeros(4), np.zeros(4, np.int64), 1, earlier))
+    prior = prior_of(Scored(np.zeros(4), np.zeros(4, np.int64), 1, (earlier,)))
     assert prior is not None
     assert prior.labels.tolist() == [0.75 * MOST_LABELS, 0.25 * MOST_LABELS]
     assert prior.wrong.tolist() == [0, 0.125 * MOST_LABELS]
@@ -117,17 +117,56 @@ def test_an_earlier_run_weighs_no_more_than_so_many_labels() -> None:
 @pytest.mark.parametrize(("labels", "pilot"), [(LEAST_LABELS, 20), (LEAST_LABELS - 1, 40)])
 def test_half_a_pilot_checks_what_was_learnt_before(labels: int, pilot: int) -> None:
     earlier = Seen(np.array([0.5]), np.zeros(1, np.int64), np.array([float(labels)]), np.array([1.0]))
-    assert pilot_size(Scored(np.zeros(1000), np.zeros(1000, np.int64), 1, earlier)) == pilot
+    assert pilot_size(Scored(np.zeros(1000), np.zeros(1000, np.int64), 1, (earlier,))) == pilot
 
 
 def test_nothing_learnt_is_as_no_earlier_run() -> None:
     for population in (ONE_CLASS, hostile_populations()[9]):
-        first, second = settle(population, 3, None), settle(population, 3, NOBODYS)
+        first, second = settle(population, 3), settle(population, 3, NOBODYS)
         assert (first.is_accepted == second.is_accepted).all()
 
 
-def test_a_killed_run_with_a_prior_asks_the_same_items() -> None:
-    scored = replace(ONE_CLASS.scored(5), earlier=learnt(ONE_CLASS, seed=10_000))
+def test_labels_weigh_less_with_each_later_run() -> None:
+    runs = tuple(Seen(np.array([0.5]), np.array([0]), np.array([40.0]), np.array([wrong])) for wrong in (4.0, 8.0))
+    prior = prior_of(Scored(np.zeros(4), np.zeros(4, np.int64), 1, runs))
+    assert prior is not None
+    assert prior.labels.tolist() == pytest.approx([40, 28])
+    assert prior.wrong.tolist() == pytest.approx([4, 5.6])
+    many = Scored(np.zeros(4), np.zeros(4, np.int64), 1, runs[:1] * (MOST_RUNS + 3))
+    assert len(prior_of(many).labels) == MOST_RUNS  # type: ignore[union-attr]  # of so many labels, there is one
+
+
+def test_a_run_needs_no_pilot_where_the_last_bore_out_the_one_before() -> None:
+    first, last = (learnt(ONE_CLASS, seed) for seed in (10_000, 10_001))
+    facts = settle(ONE_CLASS, 3, last, first).certificate
+    assert (facts.pilot, facts.rounds) == (0, 2)
+    assert facts.sample > 0
+    assert facts.prefix > 0
+
+
+@pytest.mark.parametrize("lie", ["always wrong", "inverted"])
+def test_a_pilot_checks_again_where_the_last_run_did_not_bear_out_the_one_before(lie: str) -> None:
+    true = learnt(ONE_CLASS, seed=10_000)
+    for earlier in ((LIES[lie](true), true), (true, LIES[lie](true)), (true,)):
+        assert settle(ONE_CLASS, 3, *earlier).certificate.pilot == 15
+
+
+@tries(300)
+def test_the_promise_holds_without_a_pilot_though_two_runs_tell_the_same_lie(runs: int) -> None:
+    true, missed, spared = learnt(ONE_MORE_WRONG_THAN_MAY_BE, seed=10_000), 0, 0
+    told = [lie(true) for lie in LIES.values()]
+    for seed in range(runs):
+        lie = told[seed % len(told)]
+        settled = settle(ONE_MORE_WRONG_THAN_MAY_BE, seed, lie, lie)
+        spared += settled.certificate.pilot == 0
+        missed += ONE_MORE_WRONG_THAN_MAY_BE.is_wrong[settled.is_accepted].sum() > allowed_wrong(400, 0.9)
+    assert spared == runs
+    assert missed <= most_misses(runs, PROMISE.delta)
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_a_killed_run_with_a_prior_asks_the_same_items(before: int) -> None:
+    scored = replace(ONE_CLASS.scored(5), earlier=tuple(learnt(ONE_CLASS, 10_000 + run) for run in range(before)))
     labels = np.full(400, UNASKED, np.int8)
     while isinstance(step := next_step(scored, PROMISE, labels), Ask):
         partly = labels.copy()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from pipelines.cascade.rule.estimate import estimate_asked
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNASKED, Scored
 from pipelines.cascade.rule.target import Target, next_step
+from tests.cascade.trials import most_misses
 
 ITEMS = 1_500
 
@@ -53,3 +57,30 @@ def test_the_same_labels_give_the_same_estimate() -> None:
     labels[:60] = verdicts[:60]
     first, second = (estimate_asked(scored, Target(0.9, 0.9), labels) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.prove
+def test_the_range_holds_what_is_asked_nine_times_in_ten() -> None:
+    scored, verdicts = population()
+    promise, missed, runs = Target(0.9, 0.9), 0, 30
+    for seed in range(runs):
+        run, labels = replace(scored, seed=seed), np.full(ITEMS, UNASKED, np.int8)
+        pilot = next_step(run, promise, labels).items  # type: ignore[union-attr]  # the first step asks
+        labels[pilot] = verdicts[pilot]
+        estimate = estimate_asked(run, promise, labels)
+        missed += not estimate.least <= asked_by(run, promise, verdicts) <= estimate.most
+    assert missed <= most_misses(runs, 0.1)
+
+
+def test_what_the_audit_asks_is_in_the_estimate() -> None:
+    scored, verdicts = population()
+    labels = np.full(ITEMS, UNASKED, np.int8)
+    labels[:60] = verdicts[:60]
+    without, with_it = (estimate_asked(scored, Target(0.9, 0.9, audit_items), labels) for audit_items in (0, 50))
+    assert (with_it.asked, with_it.least) == (without.asked + 50, without.least + 50)
+
+
+def test_a_small_run_is_estimated_without_a_label() -> None:
+    few = Scored(np.linspace(0.5, 1, 60), np.zeros(60, np.int64), seed=3)
+    estimate = estimate_asked(few, Target(0.95, 0.95, audit_items=2), np.full(60, UNASKED, np.int8))
+    assert (estimate.asked, estimate.least, estimate.most) == (59, 59, 59)

@@ -235,6 +235,7 @@ def test_a_later_run_of_the_job_is_compared_with_the_last(case: Prepare) -> None
     assert "Drift since run before: " in record_of(second)["statement"]
     assert record_of(second)["prior"] == {
         "run_id": None,
+        "runs": [],
         "labels": 0,
         "reason": "run before has 0 labels to learn from; 30 are needed",
     }

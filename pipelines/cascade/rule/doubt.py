@@ -34,6 +34,11 @@ class Seen:
     wrong: FloatArray  # of these labels
 
     @classmethod
+    def none(cls) -> Seen:
+        """No labels."""
+        return cls(np.zeros(0), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+
+    @classmethod
     def each(cls, rank: FloatArray, answer: IntArray, is_wrong: BoolArray) -> Seen:
         """One label in each place."""
         return cls(rank, answer, np.ones(len(rank)), is_wrong.astype(np.float64))
@@ -69,14 +74,19 @@ class Doubt:
         Args:
             seen: labels of this run.
             answers: how many different ones there are.
-            earlier: labels of another run. They count only if this run's are likelier with them than without.
+            earlier: labels of other runs. They count only if this run's are likelier with them than without.
         """
-        alone = _best_fit(seen, answers)
-        if earlier is None:
-            return alone
-        both = _best_fit(seen.and_also(earlier), answers)
-        with_them = both.evidence - _best_fit(earlier, answers).evidence
-        return both if with_them >= alone.evidence else alone
+        if earlier is None or not cls.is_borne_out(earlier, seen, answers):
+            return _best_fit(seen, answers)
+        return _best_fit(seen.and_also(earlier), answers)
+
+    @classmethod
+    def is_borne_out(cls, earlier: Seen, seen: Seen, answers: int) -> bool:
+        """Whether what was seen is at least as likely with the earlier labels as without them; nothing always is."""
+        if not len(seen.rank):
+            return True
+        with_them = _best_fit(seen.and_also(earlier), answers).evidence - _best_fit(earlier, answers).evidence
+        return with_them >= _best_fit(seen, answers).evidence
 
     def probability(self, rank: FloatArray, answer: IntArray) -> FloatArray:
         """P(wrong) of each item."""

@@ -10,12 +10,12 @@ from pipelines.cascade.rule.history import History, walk
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 
-_PLAYS = 12
+_PLAYS = 20  # the least and the most of fewer held the truth in 81 % of 150 runs; of so many, in 95 % of 450
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Items asked in all, pilot and sample included: the mean of some plays, the least and the most."""
+    """Items asked in all, pilot, sample and audit included: the mean of some plays, the least and the most."""
 
     promise: Target
     asked: int
@@ -45,4 +45,5 @@ def estimate_asked(scored: Scored, promise: Target, labels: Labels) -> Estimate:
 def _play(scored: Scored, promise: Target, labels: Labels) -> int:
     settled = walk(target_steps(scored, promise, labels), labels).end
     assert settled is not None, "every item has a label"
-    return int((~settled.is_accepted).sum())
+    accepted = int(settled.is_accepted.sum())
+    return len(scored) - accepted + min(accepted, promise.audit_items)

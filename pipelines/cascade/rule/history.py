@@ -84,7 +84,7 @@ def walk(steps: Generator[Ask, None, End], labels: Labels) -> Walked[End]:
 
 
 def pilot_size(scored: Scored) -> int:
-    """How many labels the first curve is fitted to; half of it is enough to check what an earlier run has learnt."""
+    """How many labels the first curve is fitted to; half of it is enough to check what earlier runs have learnt."""
     few = np.clip(_PILOT_SHARE * len(scored), _PILOT_LEAST, _PILOT_MOST)
     size = int(max(few, _PILOT_SHARE_OF_MANY * len(scored)))
     return min(size if prior_of(scored) is None else size // 2, len(scored))
@@ -132,13 +132,13 @@ class History:
         return int(self.is_wrong(items).sum())
 
     def curve(self) -> Doubt:
-        """Fitted to all that is known, and to what an earlier run has learnt."""
+        """Fitted to all that is known, and to what earlier runs have learnt."""
         if self._fitted is None or self._fitted[0] != self.rounds:
             self._fitted = self.rounds, self.curve_of(np.flatnonzero(self.is_known))
         return self._fitted[1]
 
     def curve_of(self, items: IntArray) -> Doubt:
-        """Fitted to the labels of these, and to what an earlier run has learnt."""
+        """Fitted to the labels of these, and to what earlier runs have learnt."""
         seen = Seen.each(self.scored.rank[items], self.scored.codes[items], self.is_wrong(items))
         return Doubt.fit(seen, int(self.scored.codes.max(initial=0)) + 1, prior_of(self.scored))
 

@@ -27,13 +27,13 @@ class Scored:
 
     ``confidence`` may be on any scale on which more is surer; NaN, an item without any, is least sure.
     ``answer`` is the engine's answer as a number, any numbers. ``seed`` belongs to the run and is never changed;
-    nor is ``earlier``, what the labels of another run said (see `earlier`), or None.
+    nor is ``earlier``, what the labels of other runs said, the newest first (see `earlier`).
     """
 
     confidence: FloatArray
     answer: IntArray
     seed: int
-    earlier: Seen | None = None
+    earlier: tuple[Seen, ...] = ()
 
     def __post_init__(self) -> None:
         if self.confidence.ndim != 1 or self.confidence.shape != self.answer.shape:
@@ -66,11 +66,20 @@ class Scored:
         rank[self.order] = np.repeat((starts + ends) / 2, ends - starts) / max(len(self), 1)
         return rank
 
-    @cached_property
+    @property
+    def answers(self) -> IntArray:
+        """The different ones, in order."""
+        return self._numbered[0]
+
+    @property
     def codes(self) -> IntArray:
         """The answers numbered from 0."""
-        codes: IntArray = np.unique(self.answer, return_inverse=True)[1].astype(np.int64)
-        return codes
+        return self._numbered[1]
+
+    @cached_property
+    def _numbered(self) -> tuple[IntArray, IntArray]:
+        answers, codes = np.unique(self.answer, return_inverse=True)
+        return answers, codes.astype(np.int64)
 
     def chance(self, purpose: str) -> NDArray[np.uint64]:
         """One random number per item.

@@ -47,6 +47,7 @@ class StrikesPlan:
     stretch: int
     sample: int
     strikes: int
+    asked: float  # of the pool, on average
 
 
 def can_certify(pool: int, budget: int, delta: float) -> bool:
@@ -100,7 +101,7 @@ def plan_strikes(
         random: of the simulations.
     """
     pool = len(rank)
-    nothing = StrikesPlan(budget, pool, 0, 0)
+    nothing = StrikesPlan(budget, pool, 0, 0, pool - budget)
     if not can_certify(pool, budget, delta):
         return nothing
     stretch, sample, strikes = _choices(pool, budget, delta)
@@ -116,7 +117,7 @@ def plan_strikes(
     most = most_strikes(length, budget, drawn, delta)
     if most is None:
         return nothing
-    return StrikesPlan(budget, length, least_sample(length, budget, most, drawn, delta), most)
+    return StrikesPlan(budget, length, least_sample(length, budget, most, drawn, delta), most, float(cost[best]))
 
 
 def _choices(pool: int, budget: int, delta: float) -> tuple[IntArray, IntArray, FloatArray]:

@@ -5,7 +5,8 @@
 The promise: with probability `assurance`, over the rule's own drawing of items, at most a share of 1 - `target` of the
 items keeps an answer other than Claude's. Nothing is assumed about the scores, the answers or the curve. Why it holds:
 see `strikes`. The pilot's items leave the pool before anything is planned from them, and the certifying sample is drawn
-from what is left. There are three message batches at most, and two where all that was left of the pool may stand.
+from what is left. There are three message batches at most; two where all that was left may stand, or earlier runs make
+up for a pilot (see `earlier`); one where waiting for more would spare next to nothing (see `at_once`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.cascade.rule.at_once import is_worth_waiting
 from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.cascade.rule.doubt import BoolArray, IntArray
+from pipelines.cascade.rule.earlier import is_confirmed
 from pipelines.cascade.rule.history import Ask, Draw, History, pilot_items, pilot_size, walk
 from pipelines.cascade.rule.scored import Labels, Scored
-from pipelines.cascade.rule.strikes import StrikesPlan, can_certify, plan_strikes
+from pipelines.cascade.rule.strikes import StrikesPlan, plan_strikes
 
 __all__ = ["Ask", "Certificate", "Settled", "Target", "next_step", "target_steps"]
 
@@ -34,6 +37,7 @@ class Target:
 
     target: float
     assurance: float
+    audit_items: int = 0  # accepted ones that will be asked afterwards; the fewer are saved
 
     def __post_init__(self) -> None:
         if not 0 < self.target <= 1:
@@ -88,10 +92,11 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     """A run from its start; see `history` for how to walk it."""
     history, delta = History(scored, labels), SPENT * promise.delta
     budget = allowed_wrong(len(scored), promise.target)
-    pool, plan = scored.order, StrikesPlan(budget, len(scored), 0, 0)
-    if can_certify(len(scored), budget, delta):
-        pilot = pilot_items(scored, pilot_size(scored), is_even=False)
-        yield history.ask("pilot", pilot)
+    pool, plan = scored.order, StrikesPlan(budget, len(scored), 0, 0, len(scored) - budget)
+    pilot = 0 if is_confirmed(scored) else pilot_size(scored)
+    if is_worth_waiting(len(scored), pilot, budget, delta, promise.audit_items):
+        if pilot:
+            yield history.ask("pilot", pilot_items(scored, pilot, is_even=False))
         pool = history.unknown()
         random = scored.generator("plan")
         plan = plan_strikes(history.curve(), scored.rank[pool], scored.codes[pool], budget, delta, random)

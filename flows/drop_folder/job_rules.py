@@ -53,7 +53,12 @@ class JobRules:
 
     def problems(self, job: Job) -> list[str]:
         """Everything in which a job asks for more than it may."""
-        return [*self._of_model(job), *self._of_places(job), *self._of_money(job), *self._of_machines(job)]
+        asked = (self._of_model, self._of_training, self._of_places, self._of_money, self._of_machines)
+        return [problem for problems in asked for problem in problems(job)]
+
+    def _of_training(self, job: Job) -> Iterator[str]:
+        if job.adapt is not None:
+            yield "adapt: is not allowed in a job file beside dropped files, which start no training; leave it out"
 
     def _of_model(self, job: Job) -> Iterator[str]:
         if isinstance(job.model, ModelEndpoint) and job.model != self.default.model:

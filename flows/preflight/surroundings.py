@@ -24,6 +24,7 @@ from pipelines.job.job import Job
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
+from workers.adapting.installed import check_installed
 from workers.endpoint.client import FirstTierClient
 from workers.engines.catalogue import find_entry, refuse_code
 from workers.engines.fitting.fit import refuse_unfit
@@ -81,7 +82,18 @@ def check_deployable(job: Job) -> None:
         lambda: _check_gold(job),
         lambda: _check_budget(job),
         lambda: _check_rounds(job),
+        lambda: check_training(job),
     )
+
+
+def check_training(job: Job) -> None:
+    """That a series which is to train adapters can, on this machine.
+
+    Raises:
+        JobError: the packages for it are missing.
+    """
+    if job.adapt is not None:
+        check_installed()
 
 
 def _run_checks(*checks: Callable[[], object]) -> None:

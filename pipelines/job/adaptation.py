@@ -23,7 +23,6 @@ class Adapt(Section):
     sources: tuple[Literal["gold", "people", "claude"], ...] = Field(
         ("gold", "people"),
         alias="from",
-        min_length=1,
         description="whose labels teach: `gold`, `people`, and Claude's own answers only where `claude` is named; "
         "whether they may is for Anthropic's terms to say, see docs/adapters.md",
     )
@@ -34,6 +33,13 @@ class Adapt(Section):
         if not isinstance(every, str) or not re.fullmatch(_EVERY, every):
             raise ValueError(f"{str(every)[:20]!r} is no number of days from 1d to 9999d; give one such as 30d")
         return every
+
+    @field_validator("sources")
+    @classmethod
+    def _somebody_teaches(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if not sources:
+            raise ValueError("nobody is named; name some of gold, people and claude, or leave it out for the first two")
+        return sources
 
     @property
     def period(self) -> timedelta:

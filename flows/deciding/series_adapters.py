@@ -47,7 +47,9 @@ def due(series: Series, now: datetime) -> Begun | None:
     if adapting is None or since is None:
         return None
     if now - since < adapting.period:
-        return last.begun if last and last.ended is None else None
+        # Not with labels that the job does not name any more.
+        goes_on = last and last.ended is None and set(last.begun.sources) <= set(adapting.sources)
+        return last.begun if last and goes_on else None
     newest = next(series.complete(), None)
     if newest is None or (last and newest.number <= last.begun.after_run):
         return None

@@ -197,6 +197,15 @@ def test_what_a_kill_or_a_failing_store_has_stopped_is_the_same_training_when_it
     assert training.asked[0] == training.asked[1], "it learns from the runs that it was begun with"
 
 
+def test_a_training_does_not_go_on_with_labels_that_the_job_names_no_more(tmp_path: Path, training: Training) -> None:
+    next_run(series_job(tmp_path), tmp_path, "a")
+    training.ends = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        train(series_job(tmp_path), 31)
+    assert train(series_job(tmp_path, adapt={"every": "30d", "from": ["gold"]}), 32) == ""
+    assert len(training.asked) == 1
+
+
 def test_a_training_that_nobody_ends_is_given_up_for_the_next(tmp_path: Path, training: Training) -> None:
     job = series_job(tmp_path)
     next_run(job, tmp_path, "a")

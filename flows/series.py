@@ -10,19 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from flows.questions.over_http import model_of
+from flows.questions.question import Question
+from flows.questions.registry import question_of
 from flows.run import Run, open_run, prepare_run
 from flows.touched_input import input_fingerprint
+from pipelines.adapting.chain import AdaptedTo, AdapterChain
 from pipelines.documents.records import SourceFile
 from pipelines.documents.sources.since_last import merge_taken, not_taken, sources_of, sources_table, taken_of
 from pipelines.errors import JobError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
+from pipelines.job.sections import ModelSource
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
@@ -40,6 +46,8 @@ class SeriesClaim(BaseModel):
     run_id: str
     claimed_at: datetime
     token: str
+    # Which training's adapter it uses: decided once, however often the run has to be prepared.
+    adapter: int | None = Field(None, exclude_if=lambda adapter: adapter is None)
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,9 @@ class Series:
     def __init__(self, job: Job) -> None:
         if job.limits.documents is not None:  # a file whose first documents alone were read would pass for taken
             raise JobError(["limits.documents: a series reads every document of its files; leave the limit out"])
-        self._job = job
+        self.job = job
         self._store = Store(layout.below(job.output, layout.series_folder(job.name)))
+        self.adapters = AdapterChain(self._store)
 
     def unfinished(self) -> Run | None:
         """The newest run, if it is not complete; its record is committed now, if a kill has prevented that.
@@ -88,13 +97,46 @@ class Series:
             return None
         claim = SeriesClaim(
             number=number,
-            run_id=_run_id(self._job, number, input_fingerprint(new)),
+            run_id=_run_id(self.job, number, input_fingerprint(new)),
             claimed_at=datetime.now(UTC),
             token=uuid.uuid4().hex,
+            adapter=self.adopted() if self.job.adapt else None,
         )
         self._store.create(layout.series_files(claim.token), to_arrow(sources_table(new)))
         is_new = self._store.create(layout.series_claim(number), claim.model_dump_json().encode())
         return ClaimedRun(self._prepare(claim, new) if is_new else self._prepare(self._claim(number)), is_new)
+
+    def question(self) -> Question:
+        """What the job asks of the model that it names, as both are now.
+
+        Raises:
+            JobError: the model is not there.
+        """
+        return question_of(self.job, model_of(self.job))
+
+    def adopted(self) -> int | None:
+        """Which training's adapter the next run uses; None: what the job names is used.
+
+        Raises:
+            JobError: the model is not there.
+        """
+        return self.adapters.adopted(adapted_to(self.question()))
+
+    def complete(self) -> Iterator[SeriesClaim]:
+        """The complete runs, the newest first."""
+        newest = self._newest()
+        for number in range(newest.number if newest else 0, 0, -1):
+            claim = self._claim(number)
+            if self._is_done(claim):
+                yield claim
+
+    def begun_at(self) -> datetime | None:
+        """When the first run was claimed; None before that."""
+        return self._claim(1).claimed_at if self._store.exists(layout.series_claim(1)) else None
+
+    def root_of(self, claim: SeriesClaim) -> str:
+        """Where a run of the series is; its folder may have been cleared away."""
+        return layout.below(self.job.output, claim.run_id)
 
     def _newest(self) -> SeriesClaim | None:
         number = max(map(layout.number_of, self._store.list(layout.SERIES_CLAIMS)), default=None)
@@ -115,7 +157,7 @@ class Series:
         return True
 
     def _run_store(self, claim: SeriesClaim) -> Store:
-        return Store(layout.below(self._job.output, claim.run_id))
+        return Store(self.root_of(claim))
 
     def _prepare(self, claim: SeriesClaim, sources: list[SourceFile] | None = None) -> Run:
         """The claimed run, opened; committed first, over ``sources`` or its list, if its claimer has not come to it.
@@ -127,7 +169,9 @@ class Series:
             if store.exists(layout.RUN):
                 return open_run(store.root)
             begun = store.read_if_exists(layout.JOB)
-            job = parse_job(begun.decode(errors="replace"), store.uri(layout.JOB)) if begun else self._job
+            job = parse_job(begun.decode(errors="replace"), store.uri(layout.JOB)) if begun else self._job_of(claim)
+            if job.adapt:
+                store.create(layout.ADAPTERS, self.adapters.told(claim.adapter).model_dump_json().encode())
             return prepare_run(job, sources or sources_of(self._files(claim)), claim.run_id, is_frozen=True)
         except JobError as error:
             where = self._store.uri(layout.series_claim(claim.number))
@@ -136,6 +180,14 @@ class Series:
                 f"to give it up, delete '{where}': its files are then new again"
             )
             raise JobError([*error.problems, way_out]) from error
+
+    def _job_of(self, claim: SeriesClaim) -> Job:
+        """The job with the adapter that the claim names."""
+        if claim.adapter is None:
+            return self.job
+        model, place = self.job.model, self.adapters.place(claim.adapter)
+        source = model if isinstance(model, ModelSource) else ModelSource(source=str(model))
+        return self.job.model_copy(update={"model": source.model_copy(update={"adapter": place})})
 
     def _taken(self, number: int) -> pa.Table:
         """What the runs 1 to ``number`` have taken."""
@@ -146,6 +198,14 @@ class Series:
         if number - merged_up_to >= _LISTS_BETWEEN_MERGES:
             self._store.create(layout.series_taken(number), to_arrow(taken))
         return taken
+
+
+def adapted_to(question: Question) -> AdaptedTo:
+    """What an adapter must be made for to serve this question."""
+    model = question.model
+    assert model is not None, "a job that adapts has an engine"
+    own = question.job.model.adapter if isinstance(question.job.model, ModelSource) else None
+    return AdaptedTo(base_revision=model.base_revision, prompt_fingerprint=question.engine_fingerprint, own_adapter=own)
 
 
 def _run_id(job: Job, number: int, fingerprint: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.console.progress import ProgressReporter
-from flows.preflight.surroundings import Say, check_surroundings
+from flows.preflight.surroundings import Say, check_surroundings, check_training
 from flows.run import Run, open_run, prepare_run, refuse_question
 from flows.run_lock import wait_for_sole_process
 from flows.series import Series
 from pipelines.cascade.rule.history import Stage
-from pipelines.errors import JobError
+from pipelines.errors import JobError, SluiceError
 from pipelines.escalation.journal import Journal
 from pipelines.importing import uncollected
 from pipelines.job.endpoint import ModelEndpoint
@@ -63,6 +63,8 @@ def begin_job(path: Path, overrides: dict[str, Any], run_id: str | None, say: Sa
         StoreError: the output cannot be written.
     """
     job = load_job(path, overrides)
+    if job.adapt is not None:
+        say("warning   adapt: this run is none of a series, and trains nothing; --since-last and schedules make one")
     return prepare_run(job, check_surroundings(job, say=say), run_id)
 
 
@@ -79,6 +81,7 @@ def submit_since_last(
         ServiceError: something outside failed; what is committed is kept.
     """
     job = load_job(path, overrides)
+    check_training(job)
     series = Series(job)
     run = series.unfinished()
     if run is None:
@@ -91,6 +94,18 @@ def submit_since_last(
             return None
         run = claimed.run
     return process_run(run, path, wait, progress)
+
+
+def adapt_after_run(path: Path, overrides: dict[str, Any], progress: ProgressReporter) -> None:
+    """Train what is due in the series of a job; what goes wrong is told, for its run has ended as it has."""
+    try:
+        job = load_job(path, overrides)
+        if job.adapt is not None:
+            from flows.deciding.series_adapters import adapt_if_due  # imported late: for the few jobs that adapt
+
+            adapt_if_due(Series(job), progress, datetime.now(UTC))
+    except SluiceError as error:
+        progress.say(f"adapter   not trained: {error}; the series goes on, and its next call tries again")
 
 
 def resume_run(run: str, wait: bool, progress: ProgressReporter) -> SubmitOutcome:

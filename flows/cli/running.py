@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,7 +56,7 @@ def submit(
 ) -> None:
     """Run a job, or continue it: the same command after a kill does the rest."""
     from flows.console.terminal import Terminal
-    from flows.submit import submit_job, submit_since_last
+    from flows.submit import adapt_after_run, submit_job, submit_since_last
 
     if since_last and run_id:
         raise typer.BadParameter("a series names its runs itself; leave one of the two out", param_hint="--run-id")
@@ -64,11 +65,11 @@ def submit(
     overrides: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     overrides |= asked(limit, target, budget, model, adapter)
     with Terminal(as_json=as_json) as terminal:
-        if since_last:
-            outcome = submit_since_last(job, overrides, wait, terminal.progress)
-        else:
-            outcome = submit_job(job, overrides, run_id, wait, terminal.progress)
-        show_outcome(terminal, outcome, verbose)
+        if not since_last:
+            show_outcome(terminal, submit_job(job, overrides, run_id, wait, terminal.progress), verbose)
+            return
+        outcome = submit_since_last(job, overrides, wait, terminal.progress)
+        show_outcome(terminal, outcome, verbose, lambda: adapt_after_run(job, overrides, terminal.progress))
 
 
 @app.command()
@@ -143,12 +144,22 @@ def cancel(run: RunArgument) -> None:
         terminal.show_outcome(cancel_run(run, terminal.progress))
 
 
-def show_outcome(terminal: Terminal, outcome: SubmitOutcome | None, verbose: bool = False) -> None:
-    """Show how a run stands; a run that did not do what was asked ends the command with another code than 0."""
+def show_outcome(
+    terminal: Terminal,
+    outcome: SubmitOutcome | None,
+    verbose: bool = False,
+    afterwards: Callable[[], object] = lambda: None,
+) -> None:
+    """Show how a run stands; a run that did not do what was asked ends the command with another code than 0.
+
+    ``afterwards`` is done once it is shown, whatever the code will be.
+    """
     if outcome is None:
         terminal.show_nothing_new()
+        afterwards()
         return
     terminal.show_outcome(outcome, verbose)
+    afterwards()
     if outcome.summary and outcome.summary.problem:
         raise typer.Exit(1)
     if outcome.summary and outcome.summary.stopped_by is Stop.BUDGET:

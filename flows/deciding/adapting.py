@@ -40,6 +40,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.tasks.classification import Label, local_prompt
 from pipelines.tasks.label_order import mean_logprobs, reads_reversed
+from workers.adapting.installed import check_installed
 from workers.engines.adapters import CARD, CONFIG, WEIGHTS
 from workers.engines.catalogue import ResolvedModel
 
@@ -89,7 +90,7 @@ def adapt(
         JobError: the runs cannot be learnt from together, or not enough is known; nothing is trained.
         RunNotFoundError: there is no such run.
     """
-    _check_installed()
+    check_installed()
     _check_output(output)
     opened = sorted((open_run(run) for run in runs), key=lambda run: run.record.created_at)
     problems = [problem for run in opened if (problem := _problem(run, opened[-1]))]
@@ -107,13 +108,6 @@ def adapt(
     return _Adapting(
         opened, newest, promise, division, TrainingPlan.for_width(_width(newest.model), seed), output, progress
     ).run()
-
-
-def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("torch", "peft") if find_spec(name) is None]:
-        raise JobError([f"adapt: {' and '.join(missing)} must be installed for it: pip install 'sluice[adapt]'"])
 
 
 def _check_output(output: str) -> None:

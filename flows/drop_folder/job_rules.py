@@ -53,13 +53,15 @@ class JobRules:
 
     def problems(self, job: Job) -> list[str]:
         """Everything in which a job asks for more than it may."""
-        return [
-            *self._of_questions(job),
-            *self._of_model(job),
-            *self._of_places(job),
-            *self._of_money(job),
-            *self._of_machines(job),
-        ]
+        asked = (
+            self._of_questions,
+            self._of_model,
+            self._of_training,
+            self._of_places,
+            self._of_money,
+            self._of_machines,
+        )
+        return [problem for problems in asked for problem in problems(job)]
 
     def _of_questions(self, job: Job) -> Iterator[str]:
         """Each may ask whom it likes, and name files: what is bounded here is bounded of one."""
@@ -68,6 +70,10 @@ class JobRules:
                 "questions: several questions, or choose: any, are not allowed in a job file beside dropped files, "
                 "unless they are the default job's, to the letter; ask one question a file"
             )
+
+    def _of_training(self, job: Job) -> Iterator[str]:
+        if job.adapt is not None:
+            yield "adapt: is not allowed in a job file beside dropped files, which start no training; leave it out"
 
     def _of_model(self, job: Job) -> Iterator[str]:
         if isinstance(job.model, ModelEndpoint) and job.model != self.default.model:

@@ -26,6 +26,7 @@ from pipelines.job.question_jobs import ONLY_QUESTION, AskedJob, asked_jobs
 from pipelines.meant import did_you_mean
 from pipelines.settings import settings
 from pipelines.tasks.code_review.labelled_faults import read_labelled_faults
+from workers.adapting.installed import check_installed
 from workers.endpoint.client import FirstTierClient
 from workers.engines.catalogue import find_entry, refuse_code
 from workers.engines.fitting.fit import refuse_unfit
@@ -80,6 +81,7 @@ def check_deployable(job: Job) -> None:
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         *_of_each_question(job, _check_gold, _check_budget, _check_rounds),
+        lambda: check_training(job),
     )
 
 
@@ -97,6 +99,16 @@ def _check_one(check: Callable[[Job], None], asked: AskedJob) -> None:
     except JobError as error:
         where = f"questions.{asked.question or ONLY_QUESTION}"
         raise JobError([f"{where}.{problem}" for problem in error.problems]) from None
+
+
+def check_training(job: Job) -> None:
+    """That a series which is to train adapters can, on this machine.
+
+    Raises:
+        JobError: the packages for it are missing.
+    """
+    if job.adapt is not None:
+        check_installed()
 
 
 def _run_checks(*checks: Callable[[], object]) -> None:

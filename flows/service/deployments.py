@@ -2,6 +2,7 @@
 
 - `sluice-run/process` brings one committed run to its end. It has no schedule: runs are started by `start_run`.
 - `sluice-scheduled/<job>` starts the next run of the job's series, by cron.
+- `sluice-adapt/<job>` trains the next adapter of the job's series, where the job has `adapt`; a schedule starts it.
 - `sluice-watchdog/watchdog` starts again what has died, every minute.
 - The automation `sluice-silence` calls a flow run crashed whose heartbeat has stopped.
 
@@ -32,6 +33,7 @@ from prefect.workers.process import ProcessWorker
 
 from flows.process import AWAITING_CLAUDE, process
 from flows.quiet import QUIET
+from flows.service.adapting import train_adapter
 from flows.service.prefect_api import create_flow_run, find_deployment, prefect_client
 from flows.service.scheduled import take_new_files
 from flows.service.watchdog import watchdog
@@ -130,6 +132,8 @@ def register_schedule(client: SyncPrefectClient, job: Job, schedule: CronSchedul
             ]
         )
     parameters = {"job": job.model_dump(mode="json")}
+    if job.adapt is not None:
+        _register(client, train_adapter, job.name, work_pool, queue=RUN_QUEUE, parameters=parameters)
     return _register(client, take_new_files, job.name, work_pool, schedule=schedule, parameters=parameters)
 
 

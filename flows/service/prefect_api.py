@@ -21,6 +21,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 
 _PROCESS_DEPLOYMENT = "sluice-run/process"
+TRAINING_FLOW = "sluice-adapt"
 
 _HOW_TO_START = (
     "start one with `prefect server start --host 127.0.0.1`, say where it is with "
@@ -73,3 +74,16 @@ def create_flow_run(client: SyncPrefectClient, job: Job, run_id: str, idempotenc
         tags=[run_id],
         idempotency_key=idempotency_key,
     )
+
+
+def create_training(client: SyncPrefectClient, job: Job, idempotency_key: str) -> FlowRun:
+    """Have a worker train what is due in a job's series; asked again with the same key, it is the same flow run.
+
+    Raises:
+        ServiceError: nothing is deployed there.
+    """
+    name = f"{TRAINING_FLOW}/{job.name}"
+    deployment = find_deployment(client, name)
+    if deployment is None:
+        raise ServiceError(f"Prefect has no deployment '{name}'; deploy the job again with `pipeline deploy --cron`")
+    return client.create_flow_run_from_deployment(deployment.id, idempotency_key=idempotency_key)

@@ -6,17 +6,20 @@ that: the claim is in the store, and the run's root is the idempotency key of it
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.deciding.series_adapters import due
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run
 from flows.series import Series
-from flows.service.prefect_api import create_flow_run, prefect_client
+from flows.service.prefect_api import create_flow_run, create_training, prefect_client
 from flows.service.watchdog import is_cared_for, successor_key
+from pipelines.errors import SluiceError
 from pipelines.job.job import Job
 
 
@@ -32,11 +35,26 @@ def take_new_files(job: dict[str, Any]) -> None:
     run = series.unfinished()
     if run is None:
         claimed = series.claim_next(check_surroundings(parsed, may_be_empty=True))
-        if claimed is None:
-            get_run_logger().info("nothing in '%s' is new or changed since the last run", parsed.input)
+        run = claimed.run if claimed else None
+    if run is None:
+        get_run_logger().info("nothing in '%s' is new or changed since the last run", parsed.input)
+    else:
+        _ensure_started(run)
+    if parsed.adapt is not None:
+        _ensure_trained(series)
+
+
+def _ensure_trained(series: Series) -> None:
+    """Have a worker train what is due, behind the run; the series goes on without, if it cannot be."""
+    try:
+        training = due(series, datetime.now(UTC))
+        if training is None:
             return
-        run = claimed.run
-    _ensure_started(run)
+        with prefect_client() as client:
+            started = create_training(client, series.job, series.adapters.folder_of(training.number))
+        get_run_logger().info("training %s of the series: flow run %s", training.number, started.id)
+    except SluiceError as error:
+        get_run_logger().warning("no adapter is trained this time: %s", error)
 
 
 def _ensure_started(run: Run) -> None:

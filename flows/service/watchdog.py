@@ -27,14 +27,14 @@ from prefect.logging import get_logger
 from prefect.states import Crashed, Scheduled
 
 from flows.process import AWAITING_CLAUDE
-from flows.service.prefect_api import prefect_client
+from flows.service.prefect_api import TRAINING_FLOW, prefect_client
 from pipelines.errors import RunNotFoundError, StoreError
 from pipelines.store import layout
 from pipelines.store.runs import open_store
 
 GAVE_UP = "GaveUp"
 _SUCCEEDED = "Resumed"
-_FLOWS = ["sluice-run", "sluice-scheduled"]
+_FLOWS = ["sluice-run", "sluice-scheduled", TRAINING_FLOW]
 _DEAD = ["Crashed", "Failed", "TimedOut", AWAITING_CLAUDE]
 _ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 

@@ -21,6 +21,7 @@ from pydantic import (
 
 from pipelines.documents.records import CsvMarks, RowColumns
 from pipelines.documents.text_columns import text_columns
+from pipelines.job.adaptation import Adapt
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job_places import OutputPlace, Place, refuse_unprintable
 from pipelines.job.job_questions import Choose, JobQuestion
@@ -160,6 +161,11 @@ class Job(Section):
     limits: Limits = Limits()
     # Runs from before this field keep their id.
     results: Results = Field(Results(), exclude_if=lambda results: results == Results())
+    adapt: Adapt | None = Field(
+        None,
+        exclude_if=lambda adapt: adapt is None,
+        description="of a series (`--since-last`, schedules): how often its runs train an adapter for later ones",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -244,6 +250,18 @@ class Job(Section):
                 "compute: is of engines, and a first tier over HTTP has none here: leave it out; model.price says "
                 "what its tokens cost, model.requests_at_once how many it is asked at a time"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_adapt(self) -> Job:
+        if self.adapt is None:
+            return self
+        if self.task == "code_review":
+            raise ValueError("adapt: adapters are trained for classifications only; leave it out")
+        if self.model is None or isinstance(self.model, ModelEndpoint):
+            raise ValueError("adapt: no engine of this job's own answers, so there is no model to adapt; leave it out")
+        if not isinstance(self.quality, Quality) or self.quality.target is None:
+            raise ValueError("adapt: an adapter is judged at the job's target; give quality.target, or leave adapt out")
         return self
 
     @field_validator("quality")

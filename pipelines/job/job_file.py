@@ -215,7 +215,7 @@ def _names_in(problem: str) -> list[str]:
 
 def _fields(section: type[BaseModel]) -> dict[str, Any]:
     """The names of a section's fields, each with those below it."""
-    return {name: _fields_of(field.annotation) for name, field in section.model_fields.items()}
+    return {field.alias or name: _fields_of(field.annotation) for name, field in section.model_fields.items()}
 
 
 def _fields_of(annotation: Any) -> dict[str, Any]:

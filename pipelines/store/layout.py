@@ -16,6 +16,7 @@ JOB = "job.yaml"
 RUN = "run.json"
 INPUT = "input.arrow"
 CARRIED = "carried.arrow"
+ADAPTERS = "adapters.json"
 PLAN = "plan"
 PLAN_COMPLETE = "plan/complete.json"
 PREDICTIONS = "predictions"
@@ -40,6 +41,7 @@ COMPLETE = "_COMPLETE"
 SERIES_CLAIMS = "runs"
 SERIES_DONE = "done"
 SERIES_TAKEN = "taken"
+SERIES_ADAPTERS = "adapters"
 
 
 def check_run_id(run_id: str) -> None:
@@ -160,6 +162,11 @@ def series_files(token: str) -> str:
 def series_taken(number: int) -> str:
     """What all runs up to that number have taken: saves reading their lists one by one."""
     return f"{SERIES_TAKEN}/{number:07d}.arrow"
+
+
+def series_training(number: int) -> str:
+    """The folder of one training of a series, see `pipelines.adapting.chain`."""
+    return f"{SERIES_ADAPTERS}/{number:07d}"
 
 
 def number_of(key: str) -> int:

@@ -1,14 +1,16 @@
 """Is the second run cheaper? Two runs over halves of the sample tickets, under labels that the model was not made for.
 
-    python -m tests.bench.adapters [--seeds 20] [--shuffled 20] [--source gold] [--out .cache/adapters.jsonl]
+    python -m tests.bench.adapters [--seeds 20] [--shuffled 20] [--source gold] [--documents 1990]
+                                   [--out .cache/adapters.jsonl]
 
 Run 1 asks a simulated Claude, which answers from the true labels and is wrong as often as its error rate says, until
 the rule has kept its target. `pipeline adapt`'s own functions divide the true labels of run 1's documents, or with
 ``--source claude`` what Claude answered, train an adapter on them and judge it. Run 2 is over the other half, with the
 adapter. The promise is counted over many drawings of run 2's rule. Everything is scored by torch, in the engine's
 prompts; `tests/scenarios/test_adapt.py` does the same with real engines. For ``--shuffled`` seeds the labels are dealt
-out at random before the same training, and the adapter must be refused. Each seed's outcome is kept in the file, and
-the same command goes on from there.
+out at random before the same training, and the adapter must be refused. ``--documents`` takes the shortest tickets
+alone, where the machine has not the hours for all. Each seed's outcome is kept in the file, and the same command goes
+on from there.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from workers.engines.catalogue import resolve_model
 PROMISE = Target(0.90, 0.90)
 ERROR_RATE = 0.03
 DRAWS = 50
+ALL_DOCUMENTS = 1_990  # tickets that `changed_tickets` gives
 ADAPTED, SHUFFLED = "adapted", "shuffled"
 Items = NDArray[np.int64]
 
@@ -63,13 +66,14 @@ class Played:
 class World:
     """The tickets, what Claude would answer to each, and what the base says of each."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, documents: int) -> None:
         self.source = source
         job = parse_job(
             as_job(name="tickets", input=".", output="out", model="starter", quality="off", escalation="off"), ""
         )
         self.question = LabelQuestion(job, resolve_model("starter"))
-        tickets = changed_tickets()
+        by_length = sorted(enumerate(changed_tickets()), key=lambda numbered: len(numbered[1].text))
+        tickets = [ticket for _, ticket in sorted(by_length[:documents], key=lambda numbered: numbered[0])]
         names = list(job.labels)
         truth = np.array([names.index(ticket.label) for ticket in tickets], np.int64)
         random = np.random.default_rng(0)
@@ -152,6 +156,7 @@ def one_seed(world: World, seed: int, kind: str) -> dict[str, Any]:
         "seed": seed,
         "kind": kind,
         "source": world.source,
+        "documents": len(world.documents),
         "run_1_asked": run.asked_share,
         "trained_on": len(labels),
         "held_back": gate.held_back,
@@ -192,9 +197,11 @@ def main() -> None:
     parser.add_argument("--shuffled", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path(".cache/adapters.jsonl"))
     parser.add_argument("--source", choices=["gold", "claude"], default="gold")
+    parser.add_argument("--documents", type=int, default=ALL_DOCUMENTS)
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    done = read(arguments.out, arguments.source)
+    of = arguments.source, arguments.documents
+    done = read(arguments.out, *of)
     wanted = {ADAPTED: arguments.seeds, SHUFFLED: arguments.shuffled}
     left = [
         (seed, kind)
@@ -202,18 +209,18 @@ def main() -> None:
         for kind, seeds in wanted.items()
         if seed < seeds and not any((row["seed"], row["kind"]) == (seed, kind) for row in done)
     ]
-    world = World(arguments.source) if left else None
+    world = World(*of) if left else None
     for seed, kind in left:
         assert world is not None
         with arguments.out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(one_seed(world, seed, kind)) + "\n")
-        show(read(arguments.out, arguments.source))
-    show(read(arguments.out, arguments.source))
+        show(read(arguments.out, *of))
+    show(read(arguments.out, *of))
 
 
-def read(path: Path, source: str) -> list[dict[str, Any]]:
+def read(path: Path, source: str, documents: int) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [row for row in map(json.loads, lines) if row["source"] == source]
+    return [row for row in map(json.loads, lines) if (row["source"], row["documents"]) == (source, documents)]
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

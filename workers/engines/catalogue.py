@@ -122,7 +122,12 @@ class ResolvedModel:
     @property
     def base_revision(self) -> str:
         """Of the weights alone; ``revision`` names the adapter too: what was learnt of one holds for no other."""
-        return self.revision.partition(_WITH_ADAPTER)[0]
+        return base_of(self.revision)
+
+
+def base_of(revision: str) -> str:
+    """Of a model's revision, the part that names the weights without the adapter."""
+    return revision.partition(_WITH_ADAPTER)[0]
 
 
 @lru_cache

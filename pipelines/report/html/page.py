@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines.documents.code.shown import visible
-from pipelines.report.html import findings, statements, tables
+from pipelines.report.html import adapters, findings, statements, tables
 from pipelines.report.html.flow import flow_plot
 from pipelines.report.html.plots import confidence_plot, cost_plot, curve_plot, reliability_plot, time_plot
 from pipelines.report.html.reported_run import ReportedRun, read_run
@@ -82,6 +82,7 @@ def render(run: ReportedRun) -> str:
             severities=SEVERITIES,
             summary_json=json_in_script(run.summary_text),
             tables=tables,
+            adapters=adapters,
             findings=findings,
             statements=statements,
         )

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.adapting.chain import ToldChain
 from pipelines.errors import StoreError
 from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job
@@ -68,6 +69,7 @@ class ReportedRun:
     review: ReviewFacts | None
     texts: dict[str, str] | None = field(repr=False)  # by item; None where they were not asked for
     answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)  # of people, by item
+    adapters: ToldChain | None = None  # of a series that trains its own
 
 
 def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
@@ -99,7 +101,14 @@ def read_run(store: Store, with_texts: bool = False) -> ReportedRun:
         review=review,
         texts=_texts(store, _wanted(figures, review)) if with_texts else None,
         answers=Answers(store).by_item,
+        adapters=_adapters(store) if job.adapt else None,
     )
+
+
+def _adapters(store: Store) -> ToldChain | None:
+    """None of a run that is none of a series."""
+    told = store.read_if_exists(layout.ADAPTERS)
+    return None if told is None else ToldChain.model_validate_json(told)
 
 
 def _result_parts(store: Store) -> Iterator[pa.Table]:

@@ -151,7 +151,7 @@ def test_a_run_that_cannot_teach_is_refused_with_the_next_move(run: str, tmp_pat
 def test_without_the_extra_what_is_missing_and_what_brings_it_is_told(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "peft" else object())
+    monkeypatch.setattr("workers.adapting.installed.find_spec", lambda name: None if name == "peft" else object())
     assert "peft must be installed for it: pip install 'sluice[adapt]'" in refusal(run, output=tmp_path / "adapter")
 
 

@@ -157,6 +157,10 @@ RULES = JobRules(Job.model_validate(JOB | {"output": "s3://results/a", "budget_u
             "evaluation.gold_file: only the listener's default job may name a file of its machine; give gold_column, "
             "or leave evaluation out",
         ),
+        (
+            {"adapt": {"every": "1d"}, "model": "starter", "quality": {"target": 0.9}},
+            "adapt: is not allowed in a job file beside dropped files, which start no training; leave it out",
+        ),
         ({"output": "s3://results/ab"}, "output: 's3://results/ab' does not lie below 's3://results/a', as it must"),
         ({"output": "s3://results/a/../b"}, "output: 's3://results/a/../b' does not lie below 's3://results/a'"),
         ({"output": "/tmp"}, "output: '/tmp' does not lie below 's3://results/a'"),

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.deciding.series_adapters import due
 from flows.preflight.surroundings import check_surroundings
 from flows.run import prepare_run
+from flows.series import Series
+from flows.service import scheduled
 from flows.service.deploy import deploy_job
 from flows.service.deployments import start_run
+from flows.service.scheduled import take_new_files
+from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError, ServiceError
 from pipelines.settings import settings
-from tests.flows.service.series_case import drop, tickets_job, write_job
+from tests.flows.service.series_case import complete, drop, tickets_job, write_job
 from tests.scenarios.prefect_server import WORK_POOL, PrefectServer
 
 # Prefect warns about itself while it loads.
@@ -154,3 +163,34 @@ def test_without_a_deployment_a_start_says_what_to_do(server: PrefectServer, tmp
     assert str(caught.value) == (
         "Prefect has no deployment 'sluice-run/process'; register it with `pipeline deploy`, then try again"
     )
+
+
+def test_a_series_that_adapts_has_its_training_started_once_however_often_the_schedule_fires(
+    server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"adapting-{uuid.uuid4().hex[:8]}"
+    job = tickets_job(tmp_path, name=name, model="starter", quality={"target": 0.9}, adapt={"every": "1d"})
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job.model_dump(mode="json", exclude_none=True)))
+    deploy_job(path, "@daily", None, WORK_POOL)
+    drop(tmp_path, "a")
+    claimed = Series(job).claim_next(list_sources(job.input))
+    assert claimed
+    complete(claimed.run.store.root)
+
+    def started() -> list[FlowRun]:
+        with server.client() as client:
+            deployment = client.read_deployment_by_name(f"sluice-adapt/{name}")
+            assert deployment.parameters["job"] == job.model_dump(mode="json")
+            assert deployment.work_queue_name == "runs"
+            only = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]))
+            return client.read_flow_runs(flow_run_filter=only)
+
+    take_new_files(job.model_dump(mode="json"))
+    assert started() == [], "none is due before a day has passed"
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr(scheduled, "due", lambda series, now: due(series, tomorrow))
+    for _ in range(2):
+        take_new_files(job.model_dump(mode="json"))
+    [training] = started()
+    assert training.idempotency_key == Series(job).adapters.folder_of(1)

@@ -14,6 +14,8 @@ import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.adapting.chain import AdaptedTo, Begun, Ended, ToldChain, Training
+from pipelines.adapting.gate import Gate, Measured
 from pipelines.errors import StoreError
 from pipelines.people.answers import Answer, Answers
 from pipelines.report.html.page import run_page
@@ -176,6 +178,33 @@ def test_provenance_names_all_that_the_run_was_made_with(tmp_path: Path) -> None
     page = page_of(KINDS["kept"](tmp_path))
     for each in ("sha256-1", "cc4f2fdf6d436020", "4f36958cdaae67aa", "2026-11-20/16 rows", "python 3.11.7"):
         assert each in page
+
+
+def test_a_run_of_a_series_that_adapts_shows_the_chain_of_its_adapters(tmp_path: Path) -> None:
+    store = make_run(tmp_path, [row(1)], job=job_of(adapt={"every": "30d"}))
+    assert "Adapters</h3>" not in page_of(store), "a run by hand is none of a series"
+    to = AdaptedTo(base_revision="sha256-1", prompt_fingerprint="p", own_adapter=None)
+    measured = [Measured(asked, 0.5, 0.1, 1.0) for asked in (0.648, 0.467)]
+    gate = Gate(*measured, saved=0.181, saved_low=0.1, saved_high=0.25, held_back=200, documents=900, draws=60)
+    ends = [
+        Ended(ended_at=BEGUN, outcome="adopted", folder="f", gate=gate),
+        Ended(ended_at=BEGUN, outcome="failed", reason="<b>too few labels"),
+        None,
+    ]
+    trainings = [
+        Training(
+            begun=Begun(number=number, begun_at=BEGUN, runs=("r",), after_run=1, sources=("gold",), adapted_to=to),
+            ended=ended,
+        )
+        for number, ended in enumerate(ends, 1)
+    ]
+    store.create(layout.ADAPTERS, ToldChain(used=1, trainings=tuple(trainings)).model_dump_json().encode())
+    page = page_of(store)
+    Elements(page)
+    assert "This run used the adapter of training 1." in page
+    for told in ("64.8%", "46.7%", "18.1% (10.0% to 25.0%)", "2026-11-27", "adopted, used here"):
+        assert told in page
+    assert "failed: &lt;b&gt;too few labels" in page and "not at its end when this run began" in page
 
 
 def test_text_of_documents_is_there_only_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -106,6 +106,13 @@ def _problems(job: Job, given: Mapping[str, JobQuestion]) -> Iterator[str]:
         yield "model.endpoint: several questions are not asked over HTTP yet; give model a name or a source"
     elif job.model is not None and not isinstance(job.model, str) and job.model.adapter:
         yield "model.adapter: an adapter is trained for one question's prompt; leave it out, or ask in a job of its own"
+    if job.adapt is not None:
+        yield "adapt: an adapter is trained for one question's prompt; leave it out, or ask in a job of its own"
+    if job.long_documents is not None:
+        yield (
+            "long_documents: several questions are asked about the beginning of a long document, and its rows say so; "
+            "leave it out, or ask in a job of its own"
+        )
     if job.label_order != "given":
         yield "label_order: several questions read their labels as given; leave it out"
     own = [each.escalation for each in given.values()] + [job.escalation]

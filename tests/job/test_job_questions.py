@@ -85,6 +85,8 @@ def test_every_mistake_of_every_question_is_told_with_its_line(path: Path) -> No
     [
         (TWO + LABELS, "labels: labels stand in each of the questions; leave them out here"),
         (TWO + "choose: any\n", "choose: beside questions, say it in each of them"),
+        (TWO + "long_documents: {how: windows}\n", "long_documents: several questions are asked about the beginning"),
+        (TWO + "adapt: {every: 30d}\nquality: {target: 0.9}\n", "adapt: an adapter is trained for one question's"),
         (TWO + "label_order: averaged\n", "label_order: several questions read their labels as given"),
         (
             TWO.replace("model: starter", "model: {source: starter, adapter: ours}"),

@@ -14,6 +14,7 @@ from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.deciding.run_labels import replay
 from flows.estimate.sample import reckoned_usd
+from flows.questions.several import refuse_several
 from flows.run import Run
 from flows.stages.planning import PlanSummary, read_plan
 from flows.submit import begin_job, process_run
@@ -22,7 +23,6 @@ from pipelines.cascade.rule.history import Stage
 from pipelines.cascade.rule.scored import UNASKED
 from pipelines.costs.accounting import to_money
 from pipelines.errors import JobError, SluiceError
-from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.scored_parts import predictions_of, read_scored_part
 
@@ -93,21 +93,6 @@ def estimate_job(path: Path, overrides: dict[str, Any], progress: ProgressReport
             estimate_asked(population.scored, replace(promise, target=target), labels) for target in targets
         ),
     )
-
-
-def refuse_several(job: Job, path: Path) -> None:
-    """Refuse to estimate a job that asks several questions.
-
-    Raises:
-        JobError: it does.
-    """
-    if job.asks_several:
-        raise JobError(
-            [
-                "questions: a job with several questions, or choose: any, is not estimated ahead; `pipeline submit "
-                f"{path} --limit 500` runs the first 500 documents, and `pipeline cost` says what they took"
-            ]
-        )
 
 
 def _reckoned_usd(run: Run, plan: PlanSummary) -> Decimal | None:

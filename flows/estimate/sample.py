@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from flows.console.progress import ProgressReporter
 from flows.deciding.population import read_scored_shard
-from flows.estimate import refuse_several
 from flows.preflight.surroundings import check_surroundings
 from flows.questions.long_documents import read_more_than_once
 from flows.questions.over_http import model_of
 from flows.questions.registry import question_of
+from flows.questions.several import refuse_several
 from flows.run import Run
 from flows.run_record import derive_run_id, new_record
 from flows.stages.planning import PlanSummary, documents_of, withhold_of

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ from pipelines.documents.readers.readers import read_documents
 from pipelines.documents.records import Document, RowColumns, SourceFile
 from pipelines.documents.sources.own_places import OwnPlaces
 from pipelines.documents.sources.sources import read_ahead
+from pipelines.errors import JobError
+from pipelines.job.job import Job
 from pipelines.job.question_jobs import NO, YES, AskedJob, asked_jobs
 from pipelines.store.objects import Store
 from pipelines.store.schemas import GOLD_LABELS
@@ -130,6 +133,21 @@ class SeveralQuestions(LabelQuestion):
             # The second document of an id is a failure of its own, of which nothing is known.
             answers = [known.pop(str(document_id), {}) for document_id in table["document_id"].to_pylist()]
             yield table.append_column(GOLD_LABELS, pa.array(answers, kind))
+
+
+def refuse_several(job: Job, path: Path) -> None:
+    """Refuse to estimate a job that asks several questions.
+
+    Raises:
+        JobError: it does.
+    """
+    if job.asks_several:
+        raise JobError(
+            [
+                "questions: a job with several questions, or choose: any, is not estimated ahead; `pipeline submit "
+                f"{path} --limit 500` runs the first 500 documents, and `pipeline cost` says what they took"
+            ]
+        )
 
 
 def gold_reader(asked: AskedJob) -> Callable[[Document], str | None]:

@@ -6,6 +6,7 @@ its own promise, or does not.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.report.numbers import share, short_usd
@@ -17,6 +18,8 @@ from pipelines.routes import Route
 def of_questions(whole: Summary, questions: Sequence[Summary], labels: Sequence[str | None]) -> Summary:
     """The summary of the run, with its questions; what is to be known of one stands behind its name.
 
+    What is to be known of every one is said once.
+
     Args:
         whole: over the rows of all.
         questions: in their order.
@@ -25,11 +28,16 @@ def of_questions(whole: Summary, questions: Sequence[Summary], labels: Sequence[
     each = [_of(whole, summary, label) for summary, label in zip(questions, labels, strict=True)]
     named = list(zip((one.key for one in each), questions, strict=True))
     problems = [f"{key}: {summary.problem}" for key, summary in named if summary.problem]
+    told = Counter(warning for summary in questions for warning in summary.warnings)
+    of_all = [warning for warning, count in told.items() if count == len(questions)]
     return whole.model_copy(
         update={
             "questions": each,
             "problem": "; ".join(problems) or None,
-            "warnings": [f"{key}: {warning}" for key, summary in named for warning in summary.warnings],
+            "warnings": [
+                *of_all,
+                *(f"{key}: {each}" for key, summary in named for each in summary.warnings if each not in of_all),
+            ],
         }
     )
 

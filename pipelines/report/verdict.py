@@ -66,7 +66,14 @@ def verdict(summary: Summary) -> Verdict:
     sure = f"({at_least(rule.assurance)} assurance)"
     if rule.agreement_lower < rule.target:
         return Verdict("not_kept", "Promise not kept", f"{at_least(rule.target)} were asked for, and {held} {sure}")
-    return Verdict("kept", "Promise kept", f"{held} {sure}")
+    unanswered = summary.routes[Route.REVIEW].items
+    if unanswered > (1 - rule.target) * covered:
+        none = (
+            f"{unanswered:,} of {count(covered, 'item')} wait for a person, Claude having given no answer that counts"
+        )
+        return Verdict("not_kept", "Promise open", f"{none}; of the others no more than allowed differ {sure}")
+    rest = f"; {unanswered:,} of them {'waits' if unanswered == 1 else 'wait'} for a person" if unanswered else ""
+    return Verdict("kept", "Promise kept", f"{held} {sure}{rest}")
 
 
 def _stopped(summary: Summary, stop: Stop) -> Verdict:

@@ -57,6 +57,30 @@ def test_what_was_promised_is_said_in_one_sentence(
     assert (said.kind, said.sentence) == (kind, sentence)
 
 
+@pytest.mark.parametrize(
+    ("unanswered", "kind", "sentence"),
+    [
+        (
+            1,
+            "kept",
+            "Promise kept: at least 90% of 20 items agree with Claude (95% assurance); 1 of them waits for a person.",
+        ),
+        (
+            3,
+            "not_kept",
+            "Promise open: 3 of 20 items wait for a person, Claude having given no answer that counts; of the others no "
+            "more than allowed differ (95% assurance).",
+        ),
+    ],
+)
+def test_a_promise_is_not_called_kept_where_claude_left_more_unanswered_than_may_differ(
+    tmp_path: Path, unanswered: int, kind: str, sentence: str
+) -> None:
+    rows = [row(n, route="review", answer=None) if n < unanswered else row(n) for n in range(20)]
+    said = verdict(closed(tmp_path, rows, quality=rule(0.9, items=20)))
+    assert (said.kind, said.sentence) == (kind, sentence)
+
+
 def test_a_stop_is_said_before_a_promise_which_it_breaks(tmp_path: Path) -> None:
     rows = [*FEW, row(3, "review", reason="budget")]
     said = verdict(closed(tmp_path, rows, quality=rule(None), stopped_by=Stop.BUDGET))

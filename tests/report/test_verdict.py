@@ -68,8 +68,8 @@ def test_what_was_promised_is_said_in_one_sentence(
         (
             3,
             "not_kept",
-            "Promise open: 3 of 20 items wait for a person, Claude having given no answer that counts; of the others no "
-            "more than allowed differ (95% assurance).",
+            "Promise open: 3 of 20 items wait for a person, Claude having given no answer that counts; of the others "
+            "no more than allowed differ (95% assurance).",
         ),
     ],
 )

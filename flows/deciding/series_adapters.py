@@ -23,6 +23,7 @@ from flows.run_record import RunRecord
 from flows.series import Series, adapted_to
 from pipelines.adapting.chain import Begun, Ended
 from pipelines.errors import JobError, RunNotFoundError, ServiceError, SluiceError
+from pipelines.report.numbers import count
 from pipelines.report.page import percent
 from pipelines.store.runs import open_store
 from workers.engines.catalogue import base_of
@@ -112,7 +113,9 @@ def adapt_if_due(series: Series, progress: ProgressReporter, now: datetime) -> N
             return
         training = series.adapters.begin(wanted)
         if training.ended is None:
-            progress.say(f"adapter   training {wanted.number} of the series, from {len(training.begun.runs):,} runs")
+            progress.say(
+                f"adapter   training {wanted.number} of the series, from {count(len(training.begun.runs), 'run')}"
+            )
             ended = series.adapters.end(wanted.number, _train(series, training.begun, progress))
             for line in _lines(series, wanted.number, ended):
                 progress.say(line)

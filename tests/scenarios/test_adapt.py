@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.bench.changed_labels import as_job, changed_tickets
 from tests.scenarios.pipeline_command import PipelineCommand
@@ -14,6 +16,7 @@ from tests.scenarios.pipeline_command import PipelineCommand
 pytestmark = [pytest.mark.prove, pytest.mark.engine, pytest.mark.timeout(7_200)]
 
 DOCUMENTS = 900
+SHORT_DOCUMENTS = 460  # of a series, so that its training takes minutes
 TARGET = {"target": 0.9, "assurance": 0.9, "audit_items": 20}
 
 
@@ -61,3 +64,39 @@ def test_run_2_asks_a_third_less_than_run_1_with_an_adapter_that_run_1_has_taugh
     rule = json.loads((Path(second["root"]) / "calibration/rule.json").read_text())
     assert rule["agreement_lower"] == 0.9
     assert rule["prior"]["run_id"] is None, "what was learnt without the adapter says nothing of it"
+
+
+def test_a_series_trains_once_its_run_is_complete_and_its_next_run_uses_what_passed(tmp_path: Path) -> None:
+    inbox, series = tmp_path / "inbox", tmp_path / "out/_series/adapting"
+    inbox.mkdir()
+    tickets = sorted(changed_tickets(), key=lambda each: len(each.text))[:SHORT_DOCUMENTS]
+
+    def put(name: str, first: int, last: int) -> None:
+        lines = [json.dumps({"id": each.id, "text": each.text, "topic": each.label}) for each in tickets[first:last]]
+        (inbox / name).write_text("\n".join(lines))
+
+    job = as_job(
+        name="adapting",
+        input=str(inbox),
+        output=str(tmp_path / "out"),
+        model="starter",
+        quality=TARGET,
+        escalation={"model": "claude-haiku-5-5", "provider": "simulation"},
+        evaluation={"gold_column": "topic"},
+    )
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(yaml.safe_load(job) | {"adapt": {"every": "1d"}}))
+    pipeline = PipelineCommand(tmp_path)
+    put("a.jsonl", 0, 400)
+    run_json(pipeline, "submit", tmp_path / "job.yaml", "--since-last")
+    assert not (series / "adapters").exists(), "none is due before a day has passed"
+    claim = series / "runs/0000001.json"
+    yesterday = {"claimed_at": (datetime.now(UTC) - timedelta(days=1)).isoformat()}
+    claim.write_text(json.dumps(json.loads(claim.read_text()) | yesterday))
+    assert run_json(pipeline, "submit", tmp_path / "job.yaml", "--since-last")["state"] == "nothing new"
+    ended = json.loads((series / "adapters/0000001/ended.json").read_text())
+    assert ended["outcome"] == "adopted", ended
+    put("b.jsonl", 400, SHORT_DOCUMENTS)
+    second = run_json(pipeline, "submit", tmp_path / "job.yaml", "--since-last")
+    record = json.loads((Path(second["root"]) / "run.json").read_text())
+    assert record["model"] == f"starter + {series}/adapters/0000001/{ended['folder']}"
+    assert "This run used the adapter of training 1." in (Path(second["root"]) / "report.html").read_text()

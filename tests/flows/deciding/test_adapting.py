@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from flows.cli import app
 from flows.deciding import adapting
 from flows.deciding.adapting import adapt
 from flows.deciding.run_labels import read_labelled
@@ -26,7 +24,10 @@ from tests.adapter_files import write_adapter
 from tests.faults.conftest import cases_in
 from tests.faults.escalation_case import LABELS, prepare, quiet
 from tests.faults.test_quality import TARGET, record_of, settled
+from tests.flows.command_case import Command, command
 from workers.engines.catalogue import resolve_model
+
+__all__ = ["command"]
 
 # The local service is started, torch imported, and both warn.
 pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
@@ -117,11 +118,10 @@ def test_an_adapter_that_passes_the_gate_is_written_with_its_card_and_can_be_ser
 
 
 def test_an_adapter_that_does_not_pass_leaves_nothing_and_says_so(
-    run: str, tmp_path: Path, made_up_training: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    run: str, tmp_path: Path, made_up_training: dict[str, Any], command: Command
 ) -> None:
     made_up_training["accuracy"] = 0.45
-    result = CliRunner().invoke(app, ["adapt", run, "-o", str(tmp_path / "adapter"), "--from", "gold", "--json"])
-    assert result.exit_code == 1
+    assert command("adapt", run, "-o", str(tmp_path / "adapter"), "--from", "gold", "--json").code == 1
     done = adapt([run], str(tmp_path / "adapter"), ["gold"], 0.9, 0, quiet())
     assert done.adapter is None and not done.gate.is_better
     assert not (tmp_path / "adapter").exists()
@@ -159,7 +159,7 @@ def test_without_the_extra_what_is_missing_and_what_brings_it_is_told(
     ("arguments", "told"),
     [(["--from", "gold,bob"], "some of gold, people, claude"), (["--target", "2"], "a share over 0 and at most 1")],
 )
-def test_options_that_say_nothing_are_bad_usage(run: str, arguments: list[str], told: str) -> None:
-    result = CliRunner().invoke(app, ["adapt", run, "-o", "adapter", *arguments])
-    assert result.exit_code == 2
-    assert told in " ".join(result.output.replace("│", " ").split())
+def test_options_that_say_nothing_are_bad_usage(run: str, command: Command, arguments: list[str], told: str) -> None:
+    result = command("adapt", run, "-o", "adapter", *arguments)
+    assert result.code == 2
+    assert told in " ".join((result.out + result.err).replace("│", " ").split())

@@ -14,9 +14,11 @@ _TOGETHER: Mapping[str, str] = {
     "server": (
         r"tests/flows/(service/test_deployments|drop_folder/test_drop_folder_starters)|tests/scenarios/test_resume\.py"
     ),
-    "vllm": r"tests/workers/engines/test_(engine|engine_time|review_engine)\.py",
+    "vllm": (
+        r"tests/workers/(engines/test_(engine|engine_time|review_engine)\.py|adapting/)|tests/flows/deciding/test_adapting"
+    ),
     "escalation": r"tests/faults/test_(escalation|what_is_kept_where)",
-    "quality": r"tests/faults/test_quality",
+    "quality": r"tests/faults/test_(quality|questions)",
 }
 
 

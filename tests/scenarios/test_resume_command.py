@@ -40,7 +40,7 @@ def test_each_submit_goes_one_run_further(pipeline: PipelineCommand, tmp_path: P
 def test_killed_it_goes_on_with_the_files_it_had(pipeline: PipelineCommand, tmp_path: Path) -> None:
     job = write_job(tmp_path / "job.yaml", tickets_job(tmp_path))
     results = tmp_path / "results"
-    drop(tmp_path, "many", rows=4_000)
+    drop(tmp_path, "many", rows=1_500)
     pipeline.run_and_kill(
         "submit", job, "--since-last", when=lambda: any(results.glob("run_*/escalations/*/submitted-*"))
     )

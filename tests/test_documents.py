@@ -140,7 +140,7 @@ def test_the_reference_of_the_job_file_is_that_of_its_schema() -> None:
     assert page.read_text(encoding="utf-8") == job_reference(), f"make it again: {made}"
 
 
-@pytest.mark.processes
+@pytest.mark.prove
 def test_your_own_documents(home: Path, servers: Variables) -> None:
     env = environment(home, **servers)
     submitted = shell("pipeline submit my_job.yaml", home, env)

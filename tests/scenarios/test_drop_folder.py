@@ -62,6 +62,7 @@ def wait_for(process: subprocess.Popen[str], done: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.prove
 def test_a_local_folder_is_listened_to(pipeline: PipelineCommand, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()

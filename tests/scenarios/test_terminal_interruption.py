@@ -155,7 +155,7 @@ def test_every_end_while_claude_is_waited_for(
     assert_nothing_left(pipeline.home)
 
 
-@pytest.mark.parametrize("has_run_in_hand", [False, True])
+@pytest.mark.parametrize("has_run_in_hand", [False, pytest.param(True, marks=pytest.mark.prove)])
 def test_ctrl_c_of_a_listener(
     pipeline: PipelineCommand, servers: Variables, job: Path, tmp_path: Path, has_run_in_hand: bool
 ) -> None:

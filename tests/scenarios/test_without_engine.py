@@ -28,10 +28,11 @@ def test_the_cheap_tier_answers_and_passes_some_labels_on(pipeline: PipelineComm
             ],
         },
         budget_usd="50.00",
+        limits={"documents": 400},
     )
     summary = pipeline.run_json("submit", job, "--run-id", "claude-only")["summary"]
     rows = dataset.dataset(summary["results"]).to_table().to_pylist()
-    assert len(rows) == 2_000
+    assert len(rows) == 400
     assert {row["route"] for row in rows} == {"escalated"}
     by_model = {row["model"] for row in rows if row["answer"] == "security"}
     assert by_model == {"claude-sonnet-5-5 (simulation)"}, "what the first tier calls security goes on"

@@ -165,6 +165,7 @@ def test_without_a_deployment_a_start_says_what_to_do(server: PrefectServer, tmp
     )
 
 
+@pytest.mark.prove
 def test_a_series_that_adapts_has_its_training_started_once_however_often_the_schedule_fires(
     server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,16 +160,18 @@ def answer_rows(
         for engine, standing in zip(doubtful["cost_usd"].to_pylist(), standings, strict=True)
     ]
     notes = doubtful["reason"].to_pylist()
-    # Of a review that did not come to its end the row says so whatever else became of the item.
-    is_unfinished = pc.and_(pc.is_null(doubtful["engine_answer"]), pc.is_valid(doubtful["findings"])).to_pylist()
+    # That a review did not come to its end, or that a document was read in windows, the row says whatever else became
+    # of the item.
+    is_unfinished = pc.and_(pc.is_null(doubtful["engine_answer"]), pc.is_valid(doubtful["findings"]))
+    keeps_note = pc.or_(is_unfinished, pc.is_valid(doubtful["windows"])).to_pylist()
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": [standing.label for standing in standings],
         "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
         "route": [Route.REVIEW if standing.label is None else Route.ESCALATED for standing in standings],
         "reason": [
-            f"{standing.reason}; {note}" if standing.reason and note and unfinished else standing.reason or note
-            for standing, note, unfinished in zip(standings, notes, is_unfinished, strict=True)
+            f"{standing.reason}; {note}" if standing.reason and note and is_kept else standing.reason or note
+            for standing, note, is_kept in zip(standings, notes, keeps_note, strict=True)
         ],
         "model": [standing.model and standing.model + model_suffix for standing in standings],
         "model_revision": [None] * len(standings),

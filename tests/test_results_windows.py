@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pyarrow as pa
 
 from pipelines.cascade.confidence import Calibration
+from pipelines.escalation.ledger import Standing
+from pipelines.results import answer_rows
 from pipelines.store.schemas import WINDOW_ORDER, WINDOWED_PREDICTIONS
 from tests.results_case import threshold_rows
 from tests.test_results import FACTS, NOW, columns, plan, predictions
@@ -16,8 +19,8 @@ CALIBRATION = Calibration(
 )
 
 
-def windowed(orders: dict[int, list[int] | None]) -> pa.Table:
-    scored = predictions(dict.fromkeys(orders, 0.95))
+def windowed(orders: dict[int, list[int] | None], share: float = 0.95) -> pa.Table:
+    scored = predictions(dict.fromkeys(orders, share))
     return scored.append_column(
         WINDOWED_PREDICTIONS.field(WINDOW_ORDER), pa.array(orders.values(), pa.list_(pa.int32()))
     )
@@ -33,6 +36,13 @@ def test_a_row_says_in_how_many_windows_its_document_was_read() -> None:
         ("failed", "in/a.jsonl:1: is empty"),
         ("accepted", None),
     ]
+
+
+def test_it_says_so_too_where_claude_gave_no_answer() -> None:
+    note = "read in 3 windows of up to 100 tokens"
+    doubtful = threshold_rows(FACTS, plan(None, notes={0: note}), windowed({0: [2, 0, 1]}, 0.6), NOW).doubtful
+    unanswered = Standing(label=None, reason="Claude declined", model=None, cost_usd=Decimal(0))
+    assert columns(answer_rows(doubtful, [unanswered], NOW), "reason") == [f"Claude declined; {note}"]
 
 
 def test_without_windows_the_column_is_empty() -> None:

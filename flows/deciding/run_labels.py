@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
-from flows.questions.long_documents import reads_in_windows
+from flows.questions.long_documents import read_at_once
 from flows.run import Run
 from flows.stages.planning import read_plan
 from pipelines.adapting.labels import Labelled, Source, accepted_needed, at_one_rate
@@ -85,9 +85,7 @@ def _plan_part(run: Run, shard: int) -> pa.Table:
     Nor does a document that was read in windows: its label may be true of none of them, and none holds all of it.
     """
     names = ["item_id", "tokens", "gold_label", "withheld"]
-    part = from_arrow(run.store.read(layout.plan_part(shard)), names, if_there=[WINDOWS])
-    if reads_in_windows(run.job):
-        part = part.filter(pc.is_null(part[WINDOWS]))
+    part = read_at_once(run.job, from_arrow(run.store.read(layout.plan_part(shard)), names, if_there=[WINDOWS]))
     return part.filter(pc.and_(pc.is_valid(part["tokens"]), pc.is_null(part["withheld"])))
 
 

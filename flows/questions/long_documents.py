@@ -74,6 +74,11 @@ def reads_in_windows(job: Job) -> bool:
     return job.long_documents is not None and job.long_documents.how == "windows"
 
 
+def read_at_once(job: Job, plan: pa.Table) -> pa.Table:
+    """Items of a part of the plan less those that are more than one prompt."""
+    return plan.filter(pc.is_null(plan[WINDOWS])) if reads_in_windows(job) else plan
+
+
 def window_merge(job: Job) -> WindowMerge | None:
     """How the answers to windows become one; None where no document is read in windows."""
     section = job.long_documents

@@ -197,7 +197,7 @@ def _rows(
     held = [withhold(document) for document in batch]
     copied = _copied(batch, item_ids, held, originals) if originals else [None] * len(batch)
     texts = [None if original else document.text for document, original in zip(batch, copied, strict=True)]
-    together = [text for text in texts if text is not None and not (long and long.is_long(text))]
+    together = [text for text in texts if text is not None and (long is None or not long.is_long(text))]
     encoded = iter(tokenize(together))
     for document, item_id, withheld, original, text in zip(batch, item_ids, held, copied, texts, strict=True):
         if text is None:
@@ -206,8 +206,11 @@ def _rows(
             read = long.read(text, _place(document))
         else:
             tokens = next(encoded)
-            is_over = len(tokens) > limit
-            read = long.read(text, _place(document)) if long and is_over else _beginning(tokens, limit)
+            if len(tokens) <= limit:
+                read = Read(tokens, len(tokens))
+            else:
+                read = long.read(text, _place(document)) if long else _beginning(tokens, limit)
+        note = document.note if read.note is None else "; ".join(filter(None, (read.note, document.note)))
         row: dict[str, object] = {
             "item_id": item_id,
             "document_id": document.document_id,
@@ -218,7 +221,7 @@ def _rows(
             "gold_label": document.gold_label,
             "failure": read.failure,
             "withheld": withheld,
-            "note": "; ".join(note for note in (read.note, document.note) if note) or None,
+            "note": note,
             CARRIED: document.carried,
             DUPLICATE_OF: original,
             WINDOWS: None if read.windows is None else [asdict(each) for each in read.windows],
@@ -228,8 +231,6 @@ def _rows(
 
 def _beginning(tokens: Sequence[int] | NDArray[np.int32], limit: int) -> Read:
     """As much as fits into the model's context."""
-    if len(tokens) <= limit:
-        return Read(tokens, len(tokens))
     note = f"cut: the engine read the first {limit:,} of {len(tokens):,} tokens (limit: the model's context)"
     return Read(tokens[:limit], limit, note=note)
 

@@ -29,7 +29,7 @@ PLAN = _schema(
     pa.field("document_uri", pa.string(), nullable=False),
     pa.field("document_offset", pa.int64(), nullable=False),
     pa.field("text", pa.string()),  # null exactly where `failure` is set
-    pa.field("tokens", pa.list_(pa.int32())),  # of the text alone, cut to what fits the context
+    pa.field("tokens", pa.list_(pa.int32())),  # of the text alone, as far as the engine reads it
     pa.field("gold_label", pa.string()),
     pa.field("failure", pa.string()),
     pa.field("withheld", pa.string()),  # the rule that keeps it from ever being sent to Claude

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from flows.escalation.requests import RequestBuilder
 from flows.questions.classification import LabelQuestion
-from flows.questions.long_documents import read_more_than_once, told_of_requests
+from flows.questions.long_documents import read_at_once, read_more_than_once, told_of_requests
 from pipelines.documents.records import Document
 from pipelines.errors import JobError
 from pipelines.escalation.requests import RequestTemplate
@@ -161,3 +163,30 @@ def test_a_text_of_the_room_surely_fits_into_the_models_context() -> None:
     assert template.room_bytes == 2 * (200_000 - 1_024 - 600) - len("Sort it.") - 2
     assert RequestTemplate("claude-haiku-5-5", 1_024, "", {}).room_bytes > 1_900_000
     assert RequestTemplate("claude-of-tomorrow-9", 1_024, "Sort it.", {}).room_bytes == template.room_bytes
+
+
+def test_what_teaches_an_adapter_was_read_at_once(tmp_path: Path) -> None:
+    windows, ends, plain = question(tmp_path, how="windows"), question(tmp_path, how="head_tail"), question(tmp_path)
+    for asked, taught in ((windows, ["doc-1"]), (ends, ["doc-0", "doc-1"]), (plain, ["doc-0", "doc-1"])):
+        kept = read_at_once(asked.job, plan(asked, LONG, "short"))
+        assert kept["document_id"].to_pylist() == taught
+
+
+def test_the_budget_holds_the_worst_case_of_what_is_sent_and_not_of_what_claude_has_no_room_for(
+    tmp_path: Path,
+) -> None:
+    escalation = {"model": "claude-haiku-4-5", "provider": "simulation"}
+    job = tickets_job(
+        tmp_path,
+        model="starter",
+        long_documents={"how": "windows"},
+        quality={"raw_threshold": 0.9},
+        escalation=escalation,
+        evaluation={"gold_column": "label"},
+    )
+    run = SimpleNamespace(job=job, question=LabelQuestion(job, resolve_model("starter")), run_id="run_1", store=None)
+    provider = SimpleNamespace(minimum_requests=1, price_provider="anthropic")
+    builder = RequestBuilder(run, None, None, provider)  # type: ignore[arg-type]  # what sending needs is not asked for
+    room = builder.room_bytes(0)
+    short, full, beyond = builder.worst_costs_usd(np.array([100, room, 10 * room]))
+    assert short < full == beyond

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ from pipelines.documents.long.windows import Window, window, window_count, windo
 LEFT_OUT_MARK = "\n\n[... a part of the document is left out here ...]\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """What the engine reads of a document.
 
     ``tokens`` are None where it reads nothing, and ``failure`` says why. ``windows`` is None where all is read at once;

@@ -20,7 +20,7 @@ from pipelines.store.runs import result_parts
 from pipelines.store.schemas import DUPLICATE_OF, read_part, to_part
 from pipelines.store.side_by_side import in_order
 
-# The rows of so many originals are in memory, some 150 MB, and read in one walk through the results.
+# The rows of so many originals are in memory, some 90 MB, and read in one walk through the results.
 _COPIES_AT_ONCE = 500_000
 
 _Part = tuple[str, list[int]]

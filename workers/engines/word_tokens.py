@@ -23,7 +23,7 @@ _SPACE = re.compile(r" (?<=[!-~] )(?=[!-~])")
 _FIRST = "\n"
 # Where more of the words are new, as in codes or texts without spaces, looking them up gains nothing.
 _MOST_NEW_SHARE = 0.5
-# Of the words that are remembered, all together: some 300,000 words, in some 60 MB.
+# Of the words that are remembered, all together: some 300,000 words, in some 45 MB.
 _MOST_CHARACTERS = 2_000_000
 
 # Of Qwen 2 to 3.5 and Llama 3. None of them goes on over a space that is not its first character (but where all that it

@@ -101,7 +101,7 @@ class _Asking:
             asks = [*walked.finished, ask]
             if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
                 return None
-            what_for = _AT_ONCE if (ask.stage, ask.round) == ("escalate", 1) else _WHAT_FOR[ask.stage]
+            what_for = _AT_ONCE if ask.is_at_once else _WHAT_FOR[ask.stage]
             self._progress.say(f"round {ask.round}   {len(ask.items):,} items {what_for}")
             items = np.r_[ask.items, self._audit_at_once(asks)]
             escalated = self._escalation.ask(self._population.asked(items), wait=self._wait)

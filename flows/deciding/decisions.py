@@ -95,7 +95,7 @@ def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: R
     """From all labels that were bought before it was known what may stand, each for as many items as it stands for."""
     weight = np.zeros(len(population.scored))
     for ask in outcome.asks:
-        if ask.stage != "escalate" or ask.round == 1:
+        if ask.stage != "escalate" or ask.is_at_once:
             weight[ask.items] = ask.weights
     bought = np.flatnonzero((weight > 0) & (outcome.labels != UNANSWERED) & (outcome.labels != UNASKED))
     codes = {name: code for code, name in enumerate(run.job.labels)}
@@ -118,7 +118,7 @@ def taught_by(scored: Scored, asks: Sequence[Ask]) -> IntArray:
 
     Where all was asked at once, all of it.
     """
-    pilots = [ask.items for ask in asks if ask.stage == "pilot" or (ask.stage == "escalate" and ask.round == 1)]
+    pilots = [ask.items for ask in asks if ask.stage == "pilot" or ask.is_at_once]
     taught: IntArray = np.unique(np.concatenate([at_one_rate(asks, scored.generator("taught")), *pilots]))
     return taught
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from glob import has_magic
@@ -55,16 +55,17 @@ def check_surroundings(job: Job, *, may_be_empty: bool = False, say: Say = log.w
     """
     sources: list[SourceFile] = []
     notes: list[str] = []
+    asked = asked_jobs(job)
     _run_checks(
         lambda: sources.extend(_list_input(job, may_be_empty)),
         lambda: notes.extend(check_columns(job, sources)),
-        *_of_each_question(job, lambda each: notes.extend(_price_notes(each))),
+        *_of_each_question(job, asked, lambda each: notes.extend(_price_notes(each))),
         lambda: _check_output(job.output),
         lambda: _check_model(job),
         lambda: _check_fit(job),
-        *_of_each_question(job, _check_gold),
+        *_of_each_question(job, asked, _check_gold),
         lambda: _check_key(job),
-        *_of_each_question(job, _check_budget, _check_rounds),
+        *_of_each_question(job, asked, _check_budget, _check_rounds),
     )
     for note in dict.fromkeys(notes):
         say(f"warning   {note}")
@@ -80,14 +81,15 @@ def check_deployable(job: Job) -> None:
     _run_checks(
         lambda: _check_output(job.output),
         lambda: _check_model(job),
-        *_of_each_question(job, _check_gold, _check_budget, _check_rounds),
+        *_of_each_question(job, asked_jobs(job), _check_gold, _check_budget, _check_rounds),
         lambda: check_training(job),
     )
 
 
-def _of_each_question(job: Job, *checks: Callable[[Job], None]) -> list[Callable[[], object]]:
+def _of_each_question(
+    job: Job, asked: Sequence[AskedJob], *checks: Callable[[Job], None]
+) -> list[Callable[[], object]]:
     """What is to be checked of each question that the job asks; its problems name it, where there are several."""
-    asked = asked_jobs(job)
     return [partial(_check_one, check, each) for each in asked for check in checks] or [
         partial(check, job) for check in checks
     ]

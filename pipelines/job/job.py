@@ -37,6 +37,7 @@ from pipelines.job.sections import (
     ModelSource,
     Policy,
     Quality,
+    QualityOrOff,
     Results,
     Review,
     Section,
@@ -61,11 +62,6 @@ _OFF = BeforeValidator(_accept_off, json_schema_input_type=Escalation | Literal[
 _OFF_QUALITY = BeforeValidator(
     lambda value: "off" if value is False else value, json_schema_input_type=Quality | Literal["off", False] | None
 )
-# A tag for each form, so that a mistake is told of the form that was meant and not of both.
-_QualityOrOff = Annotated[
-    Annotated[Quality, Tag("~quality")] | Annotated[Literal["off"], Tag("~off")],
-    Discriminator(lambda value: "~off" if value == "off" else "~quality"),
-]
 # Told apart by what is given, so that a mistake in one is not told of the other too.
 _Model = Annotated[
     Annotated[str, Tag("~name")]
@@ -150,7 +146,7 @@ class Job(Section):
         description="the most that Claude may cost; beside a quality, what it does not reach for is held for review",
     )
     # After the two that it depends on.
-    quality: Annotated[_QualityOrOff | None, _OFF_QUALITY] = Field(
+    quality: Annotated[QualityOrOff | None, _OFF_QUALITY] = Field(
         None,
         validate_default=True,
         description="which answers of the engine stand; `off`: all. May be left out beside budget_usd",

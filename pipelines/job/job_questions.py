@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from pipelines.job.job_places import refuse_unprintable
-from pipelines.job.sections import MOST_USD, Escalation, Evaluation, Quality, Section
+from pipelines.job.sections import MOST_USD, Escalation, Evaluation, Quality, QualityOrOff, Section
 from pipelines.tasks.label_names import problem_with_names
 
 Choose = Literal["one", "any"]
@@ -24,10 +24,6 @@ _OFF = BeforeValidator(
 _OFF_ESCALATION = BeforeValidator(
     lambda value: "off" if value is False else value, json_schema_input_type=Escalation | Literal["off", False] | None
 )
-_QualityOrOff = Annotated[
-    Annotated[Quality, Tag("~quality")] | Annotated[Literal["off"], Tag("~off")],
-    Discriminator(lambda value: "~off" if value == "off" else "~quality"),
-]
 _EscalationOrOff = Annotated[
     Annotated[Escalation, Tag("~escalation")] | Annotated[Literal["off"], Tag("~off")],
     Discriminator(lambda value: "~off" if value == "off" else "~escalation"),
@@ -47,7 +43,7 @@ class JobQuestion(Section):
     instructions: str | None = Field(
         None, min_length=1, description="the question asked about each document; with `choose: any`, about each label"
     )
-    quality: Annotated[_QualityOrOff | None, _OFF] = Field(
+    quality: Annotated[QualityOrOff | None, _OFF] = Field(
         None, description="which answers of the engine stand; `off`: all"
     )
     escalation: Annotated[_EscalationOrOff | None, _OFF_ESCALATION] = Field(

@@ -210,6 +210,13 @@ class Quality(Section):
         return self
 
 
+# A tag for each form, so that a mistake is told of the form that was meant and not of both.
+QualityOrOff = Annotated[
+    Annotated[Quality, Tag("~quality")] | Annotated[Literal["off"], Tag("~off")],
+    Discriminator(lambda value: "~off" if value == "off" else "~quality"),
+]
+
+
 class Tier(Section):
     """One Claude model that may be asked."""
 

@@ -348,8 +348,8 @@ class Tally:
     def _agreement(self, rule: RuleRecord | None, asked_share: float) -> tuple[int, int, float]:
         """Right and judged answers against Claude, and the share of Claude's commonest; of doubtful items alone none.
 
-        The labels that a target or a budget bought first speak for all items; those of a threshold
-        only where nearly all were asked.
+        The labels that a target or a budget bought first speak for all items; those of a threshold only where nearly
+        all were asked.
         """
         by_label = rule.calibration.get("by_label", ()) if rule else ()
         if by_label:

@@ -27,7 +27,8 @@ from pipelines.store.schemas import WINDOWS
 from tests.bench.children import REPOSITORY, busy_cores
 from tests.bench.provenance import as_lines, markdown, provenance
 from workers.engines.catalogue import catalogue, resolve_model
-from workers.engines.engine import LabelEngine, ShardScores
+from workers.engines.engine import LabelEngine
+from workers.engines.requests import ShardScores
 from workers.engines.windows import TokenIds, score_windows
 
 _DOCUMENTS, _SENTENCES = 12, 330

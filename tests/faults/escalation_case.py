@@ -88,7 +88,7 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
         count = len(items)
         gold = items["gold_label"].to_pylist()
         even = np.full((count, len(LABELS)), np.log(1 / len(LABELS)), np.float32)
-        logprobs = _informed(gold) if is_informed else even
+        logprobs = informed(gold) if is_informed else even
         numbers = [np.full(count, value, np.int64) for value in (100, 64, 1, 4_000_000)]
         predictions = prediction_table(items["item_id"], ShardScores(logprobs, *numbers))
         run.store.create(layout.predictions_part(shard), to_arrow(scored_part(items, predictions)))
@@ -98,7 +98,7 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
     write_answer_key(run, folder / "answers.jsonl")
 
 
-def _informed(gold: list[str]) -> NDArray[np.float32]:
+def informed(gold: list[str]) -> NDArray[np.float32]:
     random = np.random.default_rng(0)
     sure = random.uniform(0.4, 1.0, len(gold))
     answers = (np.array([LABELS.index(name) for name in gold]) + (random.random(len(gold)) > sure)) % len(LABELS)
@@ -214,7 +214,7 @@ def check(root: str, billing: dict[str, dict[str, int]], items: int) -> dict[str
     seen = Counter(row["item_id"] for row in rows)
     billed: Counter[str] = Counter()
     for custom_id, usage in billing.items():
-        billed[custom_id.rpartition("-")[2]] += _cost(usage)  # type: ignore[assignment]  # a Counter of Decimals
+        billed[custom_id.rpartition("-")[2]] += billed_usd(usage)  # type: ignore[assignment]  # a Counter of Decimals
     return {
         "lost": items - len(seen),
         "repeated": len(rows) - len(seen),
@@ -225,7 +225,8 @@ def check(root: str, billing: dict[str, dict[str, int]], items: int) -> dict[str
     }
 
 
-def _cost(usage: dict[str, int]) -> Decimal:
+def billed_usd(usage: dict[str, int]) -> Decimal:
+    """What the service bills for the tokens of one request."""
     tokens = TokenUsage(
         usage["input_tokens"],
         usage["ephemeral_5m_input_tokens"],

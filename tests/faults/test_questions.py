@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,17 +20,15 @@ from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
 from flows.stages import planning, publishing
 from flows.stages.question_runs import settle_questions
-from pipelines.costs.price_book import TokenUsage, price_book
 from pipelines.escalation.patience import PatientProvider
 from pipelines.job.job import Job
 from pipelines.scored_parts import items_of_plan, scored_part
 from pipelines.store import layout
 from pipelines.store.schemas import to_arrow
-from tests.faults.escalation_case import LABELS, LONGEST_WAIT_SECONDS, MODEL, KilledAt, quiet
-from tests.faults.escalation_case import _informed as informed
+from tests.faults.escalation_case import LABELS, LONGEST_WAIT_SECONDS, MODEL, KilledAt, billed_usd, informed, quiet
 from tests.faults.service_case import ForkedServer, client, in_process
 from tests.infra.message_batches_server import Server
-from workers.engines.engine import ShardScores
+from workers.engines.requests import ShardScores
 from workers.engines.scorer import prediction_table
 
 pytestmark = pytest.mark.processes
@@ -121,7 +118,7 @@ def test_killed_again_and_again_both_questions_end_within_their_parts_and_nothin
     assert len({(row["item_id"], row["question"]) for row in rows}) == len(rows) == 2 * ITEMS
     billing = service.control("billing")["custom_ids"]
     assert {usage["count"] for usage in billing.values()} == {1}
-    billed = sum((_cost(usage) for usage in billing.values()), Decimal(0))
+    billed = sum((billed_usd(usage) for usage in billing.values()), Decimal(0))
     asked = {name: [row for row in rows if row["question"] == name] for name in ("kept", "doubtful")}
     spent = {name: sum((Decimal(str(row["api_cost_usd"])) for row in of), Decimal(0)) for name, of in asked.items()}
     assert sum(spent.values()) == billed <= BUDGET, "the rows say what the service bills, for all questions"
@@ -130,16 +127,3 @@ def test_killed_again_and_again_both_questions_end_within_their_parts_and_nothin
     assert {row["route"] for row in asked["doubtful"]} == {"accepted", "escalated", "review"}
     wrong = sum(row["answer"] != row["gold_label"] for row in asked["kept"])
     assert wrong <= 0.1 * ITEMS
-
-
-def _cost(usage: dict[str, int]) -> Decimal:
-    tokens = TokenUsage(
-        usage["input_tokens"],
-        usage["ephemeral_5m_input_tokens"],
-        usage["ephemeral_1h_input_tokens"],
-        usage["cache_read_input_tokens"],
-        usage["output_tokens"],
-    )
-    cost = price_book().batch_cost(MODEL, tokens, datetime.now(UTC))
-    assert cost is not None
-    return cost

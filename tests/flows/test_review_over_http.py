@@ -15,7 +15,7 @@ import pytest
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.preflight.surroundings import check_surroundings
 from flows.run import Run, open_run, prepare_run
-from flows.stages import planning, publishing, scoring
+from flows.stages import publishing
 from flows.stages.review import publish_review
 from infra.local.first_tier.__main__ import server_of
 from infra.local.first_tier.vllm_service import VllmService
@@ -23,6 +23,7 @@ from pipelines.job.job import Job
 from pipelines.store import layout
 from pipelines.store.schemas import RESULTS, read_part
 from tests.faults.escalation_case import quiet
+from tests.flows.test_over_http import scored
 
 pytestmark = pytest.mark.processes  # a server, in a thread
 
@@ -62,14 +63,7 @@ def begin(folder: Path, address: str, **model: Any) -> Run:
 
 def test_every_diff_has_its_review_its_findings_and_what_the_server_took(tmp_path: Path, address: str) -> None:
     run = begin(tmp_path, address)
-    planned = scoring.PlannedShards(run)
-    plan = planning.plan_documents(run, quiet(), planned.add)
-    planned.finish(plan)
-    pool = scoring.start_engines(run)
-    try:
-        scoring.score_shards(run, planned, pool, quiet())
-    finally:
-        pool.close()
+    plan = scored(run)
     assert run.rule
     decide_item_by_item(run, plan, run.rule)
     publishing.publish_scored(run, plan, quiet())

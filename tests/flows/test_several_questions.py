@@ -86,7 +86,7 @@ def test_known_answers_are_read_from_a_column_of_each_question_or_from_its_file(
     plan = planning.plan_documents(run, quiet())
     assert (plan.gold_items, plan.gold_items_of) == (0, {"topic": 1, "urgent": 4})
     topic, urgent = run.questions
-    assert [planning.read_plan(each).gold_items for each in run.questions] == [1, 4]  # type: ignore[union-attr]
+    assert [planning.read_plan(each).gold_items for each in run.questions] == [1, 4]  # type: ignore[union-attr]  # all are planned
     assert list(topic.question.known_answers(topic.store, plan.shards)) == [("Document 1.", {"label": "outage"})]
     assert {answer["label"] for _, answer in urgent.question.known_answers(urgent.store, plan.shards)} == {"yes"}
 

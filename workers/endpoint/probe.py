@@ -11,6 +11,7 @@ import itertools
 import math
 import string
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -34,6 +35,7 @@ from workers.endpoint.ways import (
     NoCodeError,
     TokenPrompt,
     Usage,
+    add_counts,
     completion_body,
     in_requests,
     joined,
@@ -245,14 +247,14 @@ def probed(
         decimals=decimals,
         most_difference=max(abs(one - other) for one, other in zip(first, second, strict=True)),
         calls=len(answers) * len(in_requests(each.token_ids)),
-        input_tokens=_total(usage.input_tokens for usage in usages),
-        output_tokens=_total(usage.output_tokens for usage in usages),
+        input_tokens=add_counts(usage.input_tokens for usage in usages),
+        output_tokens=add_counts(usage.output_tokens for usage in usages),
         cost_usd=cost_of(asked.price, usages),
     )
 
 
 def _ask(asked: ModelEndpoint, each: Try, client: FirstTierClient, text: str) -> tuple[LabelAnswer, Usage]:
-    try:
+    with told_of_way(asked):
         tokens: list[int] = []
         if each.prompt:
             tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, text), is_free=True))
@@ -268,14 +270,24 @@ def _ask(asked: ModelEndpoint, each: Try, client: FirstTierClient, text: str) ->
             answers.append(read_answer(each.way, content, each.asked, ids))
             usages.append(read_usage(each.way, content))
         return joined(answers), total(usages)
+
+
+@contextmanager
+def told_of_way(asked: ModelEndpoint) -> Iterator[None]:
+    """Tell what goes wrong with calls of a probe as what is found of the way that is tried.
+
+    Raises:
+        NotThisWayError: the server answers, and it is nothing to go by.
+        EngineError: nobody knows what became of a call.
+    """
+    try:
+        yield
     except RefusedError as error:
         # The text is our own, so the server's words say nothing of anybody's documents.
         raise NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
-    except ServerFailedError as error:
-        raise NotThisWayError(str(error)) from error
     except NoCodeError as error:
         raise NotThisWayError(f"{error}: is it an instruct model, with thinking off?") from error
-    except NoAnswerError as error:
+    except (ServerFailedError, NoAnswerError) as error:
         raise NotThisWayError(str(error)) from error
     except OutcomeUnknownError as error:
         raise EngineError(
@@ -343,11 +355,6 @@ def _is_named(listed: dict[str, Any], name: str) -> bool:
 def _named(server: str, told: dict[str, Any]) -> str | None:
     version = told.get("version")
     return f"{server} {version}" if isinstance(version, str) else None
-
-
-def _total(counts: Iterator[int | None]) -> int | None:
-    listed = list(counts)
-    return None if None in listed else sum(count for count in listed if count is not None)
 
 
 def cost_of(price: TokenPrice | None, usages: Sequence[Usage]) -> Decimal | None:

@@ -13,20 +13,29 @@ from datetime import date
 from typing import Any
 
 from pipelines.costs.accounting import add_known
-from pipelines.errors import EngineError, JobError
+from pipelines.errors import JobError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.tasks.classification import Label
 from pipelines.tasks.code_review.answers import engine_answer_schema
 from pipelines.tasks.code_review.prompts import claim_block, review_prompt, verification_prompt
 from pipelines.tasks.code_review.verification import CLAIM_LABELS, CLEAN_CLAIM
-from workers.endpoint.client import FirstTierClient, OutcomeUnknownError, RefusedError, ServerFailedError
-from workers.endpoint.probe import NotThisWayError, Try, codes_of, cost_of, probed, refuse_unlisted, token_prompt
+from workers.endpoint.client import FirstTierClient
+from workers.endpoint.probe import (
+    NotThisWayError,
+    Try,
+    codes_of,
+    cost_of,
+    probed,
+    refuse_unlisted,
+    token_prompt,
+    told_of_way,
+)
 from workers.endpoint.served import Served
 from workers.endpoint.ways import (
     PATHS,
     AskedOverHttp,
-    NoAnswerError,
     TokenPrompt,
+    add_counts,
     read_text,
     read_tokens,
     read_usage,
@@ -88,8 +97,8 @@ def _probed(asked: ModelEndpoint, instructions: str, client: FirstTierClient, to
         update={
             "review_suffix": review.suffix,
             "calls": served.calls + 1,
-            "input_tokens": _sum(served.input_tokens, usage.input_tokens),
-            "output_tokens": _sum(served.output_tokens, usage.output_tokens),
+            "input_tokens": add_counts([served.input_tokens, usage.input_tokens]),
+            "output_tokens": add_counts([served.output_tokens, usage.output_tokens]),
             "cost_usd": add_known([served.cost_usd, cost_of(asked.price, [usage])]),
         }
     )
@@ -102,25 +111,12 @@ def _written(asked: ModelEndpoint, prompt: TokenPrompt, client: FirstTierClient)
         NotThisWayError: it is none.
         EngineError: nobody knows what became of a paid call.
     """
-    try:
+    with told_of_way(asked):
         tokens = read_tokens(client.post("/tokenize", tokens_body(asked.name, _KNOWN[0]), is_free=True))
         whole = [*prompt.prefix, *tokens, *prompt.suffix]
         body = writing_body(asked.name, whole, engine_answer_schema(), _FIRST_TOKENS)
         content = client.post(PATHS["prompt_ids"], body)
         obeys = _OBEYS.match(read_text(content)) is not None
-    except RefusedError as error:
-        # The code is our own, so the server's words say nothing of anybody's.
-        raise NotThisWayError(f"HTTP {error.status}, {error.words}" if error.words else str(error)) from error
-    except (ServerFailedError, NoAnswerError) as error:
-        raise NotThisWayError(str(error)) from error
-    except OutcomeUnknownError as error:
-        raise EngineError(
-            f"the first tier at {asked.endpoint} does not answer: {error}; nothing is begun, run the same command again"
-        ) from error
     if not obeys:
         raise NotThisWayError("what it writes does not obey the JSON Schema that it was given")
     return content
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other

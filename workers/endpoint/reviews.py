@@ -27,7 +27,7 @@ from workers.endpoint.ways import (
     PATHS,
     Usage,
     completion_body,
-    read_claim,
+    read_by_ids,
     read_text,
     read_tokens,
     tokens_body,
@@ -156,7 +156,7 @@ class _Calls:
         for row, prompt in enumerate(prompts):
             content = self._answer_to(completion_body(self._name, prompt, codes))
             self.claims += 1
-            logprobs[row] = read_claim(content, codes).logprobs
+            logprobs[row] = read_by_ids(content, codes).logprobs
         return _done(ShardScores(logprobs, *_uncounted(len(prompts))))
 
 

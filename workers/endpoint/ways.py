@@ -182,13 +182,13 @@ def read_answer(
     Raises:
         NoAnswerError: there are none, or they are none.
     """
+    if way == "prompt_ids":
+        return read_by_ids(content, token_ids)
     try:
         if way == "systemone":
             return _read_systemone(content, asked)
         if way == "ollama":
             return _read_ollama(content, asked)
-        if way == "prompt_ids":
-            return _read_completion(content, token_ids)
         return _read_chat(content, asked, token_ids if way == "token_ids" else None)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS[way]} gives") from error
@@ -202,14 +202,20 @@ def joined(answers: Sequence[LabelAnswer]) -> LabelAnswer:
     return LabelAnswer(logprobs, _mass(logprobs))
 
 
+def add_counts(counts: Iterable[int | None]) -> int | None:
+    """Their sum; None as soon as one was not told."""
+    listed = list(counts)
+    return None if None in listed else sum(count for count in listed if count is not None)
+
+
 def total(usages: Sequence[Usage]) -> Usage:
     """What several calls took; who answered the last of them."""
     if len(usages) == 1:
         return usages[0]
     return Usage(
-        _sum(usage.input_tokens for usage in usages),
-        _sum(usage.cached_tokens for usage in usages),
-        _sum(usage.output_tokens for usage in usages),
+        add_counts(usage.input_tokens for usage in usages),
+        add_counts(usage.cached_tokens for usage in usages),
+        add_counts(usage.output_tokens for usage in usages),
         usages[-1].model,
         usages[-1].fingerprint,
     )
@@ -235,14 +241,15 @@ def read_usage(way: Way, content: Mapping[str, Any]) -> Usage:
     )
 
 
-def read_claim(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
-    """The log-probabilities of true and false after a claim, from /v1/completions.
+def read_by_ids(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
+    """The log-probabilities of the codes, from /v1/completions.
 
     Raises:
         NoAnswerError: there are none, or they are none.
     """
     try:
-        return _read_completion(content, token_ids)
+        told = content["choices"][0]["logprobs"]["top_logprobs"][0]
+        return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NoProbabilitiesError(f"the answer is not of the shape that {PATHS['prompt_ids']} gives") from error
 
@@ -260,11 +267,6 @@ def read_text(content: Mapping[str, Any]) -> str:
     if not isinstance(text, str):
         raise NoAnswerError("the answer holds no text")
     return text
-
-
-def _read_completion(content: Mapping[str, Any], token_ids: Sequence[int]) -> LabelAnswer:
-    told = content["choices"][0]["logprobs"]["top_logprobs"][0]
-    return _of_ids(_checked({str(token): float(logprob) for token, logprob in told.items()}), token_ids)
 
 
 def _read_systemone(content: Mapping[str, Any], asked: AskedOverHttp) -> LabelAnswer:
@@ -331,7 +333,7 @@ def _of_likeliest(told: Sequence[tuple[str, float]], asked: AskedOverHttp) -> La
     # No token that is not told of is likelier than the least likely that is.
     bound = min(logprob for _, logprob in told)
     known = [found.get(code) for code in asked.prompt.codes]
-    sums = [None if values is None else min(_log_sum(values), 0.0) for values in known]
+    sums = [None if values is None else min(_logadd_counts(values), 0.0) for values in known]
     if not any(value is not None for value in sums):
         raise NoCodeError(f"none of the labels' codes is among the {len(told)} likeliest tokens of the answer")
     return LabelAnswer(
@@ -341,18 +343,13 @@ def _of_likeliest(told: Sequence[tuple[str, float]], asked: AskedOverHttp) -> La
     )
 
 
-def _log_sum(values: Sequence[float]) -> float:
+def _logadd_counts(values: Sequence[float]) -> float:
     top = max(values)
     return top + math.log(sum(math.exp(value - top) for value in values))
 
 
 def _mass(logprobs: Iterable[float]) -> float:
     return min(math.fsum(math.exp(value) for value in logprobs), 1.0)
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    listed = list(counts)
-    return None if None in listed else sum(count for count in listed if count is not None)
 
 
 def _count(value: object) -> int | None:

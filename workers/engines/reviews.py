@@ -41,7 +41,7 @@ class ReviewSettings:
     tokenizer_json: str | None  # None: a server makes the tokens
 
 
-class Writer(Protocol):
+class ReviewingModel(Protocol):
     """What answers both passes: an engine, or a server in its place."""
 
     def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
@@ -89,7 +89,7 @@ Tokenize = Callable[[list[str]], list[list[int]]]
 class Reviewer:
     """Reviews shards; may be called from several threads, so that the engine always has something to do."""
 
-    def __init__(self, engine: Writer, settings: ReviewSettings, tokenize: Tokenize) -> None:
+    def __init__(self, engine: ReviewingModel, settings: ReviewSettings, tokenize: Tokenize) -> None:
         self._engine = engine
         self._settings = settings
         self._tokenize = tokenize

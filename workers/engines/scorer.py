@@ -39,7 +39,8 @@ from workers.engines.questions import QuestionFrame, QuestionsEngine
 from workers.engines.requests import ShardScores
 from workers.engines.reviews import Reviewer, ReviewSettings
 from workers.engines.tokens import TextTokenizer, TokenFrame
-from workers.engines.windows import TokenIds, score_windows
+from workers.engines.windows import score_windows
+from workers.engines.word_tokens import TokenIds
 
 
 @dataclass(frozen=True)

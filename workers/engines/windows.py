@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pipelines.tasks.window_answers import WindowMerge
 from workers.engines.requests import ShardScores
+from workers.engines.word_tokens import TokenIds
 
-TokenIds = NDArray[np.int32]
 Windows = Sequence[Mapping[str, int]]
 ScoreDocuments = Callable[[Sequence[str], Sequence[TokenIds]], ShardScores]
 

@@ -44,6 +44,7 @@ class Ask:
     round: int  # from 1: message batches that wait for each other
     items: IntArray
     draw: Draw | None = None
+    is_at_once: bool = False  # nothing is bought before it: all but as many as may be wrong (see `at_once`)
 
     @property
     def weights(self) -> FloatArray:
@@ -113,11 +114,11 @@ class History:
         self._labels = labels
         self._fitted: tuple[int, Doubt] | None = None
 
-    def ask(self, stage: Stage, items: IntArray, draw: Draw | None = None) -> Ask:
-        """Make a batch of the items; to be yielded at once."""
+    def ask(self, stage: Stage, items: IntArray, draw: Draw | None = None, *, is_at_once: bool = False) -> Ask:
+        """Make a batch of the items; to be yielded right away."""
         self.is_known[items] = True
         self.rounds += 1
-        return Ask(stage, self.rounds, items, draw)
+        return Ask(stage, self.rounds, items, draw, is_at_once)
 
     def unknown(self) -> IntArray:
         """Items of no batch so far, least doubtful first."""

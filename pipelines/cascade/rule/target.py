@@ -114,7 +114,8 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     is_asked = ~history.is_known
     is_asked[kept] = False
     if is_asked.any():
-        yield history.ask("escalate", history.by_doubt(np.flatnonzero(is_asked))[::-1])
+        asked = history.by_doubt(np.flatnonzero(is_asked))[::-1]
+        yield history.ask("escalate", asked, is_at_once=not history.rounds)
     drawn, wrong = np.intersect1d(sample, accepted), history.wrong(sample)
     certificate = Certificate(
         items=len(scored),

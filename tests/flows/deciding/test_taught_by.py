@@ -3,6 +3,7 @@
 import numpy as np
 
 from flows.deciding.decisions import taught_by
+from pipelines.cascade.rule.budget import Spending, budget_steps
 from pipelines.cascade.rule.history import Ask
 from pipelines.cascade.rule.scored import UNASKED, Scored
 from pipelines.cascade.rule.target import Target, target_steps
@@ -37,6 +38,16 @@ def test_a_run_that_asked_at_once_teaches_all_that_it_asked() -> None:
     scored, asks = asks_of(45)
     assert [(ask.stage, ask.round) for ask in asks] == [("escalate", 1)]
     assert sorted(taught_by(scored, asks).tolist()) == sorted(asks[0].items.tolist())
+
+
+def test_a_budget_for_a_few_doubtful_items_alone_teaches_nothing() -> None:
+    random = np.random.default_rng(4)
+    scored = Scored(random.random(400), random.integers(0, 3, 400), seed=2)
+    spending = Spending(np.full(400, 0.01), 0.03, 0.95)
+    asks = list(budget_steps(scored, spending, np.zeros(400, np.int8)))
+    assert [(ask.stage, ask.round, len(ask.items)) for ask in asks] == [("escalate", 1, 3)]
+    assert len(taught_by(scored, asks)) == 0
+    assert not asks[0].is_at_once, "no confidence is fitted to it"
 
 
 def test_nothing_asked_teaches_nothing() -> None:

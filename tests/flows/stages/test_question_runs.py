@@ -34,7 +34,7 @@ from pipelines.store.runs import open_store
 from pipelines.store.schemas import to_arrow
 from tests.faults.escalation_case import quiet
 from tests.made_up_run import NOW
-from workers.engines.engine import ShardScores
+from workers.engines.requests import ShardScores
 from workers.engines.scorer import prediction_table
 
 # transformers warns about itself while it loads

@@ -20,8 +20,9 @@ from pipelines.store.schemas import GOLD_LABELS, PLAN, to_arrow
 from pipelines.tasks.classification import assign_codes, question_prompt
 from tests.engine_stand_in import engine_stand_in
 from workers.engines.catalogue import resolve_model
-from workers.engines.engine import LabelEngine, ShardScores
+from workers.engines.engine import LabelEngine
 from workers.engines.questions import QuestionFrame, QuestionsEngine
+from workers.engines.requests import ShardScores
 from workers.engines.scorer import Scorer, ScorerConfig
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 

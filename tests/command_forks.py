@@ -9,7 +9,6 @@ a process (`make demo`, commands in a terminal, those of the documents) is not s
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -130,8 +129,7 @@ def main() -> None:
         importlib.import_module(name)
     for name in page.templates().list_templates(["jinja"]):
         page.templates().get_template(name)  # compiled
-    gc.collect()
-    gc.freeze()  # no fork looks through what all have in common
+    importlib.import_module("tests.frozen")
     assert threading.active_count() == 1, "a fork has one thread"
     asked = _serve(path)
 

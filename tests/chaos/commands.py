@@ -11,7 +11,7 @@ from pathlib import Path
 _IMPORTED = [
     *("tests.chaos.commands", "tests.chaos.command", "flows.console.terminal", "flows.submit", "flows.process"),
     *("flows.escalation.providers", "flows.service.collect", "flows.drop_folder.listener", "obstore.auth.boto3"),
-    *("transformers.tokenization_utils_tokenizers", "tests.faults.frozen"),
+    *("transformers.tokenization_utils_tokenizers", "tests.frozen"),
 ]
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_IMPORTED)

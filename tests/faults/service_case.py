@@ -46,7 +46,7 @@ _IMPORTED_LATE = (
 )
 _PROCESSES = multiprocessing.get_context("forkserver")
 # The last one freezes what the others imported: no fork looks through it again and again for garbage.
-_PROCESSES.set_forkserver_preload([__name__, *_IMPORTED_LATE, "tests.faults.frozen"])
+_PROCESSES.set_forkserver_preload([__name__, *_IMPORTED_LATE, "tests.frozen"])
 
 
 def in_process(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -29,7 +30,7 @@ from workers.engines.fitting.growth import Growth
 from workers.engines.fitting.machines import cluster_machines
 from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT
-from workers.engines.scorer import ScorerActor, ScorerConfig, ShardReport
+from workers.engines.scorer import Scorer, ScorerConfig, ShardReport
 
 Device = Literal["gpu", "cpu"]
 
@@ -141,6 +142,12 @@ def cluster_device(wanted: Device | None) -> Device:
 
 def _cluster_resources() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]  # Ray's annotations stop here
+
+
+@cache
+def _scorer_actor() -> Any:
+    """Not made when this is imported: Ray draws its name at random, and later forks would all draw the same numbers."""
+    return ray.remote(max_restarts=0)(Scorer)
 
 
 class EnginePool:
@@ -323,7 +330,7 @@ class EnginePool:
         if withheld := self._withheld_keys():
             # Their process is never given them; nobody can take a variable away here, so they are empty.
             wanted["runtime_env"] = {"env_vars": dict.fromkeys(withheld, "")}
-        return ScorerActor.options(max_concurrency=MAX_SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
+        return _scorer_actor().options(max_concurrency=MAX_SHARDS_IN_FLIGHT + 1, **wanted).remote(self._config)
 
     def _withheld_keys(self) -> list[str]:
         """Keys that the scorers' processes would inherit: none as a rule, where Ray was started here."""

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import ray
 
 from pipelines.importing import uncollected
 from pipelines.scored_parts import items_of_plan, scored_part
@@ -198,6 +197,3 @@ def prediction_table(item_ids: pa.ChunkedArray[Any], scores: ShardScores) -> pa.
         ],
         schema=PREDICTIONS,
     )
-
-
-ScorerActor = ray.remote(max_restarts=0)(Scorer)

@@ -101,7 +101,7 @@ class _Actors:
 @pytest.fixture
 def actors(monkeypatch: pytest.MonkeyPatch) -> _Actors:
     found = _Actors()
-    monkeypatch.setattr(pool, "ScorerActor", found)
+    monkeypatch.setattr(pool, "_scorer_actor", lambda: found)
     monkeypatch.setattr(pool, "_cluster_resources", lambda: {"CPU": 1.0})
     monkeypatch.setattr(pool, "cluster_machines", lambda **_: [Machine("node", 1, None)])
     return found

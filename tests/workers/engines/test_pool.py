@@ -49,7 +49,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(Actor, "asked", [])
-    monkeypatch.setattr(pool, "ScorerActor", Actor)
+    monkeypatch.setattr(pool, "_scorer_actor", lambda: Actor)
     return Actor.asked
 
 
@@ -118,7 +118,7 @@ class Holding:
 def test_an_engine_holds_its_fair_share_and_no_more(
     monkeypatch: pytest.MonkeyPatch, engines: int, in_flight: int, most: int
 ) -> None:
-    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    monkeypatch.setattr(pool, "_scorer_actor", lambda: ray.remote(max_restarts=0)(Holding))
     reports: list[ShardReport] = []
     holding = EnginePool(config(), engines)
     try:
@@ -147,7 +147,7 @@ class Gathering(Holding):
 def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_hold_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Gathering))
+    monkeypatch.setattr(pool, "_scorer_actor", lambda: ray.remote(max_restarts=0)(Gathering))
     monkeypatch.setattr(pool, "_LOOK_FOR_ROOM_SECONDS", 0.1)
     reports: list[ShardReport] = []
     growing = EnginePool(replace(config(), run_root=str(tmp_path)), 1, "cpu", most_engines=5)
@@ -164,7 +164,7 @@ def test_engines_come_for_what_waits_up_to_the_most_and_those_without_a_place_ho
 
 @pytest.mark.prove
 def test_an_engine_that_ray_ends_for_want_of_memory_is_replaced_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Holding))
+    monkeypatch.setattr(pool, "_scorer_actor", lambda: ray.remote(max_restarts=0)(Holding))
     outcome, ends = pool._result, iter([OutOfMemoryError("the node runs out of memory")])
 
     def once_out_of_memory(call: Any, shard: int | None) -> ShardReport | None:

@@ -47,7 +47,7 @@ def test_a_group_is_of_one_node_and_none_is_asked_for_that_would_need_two(monkey
     machines = cluster_machines(look_at_cards=True)
     assert [(each.cores, each.cards) for each in machines] == [(2, (None, None, None))] * 2, "nvidia-smi knows none"
     assert all(isinstance(each, Machine) and each.card_bytes is None for each in machines)
-    monkeypatch.setattr(pool, "ScorerActor", ray.remote(max_restarts=0)(Placed))
+    monkeypatch.setattr(pool, "_scorer_actor", lambda: ray.remote(max_restarts=0)(Placed))
     config = ScorerConfig("root", "weights", "revision", {}, {}, None, 2)  # type: ignore[arg-type]  # no frame is looked at
     pairs = EnginePool(config, None)
     try:

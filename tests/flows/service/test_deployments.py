@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -19,7 +20,7 @@ from flows.run import prepare_run
 from flows.series import Series
 from flows.service import scheduled
 from flows.service.deploy import deploy_job
-from flows.service.deployments import start_run
+from flows.service.deployments import SILENCE, register_runs, start_run
 from flows.service.scheduled import take_new_files
 from pipelines.documents.sources.sources import list_sources
 from pipelines.errors import JobError, ServiceError
@@ -69,6 +70,19 @@ def test_deploying_again_updates_and_never_doubles(server: PrefectServer, job_fi
         assert schedule.schedule.cron == "30 4 * * *"
         assert len(client.read_automations_by_name("sluice-silence")) == 1
         assert client.read_work_queue_by_name("runs", WORK_POOL).concurrency_limit == 1
+
+
+def test_an_automation_is_changed_only_where_it_differs(
+    server: PrefectServer, job_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_job(job_file, "0 3 * * *", None, WORK_POOL)
+    changed: list[str] = []
+    monkeypatch.setattr(SyncPrefectClient, "update_automation", lambda *given: changed.append(given[2].name))
+    deploy_job(job_file, "30 4 * * *", None, WORK_POOL)
+    assert changed == []
+    with server.client() as client:
+        register_runs(client, WORK_POOL, SILENCE + timedelta(seconds=1))
+    assert changed == ["sluice-silence"]
 
 
 def test_the_printout_says_where_to_look_and_what_must_run(server: PrefectServer, job_file: Path) -> None:

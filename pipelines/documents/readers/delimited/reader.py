@@ -70,12 +70,19 @@ def _other_delimiter(needed: Collection[str], fields: list[str], dialect: Dialec
     """Says so where the header would have the columns if it were cut at another delimiter than the job's."""
     line = dialect.delimiter.join(fields)
     for other, spelt in DELIMITERS.items():
-        if other != dialect.delimiter and set(needed) <= set(next(csv.reader([line], delimiter=other), [])):
+        if other != dialect.delimiter and set(needed) <= set(_cut(line, other)):
             return (
                 f"the columns are separated by {spelt}, not by {DELIMITERS.get(dialect.delimiter, 'what it says')}; "
                 "mend csv.delimiter, or leave it out"
             )
     return None
+
+
+def _cut(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a name with a line break, which only quotes could hold
+        return []
 
 
 @dataclass(frozen=True, slots=True)

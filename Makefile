@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Without compiling all of it: what is used is compiled when it is imported, a third of it.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' requirements-cpu.lock)
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 DEMO_RUN := demo_output/.run
@@ -91,9 +93,8 @@ $(INSTALLED): requirements-cpu.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and not on the path: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' 2>/dev/null \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)' --index-url $(TORCH_CPU_INDEX)
 	@grep -v '^torch==' requirements-cpu.lock > .venv/rest.lock
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -r .venv/rest.lock
+	@{ $(PIP) '$(TORCH)' 2>/dev/null || $(PIP) '$(TORCH)' --index-url $(TORCH_CPU_INDEX); } & torch=$$!; \
+		VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -r .venv/rest.lock; rest=$$?; wait $$torch && exit $$rest
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@

@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--short", action="store_true", help="never start a real engine")
+    parser.add_argument("--prefect-url", help="of a Prefect server that runs; without it, one is started")
     arguments = parser.parse_args()
     cases = [
         case_of(seed) for seed in arguments.seeds or range(arguments.first_seed, arguments.first_seed + arguments.runs)
@@ -47,13 +48,13 @@ def main() -> int:
         cases = [replace(case, has_real_engine=False) for case in cases]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the servers are ended on the way out
     started_at = time.monotonic()
-    complaints, by_victim = run_all(sorted(cases, key=lambda case: case.has_real_engine))
+    complaints, by_victim = run_all(sorted(cases, key=lambda case: case.has_real_engine), arguments.prefect_url)
     print_table(by_victim)
     print(f"{time.monotonic() - started_at:.0f} s")
     return int(complaints > 0)
 
 
-def run_all(cases: Sequence[Case]) -> tuple[int, dict[Victim, Counter[str]]]:
+def run_all(cases: Sequence[Case], prefect_url: str | None) -> tuple[int, dict[Victim, Counter[str]]]:
     """How many went wrong, and the counts by victim."""
     # Imported late: every forked command imports this module anew.
     from tests.chaos.disturbance import Undisturbed, run_case, run_undisturbed
@@ -61,7 +62,7 @@ def run_all(cases: Sequence[Case]) -> tuple[int, dict[Victim, Counter[str]]]:
 
     complaints, by_victim = 0, {victim: Counter[str]() for victim in Victim}
     undisturbed: dict[tuple[bool, Start | None], Undisturbed] = {}
-    with World() as world:
+    with World(prefect_url) as world:
         if len(cases) > _FEW:
             run_undisturbed(world, Start.SUBMIT, "warm-up")  # the first run of all is slower than all others
         for case in cases:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.chaos.plan import Start, Victim, case_of
 from tests.scenarios.pipeline_command import REPOSITORY
+from tests.shared_servers import Variables
 
 # Few runs in which every process dies at least once, while S3 fails: one starts by a drop, two by hand.
 FEW = (6, 170, 313)
@@ -21,9 +22,10 @@ MANY = tuple(range(20))
         pytest.param(MANY, marks=[pytest.mark.prove, pytest.mark.timeout(3_600)], id="many"),
     ],
 )
-def test_nothing_is_lost_repeated_or_paid_twice_whatever_dies(seeds: tuple[int, ...]) -> None:
+def test_nothing_is_lost_repeated_or_paid_twice_whatever_dies(seeds: tuple[int, ...], servers: Variables) -> None:
     """In a process of its own, because it sets the environment of all that it starts."""
-    command = [sys.executable, "-m", "tests.chaos.run", "--short", "--seeds", *map(str, seeds)]
+    shared = ("--prefect-url", servers["PREFECT_API_URL"])
+    command = [sys.executable, "-m", "tests.chaos.run", "--short", *shared, "--seeds", *map(str, seeds)]
     ran = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(ran.stdout)
     assert ran.returncode == 0

@@ -16,7 +16,7 @@ from infra.local.s3.servers import REGION, ROOT_KEY, free_port
 from tests.chaos import documents
 from tests.chaos.ray_cluster import RayCluster
 from tests.infra.message_batches_server import Server
-from tests.scenarios.prefect_server import running_server
+from tests.scenarios.prefect_server import environment_of, running_server
 
 # Runs in buckets of this name are disturbed: which requests, their names decide, and the names hold the seed.
 STORMY = "storm"
@@ -28,9 +28,14 @@ _CLAUDE_ERROR_RATE = "0.1"
 
 
 class World:
-    """Everything a run needs beside its own processes; as a context manager it is started and ended."""
+    """Everything a run needs beside its own processes; as a context manager it is started and ended.
 
-    def __init__(self) -> None:
+    Args:
+        prefect_url: of a Prefect server that runs; None starts one.
+    """
+
+    def __init__(self, prefect_url: str | None = None) -> None:
+        self._prefect_url = prefect_url
         self._stack = ExitStack()
         # Short: Ray's sockets lie below it.
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
@@ -53,7 +58,8 @@ class World:
         os.environ.update(self.emulator.client_variables() | {"AWS_ENDPOINT_URL": self.proxy.endpoint})
         self.cluster = RayCluster()
         self._stack.callback(self.cluster.close)
-        prefect = self._stack.enter_context(running_server(self.folder / "prefect"))
+        home = self.folder / "prefect"
+        url = self._prefect_url or self._stack.enter_context(running_server(home)).url
         key = documents.write_answer_key(self.folder / "answers.jsonl")
         self._claude_options = (
             *("--port", str(free_port()), "--answer-key", str(key), "--error-rate", _CLAUDE_ERROR_RATE),
@@ -62,7 +68,7 @@ class World:
         )
         self.claude = Server(self.folder / "claude", *self._claude_options)
         self._stack.callback(lambda: self.claude.__exit__())
-        os.environ.update(prefect.environment)
+        os.environ.update(environment_of(url, home))
         os.environ.update(
             {
                 "RAY_ADDRESS": self.cluster.address,

@@ -51,6 +51,7 @@ def test_the_linter_finds_nothing() -> None:
     assert lint(TEMPLATE) == []
 
 
+@pytest.mark.prove
 def test_the_linter_sees_mistakes(tmp_path: Path) -> None:
     text = TEMPLATE.read_text("utf-8")
     for rule, (right, wrong) in MISTAKES.items():

@@ -41,7 +41,7 @@ class PrefectServer:
     @property
     def environment(self) -> dict[str, str]:
         """What a command needs to find the server."""
-        return _environment(self.home) | {"PREFECT_API_URL": self.url}
+        return environment_of(self.url, self.home)
 
     def client(self) -> SyncPrefectClient:
         from prefect.client.orchestration import SyncPrefectClient
@@ -54,6 +54,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     """One for all tests: it takes eight seconds to start."""
     with running_server(tmp_path_factory.mktemp("prefect")) as server:
         yield server
+
+
+def environment_of(url: str, home: Path) -> dict[str, str]:
+    """What a command needs to find the server at ``url``; it keeps its own things in ``home``."""
+    return _environment(home) | {"PREFECT_API_URL": url}
 
 
 def _environment(home: Path) -> dict[str, str]:

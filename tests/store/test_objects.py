@@ -146,6 +146,8 @@ def test_names_of_any_kind(store: Store, name: str) -> None:
     assert list(store.list(name)) == [key]
 
 
+# Moto takes four seconds for so many.
+@pytest.mark.parametrize("store", ["folder", "emulator", pytest.param("moto", marks=pytest.mark.prove)], indirect=True)
 def test_a_listing_of_more_than_a_page(store: Store) -> None:
     keys = [f"plan/part-{number:05d}.arrow" for number in range(1_050)]
     with ThreadPoolExecutor(8) as pool:

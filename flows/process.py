@@ -47,7 +47,7 @@ from pipelines.routes import Stop
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
 from pipelines.store.schemas import read_part
-from workers.engines.pool import leave_ray
+from workers.engines.own_ray import leave_ray
 
 AWAITING_CLAUDE = "AwaitingClaude"
 

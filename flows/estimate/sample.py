@@ -194,7 +194,7 @@ def _score(run: Run, plan: PlanSummary, progress: ProgressReporter) -> None:
         return
     # Imported late: Ray takes seconds.
     from flows.stages.scoring import PlannedShards, score_shards, start_engines
-    from workers.engines.pool import leave_ray
+    from workers.engines.own_ray import leave_ray
 
     pool = start_engines(run)
     try:

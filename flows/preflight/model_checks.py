@@ -49,7 +49,7 @@ def _all() -> list[tuple[str, CatalogueEntry]]:
 
 def _of_cluster(address: str) -> list[Machine]:
     # Imported late: Ray takes seconds, which a look at this machine need not.
-    from workers.engines.pool import leave_ray, start_ray
+    from workers.engines.own_ray import leave_ray, start_ray
 
     start_ray(address)
     try:

@@ -32,7 +32,8 @@ from workers.engines.feed import ShardFeed
 from workers.engines.fitting.fit import refuse_unfit
 from workers.engines.fitting.machines import Machine, cluster_machines, this_machine
 from workers.engines.fitting.prefix import PrefixReuse, prefix_reuse
-from workers.engines.pool import Device, EnginePool, cluster_device, start_ray
+from workers.engines.own_ray import start_ray
+from workers.engines.pool import Device, EnginePool, cluster_device
 from workers.engines.requests import requests_for
 from workers.engines.scorer import ScorerConfig, ShardReport
 

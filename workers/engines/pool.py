@@ -7,36 +7,29 @@ lost engine costs its shards one attempt each, and a shard that kills three engi
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from pipelines.errors import EngineError
-from pipelines.settings import keys_not_for_engines, settings, usual_keys, withhold_claude_key
+from pipelines.settings import keys_not_for_engines, settings, usual_keys
 from workers.engines.feed import ShardFeed
 from workers.engines.fitting.fit import room
 from workers.engines.fitting.growth import Growth
 from workers.engines.fitting.machines import cluster_machines
 from workers.engines.fitting.prefix import PrefixReuse
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT
+from workers.engines.own_ray import check_ray, last_line
 from workers.engines.scorer import Scorer, ScorerConfig, ShardReport
 
 Device = Literal["gpu", "cpu"]
 
 _ATTEMPTS_PER_SHARD = 3
-# A busy machine takes minutes for what an idle one does in five seconds.
-_START_SECONDS = 300
 # How often to look whether the cluster has grown, where a job does not say how many engines it wants.
 _LOOK_FOR_ROOM_SECONDS = 5.0
 # How often to look whether planning has failed, while no engine is ready.
@@ -45,94 +38,6 @@ _LOOK_AT_FEED_SECONDS = 1.0
 _LOOK_FOR_SHARDS_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
-
-# Stopping the Ray of this process takes five seconds of waiting; the run goes on meanwhile.
-_stopping: threading.Thread | None = None
-
-
-def start_ray(address: str | None) -> None:
-    """Join the cluster at ``address``, or start Ray on this machine. Does nothing when already joined.
-
-    Raises:
-        EngineError: it does not start.
-    """
-    if _stopping:
-        _stopping.join()
-    if ray.is_initialized():
-        return
-    withhold_claude_key()  # what Ray starts here inherits this environment
-    options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.WARNING}
-    if address is None:
-        options |= {
-            "include_dashboard": False,
-            "object_store_memory": 200 * 1024**2,  # only numbers travel
-            "_system_config": {"worker_register_timeout_seconds": _START_SECONDS},
-        }
-        _keep_others_out()
-    first_asked_at = time.monotonic()
-    while True:
-        try:
-            # "local": never somebody else's Ray that happens to run on this machine.
-            ray.init(address=address or "local", **options)
-            return
-        except Exception as error:  # what Ray raises for a node that is not up in time is a bare Exception
-            if address is None:
-                ray.shutdown()
-                if _is_out_of_time(error) and time.monotonic() - first_asked_at < _START_SECONDS:
-                    log.warning("Ray is not up in its 30 seconds (%s); trying again", _last_line(error))
-                    continue
-            raise EngineError(_not_started(address, error)) from error
-
-
-def _is_out_of_time(error: Exception) -> bool:
-    """Whether more time may help; Ray gives its node half a minute, which no setting changes."""
-    return type(error) is Exception or isinstance(error, TimeoutError) or "timed out" in str(error).lower()
-
-
-def _not_started(address: str | None, error: Exception) -> str:
-    if address:
-        return (
-            f"the Ray cluster at '{address}' cannot be joined: {_last_line(error)}; see whether it is up (`ray status "
-            f"--address {address}`) and run the same command again, or unset RAY_ADDRESS to start Ray here"
-        )
-    return (
-        f"Ray does not start on this machine: {_last_line(error)}. Run the same command again when the machine is less "
-        "busy; if that does not help, the log says more"
-    )
-
-
-def _keep_others_out() -> None:
-    """A Ray of our own listens on the loopback interface alone, and its token is for this user's eyes.
-
-    Whoever reaches its ports with the token runs code here. Ray itself listens on every interface, except on systems
-    where it expects a firewall to ask (`ENABLE_RAY_CLUSTER`), and writes a token that all may read.
-    """
-    ray_constants.ENABLE_RAY_CLUSTER = False  # read at import: for this process
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for those that it starts
-    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_own_token()))
-
-
-def _own_token() -> Path:
-    folder = settings().state_dir / "ray"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    token = folder / "auth_token"
-    if not token.is_file():
-        staged = folder / f"{token.name}-{secrets.token_hex(8)}"
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_hex(32))
-        with suppress(FileExistsError):  # another process was first: its token is as good
-            os.link(staged, token)
-        staged.unlink()
-    token.chmod(0o600)
-    return token
-
-
-def leave_ray() -> None:
-    """Leave the cluster, or stop the Ray that `start_ray` started; returns at once."""
-    global _stopping
-    _stopping = threading.Thread(target=ray.shutdown, name="ray-shutdown")
-    _stopping.start()
 
 
 def cluster_device(wanted: Device | None) -> Device:
@@ -226,6 +131,7 @@ class EnginePool:
             if feed and feed.is_cancelled:
                 return False
             if not ended:
+                check_ray()
                 continue
             (call,) = ended
             slot = starting.pop(call)
@@ -235,7 +141,7 @@ class EnginePool:
             except (RayActorError, OutOfMemoryError) as error:
                 is_refused = isinstance(error, RayActorError) and error.actor_init_failed
                 if is_refused or replaced == _ATTEMPTS_PER_SHARD - 1:
-                    raise EngineError(f"the engine does not start: {_last_line(error)}; see the log") from error
+                    raise EngineError(f"the engine does not start: {last_line(error)}; see the log") from error
             log.warning("engine %d is lost while it starts; starting another", slot)
             self._actors[slot] = self._new_actor()
             starting[self._actors[slot].ready.remote()] = slot
@@ -279,6 +185,7 @@ class EnginePool:
             if todo:
                 self._grow(running, len(todo), in_flight())
             if not ended:
+                check_ray()
                 continue
             (call,) = ended
             slot, shard = running.pop(call)
@@ -369,7 +276,7 @@ def _result(call: Any, shard: int | None) -> ShardReport | None:
     try:
         report = ray.get(call)
     except (RayActorError, OutOfMemoryError) as error:  # the latter: Ray ends processes where a node runs out of it
-        raise _EngineLostError(_last_line(error)) from error
+        raise _EngineLostError(last_line(error)) from error
     except RayTaskError as error:
         if isinstance(error.cause, EngineError):
             raise _EngineLostError(str(error.cause)) from error
@@ -388,9 +295,3 @@ def _check_attempts(attempts: Counter[int | None], error: _EngineLostError) -> N
         f"{what} ({error}); the other shards are kept. "
         "The engine's own words are in the log. Mend the cause and run the same command again"
     ) from error
-
-
-def _last_line(error: Exception) -> str:
-    """The last line of Ray's report that says something: it ends with the original exception."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

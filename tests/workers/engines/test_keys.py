@@ -22,7 +22,7 @@ from pipelines.errors import ProviderError
 from pipelines.job.job import Job
 from pipelines.settings import keys_not_for_engines, settings, trust_remote_code, withhold_claude_key
 from tests.flows.drop_folder.drop_folder_case import JOB
-from workers.engines import pool, scorer
+from workers.engines import own_ray, pool, scorer
 from workers.engines.adapters import Adapter
 from workers.engines.fitting.machines import Machine
 from workers.engines.scorer import ScorerConfig
@@ -137,7 +137,7 @@ def test_ray_is_started_without_claudes_key(monkeypatch: pytest.MonkeyPatch) -> 
     found: list[str | None] = []
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", lambda **_: found.append(os.environ.get("ANTHROPIC_API_KEY")))
-    pool.start_ray(None)
+    own_ray.start_ray(None)
     assert found == [None]
     assert settings().anthropic_api_key and settings().anthropic_api_key.get_secret_value() == CANARY
 

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from pipelines.errors import EngineError
-from workers.engines import pool
+from workers.engines import own_ray
 
 OUT_OF_TIME = Exception("The current node timed out during startup. This could happen because ...")
 
@@ -40,7 +40,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> object:
 
 def test_a_node_that_is_not_up_in_rays_half_minute_is_tried_again(start) -> None:  # type: ignore[no-untyped-def]  # a fixture
     fake = start(OUT_OF_TIME, OUT_OF_TIME)
-    pool.start_ray(None)
+    own_ray.start_ray(None)
     assert fake.asked == ["local"] * 3, "and no other cluster of this machine is joined"
 
 
@@ -52,11 +52,11 @@ def test_a_node_that_never_comes_up_is_a_failing_service_with_the_next_move(
     clock = iter(range(0, 10_000, 200))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     with pytest.raises(EngineError, match=r"^Ray does not start on this machine: The current node timed out.*Run the"):
-        pool.start_ray(None)
+        own_ray.start_ray(None)
 
 
 @pytest.mark.parametrize("error", [Exception("Head node temp_dir not found"), RuntimeError("no"), OSError("full")])
 def test_whatever_ray_raises_is_told_with_the_next_move(start, error: Exception) -> None:  # type: ignore[no-untyped-def]  # a fixture
     start(*[error] * 100)
     with pytest.raises(EngineError, match=r"'10\.0\.0\.1:6379' cannot be joined: .*unset RAY_ADDRESS"):
-        pool.start_ray("10.0.0.1:6379")
+        own_ray.start_ray("10.0.0.1:6379")

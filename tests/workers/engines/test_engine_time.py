@@ -114,6 +114,7 @@ class CountingClock:
         return self.now
 
 
+@pytest.mark.prove  # as `make demo` shows of a whole run
 def test_the_shares_of_a_real_engine_add_up_and_what_it_writes_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, model = catalogue().devices["cpu"], resolve_model("starter")
     os.environ.update(cpu.environment)

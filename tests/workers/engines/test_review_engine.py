@@ -15,7 +15,7 @@ from workers.engines.engine import ReviewEngine
 from workers.engines.tokens import ModelTokenizer
 
 # vLLM, torch and transformers warn about themselves while they load.
-pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.engine, pytest.mark.prove, pytest.mark.filterwarnings("ignore")]
 
 SCHEMA = {
     "type": "object",

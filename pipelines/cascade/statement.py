@@ -14,6 +14,11 @@ NOT_COVERED = (
     "findings that the engine never made, and not later data."
 )
 
+_NOT_COVERED_BY_TERM = (
+    NOT_COVERED.replace("the items of this run", "the items of these runs").replace("in this run", "in each of them")
+    + " It holds for the term, not for each of its runs: one may have more wrong than its share. Runs that were "
+    "cancelled before they were counted are not in it, and none may be because of what its sample holds."
+)
 
 NOTHING_ASKED = (
     "Promised: nothing. No item of this run may be sent to Claude (all failed, or are withheld by policy), so there is "
@@ -44,6 +49,42 @@ def state_target(promise: Target, settled: Settled, audit: Audit | None = None) 
         f"to learn where the engine errs and {facts.sample:,} to certify; the {kept:,} others keep the engine's answer."
     )
     return "\n".join([promised, certified, labels, *_audited(promise, audit), f"Not covered: {NOT_COVERED}"])
+
+
+def state_term(promise: Target, settled: Settled, term: int, runs: int) -> str:
+    """Of a run that is counted in a term: its number, and how many runs it has by then."""
+    facts, counted, kept = settled.certificate, settled.counted, int(settled.is_accepted.sum())
+    assert counted is not None, "a run of a term was counted"
+    items = counted.after.items
+    if not items:
+        return NOTHING_ASKED
+    promised = (
+        f"Promised: agreement with Claude on at least {_percent(promise.target)} of the {_count(items, 'item')} of the "
+        f"{_count(runs, 'run')} that term {term} of this job has counted so far, this one the last of them, so at most "
+        f"{facts.allowed_wrong:,} may differ; with {_percent(promise.assurance)} assurance, that this is so and stays "
+        "so after every run of the term."
+    )
+    if counted.limit < 0:
+        certified = "Certified: nothing may stand yet; what may be wrong is saved for the next runs."
+    elif not facts.stretch:
+        certified = "Certified: no answer of this run may stand; what may be wrong is saved for the next runs."
+    else:
+        certified = (
+            f"Certified: of the {facts.stretch:,} least doubtful of this run, {facts.sample:,} were drawn at random; "
+            f"the first {facts.prefix:,} hold {facts.prefix_wrong:,} wrong ones of these, put right. The term has "
+            f"{_count(counted.after.strikes, 'such one', 'such ones')} where {counted.limit:,} may be."
+        )
+    bought = len(settled.is_accepted) - kept
+    labels = (
+        f"Labels: {bought:,} in {_count(facts.rounds, 'message batch', 'message batches')}, of which "
+        f"{facts.sample:,} to certify; the {kept:,} others of this run keep the engine's answer."
+    )
+    return "\n".join([promised, certified, labels, f"Not covered: {_NOT_COVERED_BY_TERM}"])
+
+
+def state_alone(why: str | None) -> list[str]:
+    """That a run of a job with terms keeps its promise by itself; nothing where none does, or it is of one."""
+    return [] if why is None else [f"Term: none; this run keeps its promise by itself, since {why}."]
 
 
 def state_stopped(promise: Target | None, why: str, reached: Reached | None, accepted: int, held: int) -> str:

@@ -116,7 +116,8 @@ def test_a_term_without_room_is_refused() -> None:
 def run(
     scored: Scored, standing: Standing, truth: Labels, count: Callable[[BoolArray], Counted] | None = None
 ) -> tuple[Settled, list[Ask]]:
-    labels, asks = np.full(len(scored), UNASKED, np.int8), []
+    labels: Labels = np.full(len(scored), UNASKED, np.int8)
+    asks: list[Ask] = []
     steps = term_steps(scored, TERM, standing, count or partial(count_run, TERM, standing, len(scored)), labels)
     while True:
         try:

@@ -11,6 +11,7 @@ from may stand, or nothing may yet: a term begins with runs that are asked in fu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Term:
     @property
     def rate(self) -> float:
         """The chance that an item which is looked at is asked."""
-        return min(_RATE / max(self.budget, 1) ** (1 / 3), _LARGEST_RATE)
+        return min(_RATE / math.cbrt(max(self.budget, 1)), _LARGEST_RATE)
 
     def limit(self, items: int) -> int:
         """Strikes that it may have once so many items are counted; `NOTHING`: no answer may be kept yet."""

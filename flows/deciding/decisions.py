@@ -136,7 +136,13 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
     statement = [
         _statement(promise, outcome, place),
         *state_alone(why_alone(run)),
-        *state_prior(runs, prior.labels, prior.reason, _is_spared_pilot(outcome)),
+        *state_prior(
+            runs,
+            prior.labels,
+            prior.reason,
+            is_spared_pilot=_is_spared_pilot(outcome),
+            is_of_term=place is not None,
+        ),
     ]
     statement += [state_drift(*compared)] if compared else []
     plan = read_plan(run)

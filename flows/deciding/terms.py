@@ -61,7 +61,7 @@ class RunTerm:
     def count(self, is_strike: BoolArray) -> Counted:
         """Take the first free place behind those that are taken, or find the own one again; see `count_run`."""
         number = self._begun.places
-        last = _read(self._store, self._folder, number - 1)
+        last = _last(self._store, self._folder, number)
         while True:
             taken = _read(self._store, self._folder, number)
             if taken is None:
@@ -134,7 +134,7 @@ def _begin(run: Run, term: Term, items: int) -> Begun:
         return Begun(alone=f"it has {items:,} items, and a term {term.items:,}")
     store, folder = Store(run.job.output), _folder(run)
     places = sum(1 for _ in store.list(folder + "/"))
-    standing, _, _ = _room(_read(store, folder, places - 1), term, items)
+    standing, _, _ = _room(_last(store, folder, places), term, items)
     return Begun(places=places, standing=standing)
 
 
@@ -160,14 +160,23 @@ def _key(folder: str, number: int) -> str:
     return f"{folder}/{number:06d}.json"
 
 
+def _last(store: Store, folder: str, places: int) -> Place | None:
+    last = _read(store, folder, places - 1) if places else None
+    if places and last is None:
+        raise _broken(store, folder, places - 1)
+    return last
+
+
 def _read(store: Store, folder: str, number: int) -> Place | None:
-    data = store.read_if_exists(_key(folder, number)) if number >= 0 else None
+    data = store.read_if_exists(_key(folder, number))
     if data is None:
         return None
     try:
         return Place.model_validate_json(data)
     except ValueError as error:
-        where = store.uri(_key(folder, number))
-        raise JobError(
-            [f"output: {where} is no place of a term, and what may stand follows from it; restore it"]
-        ) from error
+        raise _broken(store, folder, number) from error
+
+
+def _broken(store: Store, folder: str, number: int) -> JobError:
+    where = store.uri(_key(folder, number))
+    return JobError([f"output: {where} is no place of a term, and what may stand follows from it; restore it"])

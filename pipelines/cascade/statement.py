@@ -56,7 +56,7 @@ def state_term(promise: Target, settled: Settled, term: int, runs: int) -> str:
     facts, counted, kept = settled.certificate, settled.counted, int(settled.is_accepted.sum())
     assert counted is not None, "a run of a term was counted"
     items = counted.after.items
-    if not items:
+    if not facts.items:
         return NOTHING_ASKED
     promised = (
         f"Promised: agreement with Claude on at least {_percent(promise.target)} of the {_count(items, 'item')} of the "
@@ -123,7 +123,9 @@ def state_reached(assurance: float, reached: Reached) -> str:
     return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
 
 
-def state_prior(runs: Sequence[str], labels: int, reason: str | None, is_spared_pilot: bool) -> list[str]:
+def state_prior(
+    runs: Sequence[str], labels: int, reason: str | None, *, is_spared_pilot: bool, is_of_term: bool
+) -> list[str]:
     """What earlier runs, the newest first, had to do with it; nothing where there was none."""
     if runs:
         whose = f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, the last of them {runs[0]},"
@@ -131,7 +133,8 @@ def state_prior(runs: Sequence[str], labels: int, reason: str | None, is_spared_
         if is_spared_pilot:
             how = "and the newest bore out the others, so that none were bought to learn from first"
         helped = f"{_count(labels, 'label')} of {whose} helped to plan, {how}"
-        return [f"Prior: {helped}; what is certified rests on this run's labels alone."]
+        samples = "the samples of the term's runs" if is_of_term else "this run's labels"
+        return [f"Prior: {helped}; what is certified rests on {samples} alone."]
     return [] if reason is None else [f"Prior: none; {reason}."]
 
 

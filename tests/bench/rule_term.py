@@ -1,6 +1,6 @@
 """What a term of small runs asks, and whether its promise holds after every one of them: drawn from the sample tickets.
 
-    python -m tests.bench.rule_term [--draws 25] [--term 5000] [--files 50] [--hostile]
+    python -m tests.bench.rule_term [--draws 25] [--term 5000] [--hostile]
 
 The tickets are scored once by real vLLM; Claude's answers are the gold labels, wrong in three of a hundred. Each run is
 a hundred of them, drawn with replacement, and is given what the ones before it have taught.
@@ -48,8 +48,9 @@ class Drawn:
     is_kept: bool
 
 
-def run_term(items: Items, term: Term, files: int, kind: str, seed: int) -> Drawn:
+def run_term(items: Items, term: Term, kind: str, seed: int) -> Drawn:
     """To its end."""
+    files = term.items // ITEMS
     random, standing, earlier = np.random.default_rng([seed, 5]), Standing(), list[Seen]()
     asked, batches, wrong, is_kept = [], [], 0, True
     for number in range(files):
@@ -79,22 +80,22 @@ def _count(counted: list[Counted], term: Term, standing: Standing, is_strike: Bo
 def show(name: str, terms: list[Drawn]) -> None:
     """The means, by the part of the term."""
     asked: IntArray = np.array([term.asked for term in terms])
-    parts = [f"{part.mean():5.1%}" for part in np.array_split(asked, [10, 25], axis=1)]
+    parts = [f"{part.mean():5.1%}" for part in np.array_split(asked, 5, axis=1)]
     batches = np.mean([term.batches for term in terms])
     kept = np.mean([term.is_kept for term in terms])
     print(
-        f"{name:<44} asked {asked.mean():5.1%} (files 1-10 {parts[0]}, 11-25 {parts[1]}, then {parts[2]}); "
+        f"{name:<44} asked {asked.mean():5.1%} (by fifths of the term {', '.join(parts)}); "
         f"batches {batches:.2f}; kept at every file by {kept:.1%} of {len(terms)}",
         flush=True,
     )
 
 
-def measure(items: Items, draws: int, size: int, files: int, kinds: list[str]) -> None:
+def measure(items: Items, draws: int, size: int, kinds: list[str]) -> None:
     """Every target and kind."""
     for target in TARGETS:
         term = Term(Target(target, ASSURANCE), size)
         for kind in kinds:
-            show(f"target {target:.2f}, {kind}", [run_term(items, term, files, kind, seed) for seed in range(draws)])
+            show(f"target {target:.2f}, {kind}", [run_term(items, term, kind, seed) for seed in range(draws)])
 
 
 def main() -> None:
@@ -102,13 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=25)
     parser.add_argument("--term", type=int, default=5_000, help="items of a term")
-    parser.add_argument("--files", type=int, default=50)
     parser.add_argument("--hostile", action="store_true", help="also with documents and engines that change")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         items = read_items(score_once(Path(name)))
     kinds = list(HOSTILE) if arguments.hostile else ["as they are"]
-    measure(items, arguments.draws, arguments.term, arguments.files, kinds)
+    measure(items, arguments.draws, arguments.term, kinds)
 
 
 if __name__ == "__main__":

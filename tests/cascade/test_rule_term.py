@@ -160,6 +160,14 @@ def test_a_run_of_a_term_that_has_saved_asks_a_part_in_two_batches_at_most() -> 
     assert settled.counted.after == Standing(260, settled.certificate.prefix_wrong)
 
 
+def test_a_run_without_items_is_counted_and_asks_nobody() -> None:
+    scored, truth = some(0, earlier=taught())
+    settled, asks = run(scored, Standing(200, 3), truth)
+    assert asks == []
+    assert settled.counted is not None
+    assert settled.counted.after == Standing(200, 3)
+
+
 def test_a_run_counted_behind_others_keeps_less_than_it_was_planned_with() -> None:
     """Others were counted between its plan and its own turn: what it drew is the same, what stands is not."""
     scored, truth = some(60, earlier=taught())

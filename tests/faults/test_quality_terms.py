@@ -79,7 +79,10 @@ def test_the_next_run_asks_a_part_and_is_counted_behind_it(first: Case, case: Pr
     assert own["counted"]["after"]["strikes"] >= record["certificate"]["prefix_wrong"]
     assert (own["term"], own["runs"]) == (1, 2)
     assert "of the 300 items of the 2 runs that term 1 of this job has counted so far" in record["statement"]
-    assert "Prior: 150 labels of run before helped to plan" in record["statement"]
+    assert (
+        "Prior: 150 labels of run before helped to plan, as far as this run's own bore them out; what is certified "
+        "rests on the samples of the term's runs alone."
+    ) in record["statement"].splitlines()
 
 
 def test_a_run_that_dies_once_it_is_counted_decides_the_same_and_is_counted_once(first: Case, case: Prepare) -> None:

@@ -26,9 +26,11 @@ from pipelines.cascade.rule.strike_limits import NOTHING, Counted, Standing, str
 from pipelines.cascade.rule.target import SPENT, Certificate, Settled, Target
 
 # The rate is this over the cube root of the budget: asking costs in proportion to it, and what it leaves uncertain, to
-# one over its root. Of the sample tickets, half or twice as much asks up to six points more.
+# one over its root. Two thirds of it, or half as much again, ask one to five points more of the sample tickets.
 _RATE, _LARGEST_RATE = 1.4, 0.5
-_PACE = 3  # runs that are to have what strikes are left; all at once would leave the next runs none
+# Runs that are to share the strikes that are left; all at once would leave the next runs none. Of two to five, two asks
+# as much in more message batches, and five a little more.
+_PACE = 3
 
 
 @dataclass(frozen=True)

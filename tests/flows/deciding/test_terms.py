@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from flows.console.progress import ProgressReporter
 from flows.deciding.terms import RunTerm, begin_term, begun_term, why_alone
+from flows.estimate import estimate_job
+from flows.estimate.sample import estimate_from_sample
 from pipelines.cascade.rule.strike_limits import Standing
 from pipelines.cascade.rule.target import Target
 from pipelines.errors import JobError
 from pipelines.job.sections import Quality
 from pipelines.store import layout
 from pipelines.store.objects import Store
+from tests.job.job_case import CLAUDE, GOOD, path
+
+__all__ = ["path"]
 
 PROMISE = Target(0.8, 0.9, audit_items=50)
 
@@ -112,11 +120,30 @@ def test_what_another_claude_answers_is_promised_in_another_term(tmp_path: Path)
     assert begin(a_run(tmp_path, "second", asked="claude-opus-5")).planned == Standing()
 
 
-def test_a_place_that_cannot_be_read_stops_the_run_and_names_it(tmp_path: Path) -> None:
-    begin(a_run(tmp_path, "first")).count(strikes(1))
-    (broken,) = (tmp_path / "_terms" / "tickets").glob("*/*.json")
-    broken.write_text("{}")
+def test_a_place_that_cannot_be_read_or_is_missing_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    for name in ("first", "second", "third"):
+        begin(a_run(tmp_path, name)).count(strikes(1))
+    first, second, third = sorted((tmp_path / "_terms" / "tickets").glob("*/*.json"))
+    third.write_text("{}")
     with pytest.raises(JobError) as raised:
-        begin(a_run(tmp_path, "second"))
-    assert f"{broken} is no place of a term" in str(raised.value)
-    assert "restore it" in str(raised.value)
+        begin(a_run(tmp_path, "fourth"))
+    assert f"{third} is no place of a term" in str(raised.value)
+    first.unlink()  # of three there are two, and the last of two is not there any more
+    second.unlink()
+    third.rename(second.with_name("000007.json"))
+    with pytest.raises(JobError) as raised:
+        begin(a_run(tmp_path, "fifth"))
+    assert f"{first} is no place of a term, and what may stand follows from it; restore it" in str(raised.value)
+
+
+@pytest.mark.parametrize("ways", ["pilot", "sample"])
+def test_one_run_of_a_term_is_no_estimate_and_is_refused_before_anything_is_bought(path: Path, ways: str) -> None:
+    text = GOOD.replace("{raw_threshold: 0.9}", "{target: 0.9, term_items: 500}").replace("escalation: off", CLAUDE)
+    path.write_text(text)
+    progress = ProgressReporter(Console(file=io.StringIO()))
+    with pytest.raises(JobError) as raised:
+        if ways == "pilot":
+            estimate_job(path, {}, progress)
+        else:
+            estimate_from_sample(path, {}, 50, False, progress)
+    assert "quality.term_items: what a run asks depends on what the runs before it have left" in str(raised.value)

@@ -66,7 +66,7 @@ def commit_decisions(run: Run, population: Population, ledger: Ledger, outcome: 
     """Decide every scored item, once; then write down why."""
     fitted = _fit_confidence(run, population, ledger, outcome)
     stands = _stands(population, outcome.is_accepted, len(run.job.labels))
-    run.decisions.commit([Decisions(is_accepted, fitted.temperature) for is_accepted in stands])
+    run.decisions.commit([Decisions(is_accepted, fitted.temperature, fitted.by_answer) for is_accepted in stands])
     record = _record(run, population, outcome, fitted)
     run.store.create(layout.RULE, record.model_dump_json(indent=2).encode())
     return record

@@ -40,14 +40,18 @@ SMALL = (50, 100, 150, 200, 300, 500, 1000)
 
 @dataclass(frozen=True)
 class Items:
-    """What the engine says of the tickets, and where Claude would say otherwise; arrays of shape [items]."""
+    """What the engine says of the tickets, and what Claude would say; arrays of shape [items]."""
 
     confidence: FloatArray
     answer: IntArray
-    is_wrong: BoolArray
+    claude: IntArray
+
+    @property
+    def is_wrong(self) -> BoolArray:
+        return self.answer != self.claude
 
     def some(self, chosen: IntArray) -> Items:
-        return Items(self.confidence[chosen], self.answer[chosen], self.is_wrong[chosen])
+        return Items(self.confidence[chosen], self.answer[chosen], self.claude[chosen])
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def read_items(run: Run) -> Items:
     errs = random.random(len(claude)) < ERROR_RATE
     claude[errs] = (claude[errs] + random.integers(1, len(names), int(errs.sum()))) % len(names)
     scored = population.scored
-    return Items(scored.confidence, scored.answer, scored.answer != claude)
+    return Items(scored.confidence, scored.answer, claude)
 
 
 def run_once(items: Items, promise: Target, seed: int, earlier: Sequence[Seen] = ()) -> Drawn:

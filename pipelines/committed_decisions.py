@@ -5,18 +5,21 @@ Everything that depends on a decision reads it here: what is published, who is a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.cascade.answer_offsets import AnswerOffsets
 from pipelines.cascade.decisions import Decisions
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import DECISIONS, DOUBTFUL, from_arrow, to_arrow
 
-_TEMPERATURE = b"temperature"
+_TEMPERATURE, _BY_ANSWER = b"temperature", b"by_answer"
 
 
 class CommittedDecisions:
@@ -37,10 +40,11 @@ class CommittedDecisions:
             },
             schema=DECISIONS,
         )
-        taught = {decided.temperature for decided in shards if decided.temperature is not None}
+        taught = {(decided.temperature, decided.by_answer) for decided in shards if decided.temperature is not None}
         if taught:
-            (temperature,) = taught
-            table = table.replace_schema_metadata({_TEMPERATURE: repr(temperature)})
+            ((temperature, by_answer),) = taught
+            corrected = {_BY_ANSWER: json.dumps(asdict(by_answer))} if by_answer else {}
+            table = table.replace_schema_metadata({_TEMPERATURE: repr(temperature), **corrected})
         self._store.create(layout.DECISIONS, to_arrow(table))
 
     def commit_doubtful(self, shards: Iterable[pa.Array[Any]]) -> None:
@@ -67,10 +71,11 @@ class CommittedDecisions:
             if data is None:
                 return None
             self._decisions = from_arrow(data).combine_chunks()
-        temperature = (self._decisions.schema.metadata or {}).get(_TEMPERATURE)
+        taught = self._decisions.schema.metadata or {}
         return Decisions(
             is_accepted=_of_shard(self._decisions, shard)["is_accepted"].to_numpy(),
-            temperature=None if temperature is None else float(temperature),
+            temperature=float(taught[_TEMPERATURE]) if _TEMPERATURE in taught else None,
+            by_answer=_offsets(taught[_BY_ANSWER]) if _BY_ANSWER in taught else None,
         )
 
     def doubtful_ids(self, shard: int) -> list[str]:
@@ -83,6 +88,11 @@ class CommittedDecisions:
             self._doubtful = from_arrow(self._store.read(layout.DOUBTFUL)).combine_chunks()
         ids: list[str] = _of_shard(self._doubtful, shard)["item_id"].to_numpy().tolist()
         return ids
+
+
+def _offsets(data: bytes) -> AnswerOffsets:
+    told = json.loads(data)
+    return AnswerOffsets(told["scale"], tuple(told["offsets"]))
 
 
 def _numbers(of_shard: Sequence[tuple[int, int]]) -> pa.Array[Any]:

@@ -272,7 +272,7 @@ def _confidence(facts: RunFacts, predicted: Predicted | None, decisions: Decisio
         return predicted.scores.confidence
     if decisions.temperature is None:
         return None
-    return calibrated_confidence(predicted.logprobs, decisions.temperature)
+    return calibrated_confidence(predicted.logprobs, decisions.temperature, decisions.by_answer)
 
 
 def _engine_answers(facts: RunFacts, predicted: Predicted | None) -> list[str | None]:

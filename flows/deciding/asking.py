@@ -17,6 +17,7 @@ from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import DEFAULT_ASSURANCE, RuleOutcome, commit_decisions, promise_of, read_record
 from flows.deciding.population import Population, read_population
 from flows.deciding.prior import commit_prior
+from flows.deciding.terms import begin_term
 from flows.escalation.escalate import Escalated, EscalationLoop
 from flows.run import Run
 from flows.stages.planning import PlanSummary
@@ -26,6 +27,7 @@ from pipelines.cascade.rule.doubt import IntArray
 from pipelines.cascade.rule.history import Ask, Stage, walk
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, target_steps
+from pipelines.cascade.rule.term import term_steps
 from pipelines.errors import InvariantError
 from pipelines.escalation.provider import BatchProvider
 from pipelines.job.sections import Quality
@@ -40,6 +42,7 @@ _WHAT_FOR: dict[Stage, str] = {
     "escalate": "whose answers may not stand as they are",
 }
 _AT_ONCE = "asked at once: to learn and certify first would spare too few of them to be waited for"
+_NOT_YET = "asked in full: what they spare is left to the next runs of the term"
 
 
 def settle_quality(
@@ -87,6 +90,7 @@ class _Asking:
         self._progress, self._wait, self._until = progress, wait, until
         self._promise = promise_of(run)
         self._assurance = self._promise.assurance if self._promise else DEFAULT_ASSURANCE
+        self._term = begin_term(run, self._promise, len(population.scored))
         self._steps = self._choose_steps()
 
     def outcome(self) -> RuleOutcome | None:
@@ -101,7 +105,8 @@ class _Asking:
             asks = [*walked.finished, ask]
             if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
                 return None
-            what_for = _AT_ONCE if ask.is_at_once else _WHAT_FOR[ask.stage]
+            at_once = _NOT_YET if self._term else _AT_ONCE
+            what_for = at_once if ask.is_at_once else _WHAT_FOR[ask.stage]
             self._progress.say(f"round {ask.round}   {len(ask.items):,} items {what_for}")
             items = np.r_[ask.items, self._audit_at_once(asks)]
             escalated = self._escalation.ask(self._population.asked(items), wait=self._wait)
@@ -116,7 +121,9 @@ class _Asking:
                 )
 
     def _choose_steps(self) -> Steps:
-        scored, promise = self._population.scored, self._promise
+        scored, promise, term = self._population.scored, self._promise, self._term
+        if term:
+            return lambda labels: term_steps(scored, term.term, term.planned, term.count, labels)
         if promise:
             return lambda labels: target_steps(scored, promise, labels)
         budget_usd = self._run.job.budget_usd
@@ -133,7 +140,9 @@ class _Asking:
         labels, ask = self._labels(), asks[-1]
         is_accepted = (labels == UNASKED) & (ask.stage == "escalate")
         is_accepted[ask.items] = False
-        reached = when_stopped(self._population.scored, self._promise, labels) if self._promise else None
+        reached = None
+        if self._promise and not self._term:
+            reached = when_stopped(self._population.scored, self._promise, labels)
         return RuleOutcome(labels, is_accepted, asks, reached, stop=stop)
 
     def _audit_at_once(self, asks: Sequence[Ask]) -> IntArray:
@@ -150,7 +159,7 @@ class _Asking:
 
     def _audit_size(self) -> int:
         quality = self._run.job.quality
-        return quality.audit_items if isinstance(quality, Quality) else 0
+        return quality.audit_items if isinstance(quality, Quality) and not self._term else 0
 
     def _audited(self, asks: Sequence[Ask], end: Settled | Reached) -> RuleOutcome | None:
         """Ask about a few of the accepted items, drawn by chance: a look back, by which nothing is decided."""

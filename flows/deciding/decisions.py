@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flows.deciding.population import Population, read_scored_shard
 from flows.deciding.prior import read_prior
 from flows.deciding.profiles import compare_with_last, fingerprints_of
+from flows.deciding.terms import Place, begun_term, why_alone
 from flows.run import Run
 from flows.stages.planning import read_plan
 from pipelines.adapting.labels import at_one_rate
@@ -25,12 +26,14 @@ from pipelines.cascade.rule.history import Ask
 from pipelines.cascade.rule.scored import UNANSWERED, UNASKED, Labels, Scored
 from pipelines.cascade.rule.target import Settled, Target
 from pipelines.cascade.statement import (
+    state_alone,
     state_copies,
     state_drift,
     state_prior,
     state_reached,
     state_stopped,
     state_target,
+    state_term,
 )
 from pipelines.escalation.ledger import Ledger
 from pipelines.job.sections import Quality
@@ -63,7 +66,7 @@ def commit_decisions(run: Run, population: Population, ledger: Ledger, outcome: 
     """Decide every scored item, once; then write down why."""
     fitted = _fit_confidence(run, population, ledger, outcome)
     stands = _stands(population, outcome.is_accepted, len(run.job.labels))
-    run.decisions.commit([Decisions(is_accepted, fitted.temperature) for is_accepted in stands])
+    run.decisions.commit([Decisions(is_accepted, fitted.temperature, fitted.by_answer) for is_accepted in stands])
     record = _record(run, population, outcome, fitted)
     run.store.create(layout.RULE, record.model_dump_json(indent=2).encode())
     return record
@@ -128,9 +131,18 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
     learnt = count_labels(scored, outcome.labels, taught_by(scored, outcome.asks))
     compared = compare_with_last(run, scored, outcome.end if isinstance(outcome.end, Settled) else None, learnt)
     runs = [each.run_id for each in prior.runs]
+    term = begun_term(run, promise, len(scored))
+    place = term.place() if term else None
     statement = [
-        _statement(promise, outcome),
-        *state_prior(runs, prior.labels, prior.reason, _is_spared_pilot(outcome)),
+        _statement(promise, outcome, place),
+        *state_alone(why_alone(run)),
+        *state_prior(
+            runs,
+            prior.labels,
+            prior.reason,
+            is_spared_pilot=_is_spared_pilot(outcome),
+            is_of_term=place is not None,
+        ),
     ]
     statement += [state_drift(*compared)] if compared else []
     plan = read_plan(run)
@@ -147,6 +159,7 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
         audit=as_json(outcome.audit),
         calibration=as_json(fitted) or {},
         drift={"since": compared[0], **asdict(compared[1])} if compared else None,
+        term=place.model_dump(mode="json", exclude={"run_id"}) if place else None,
         prior={"run_id": runs[0] if runs else None, "runs": runs, "labels": prior.labels, "reason": prior.reason},
         fingerprints=fingerprints_of(run),
     )
@@ -154,7 +167,8 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
 
 def _is_spared_pilot(outcome: RuleOutcome) -> bool:
     """Whether the first message batch was the certifying one."""
-    return bool(outcome.asks) and outcome.asks[0].stage == "certify" and isinstance(outcome.end, Settled)
+    is_settled = isinstance(outcome.end, Settled) and outcome.end.counted is None
+    return bool(outcome.asks) and outcome.asks[0].stage == "certify" and is_settled
 
 
 def promise_of(run: Run) -> Target | None:
@@ -173,8 +187,10 @@ def _agreement_lower(promise: Target | None, outcome: RuleOutcome) -> float | No
     return promise.target if promise else None
 
 
-def _statement(promise: Target | None, outcome: RuleOutcome) -> str:
+def _statement(promise: Target | None, outcome: RuleOutcome, place: Place | None) -> str:
     if promise and isinstance(outcome.end, Settled):
+        if place:
+            return state_term(promise, outcome.end, place.term, place.runs)
         return state_target(promise, outcome.end, outcome.audit)
     reached = outcome.end if isinstance(outcome.end, Reached) else None
     if outcome.stop:

@@ -107,10 +107,15 @@ def places_of(seen: Seen) -> Places:
     return tuple((rank, answer, int(labels), int(wrong)) for rank, answer, labels, wrong in zip(*columns, strict=True))
 
 
-def _folder(run: Run) -> str:
-    """Of the job's runs; each of several questions has its own, of a name that no job can have."""
+def job_key(run: Run) -> str:
+    """The job's name; each of several questions has its own, which no job can have."""
     question = run.question.key if isinstance(run.question, OneOfSeveral) else None
-    return layout.quality_folder(run.job.name if question is None else f"{run.job.name}.{question}")
+    return run.job.name if question is None else f"{run.job.name}.{question}"
+
+
+def _folder(run: Run) -> str:
+    """Of the job's runs."""
+    return layout.quality_folder(job_key(run))
 
 
 def _key(run: Run) -> str:

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
+from flows.deciding.terms import begun_term
 from flows.questions.long_documents import read_at_once
 from flows.run import Run
 from flows.stages.planning import read_plan
 from pipelines.adapting.labels import Labelled, Source, accepted_needed, at_one_rate
 from pipelines.cascade.rule.history import walk
 from pipelines.cascade.rule.target import target_steps
+from pipelines.cascade.rule.term import term_steps
 from pipelines.escalation.journal import Journal
 from pipelines.escalation.ledger import Ledger
 from pipelines.people.answers import Answers
@@ -114,7 +116,12 @@ def _uniform_items(run: Run) -> frozenset[str]:
         return frozenset()
     population = read_population(run, plan)
     labels = population.labels(replay(run), tuple(run.job.labels))
-    finished = walk(target_steps(population.scored, promise, labels), labels).finished
+    term = begun_term(run, promise, len(population.scored))
+    if term:
+        steps = term_steps(population.scored, term.term, term.planned, term.count, labels)
+    else:
+        steps = target_steps(population.scored, promise, labels)
+    finished = walk(steps, labels).finished
     drawn = at_one_rate(finished, population.scored.generator("held back"))
     ids = population.item_ids.take(pa.array(drawn, pa.int64()))
     return frozenset(map(str, ids.to_pylist()))

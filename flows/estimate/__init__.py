@@ -13,7 +13,7 @@ from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import promise_of
 from flows.deciding.population import read_population
 from flows.deciding.run_labels import replay
-from flows.estimate.sample import reckoned_usd
+from flows.estimate.sample import reckoned_usd, refuse_term
 from flows.questions.several import refuse_several
 from flows.run import Run
 from flows.stages.planning import PlanSummary, read_plan
@@ -109,7 +109,9 @@ def buy_labels(path: Path, overrides: dict[str, Any], until: Stage, progress: Pr
     Raises:
         SluiceError: nearly all items failed, and the run is complete; else see `estimate_job`.
     """
-    refuse_several(load_job(path, overrides), path)
+    job = load_job(path, overrides)
+    refuse_several(job, path)
+    refuse_term(job)
     run = begin_job(path, overrides, None, progress.say)
     if run.job.dial != "target":
         raise JobError(["quality: give a target; only for a target are labels bought ahead of the rest"])

@@ -115,6 +115,7 @@ def estimate_from_sample(
     """
     job = load_job(path, overrides)
     refuse_several(job, path)
+    refuse_term(job)
     if job.model is None:
         raise JobError(["model: this job has no engine, so there is nothing to sample; every document goes to Claude"])
     if isinstance(job.model, ModelEndpoint):
@@ -264,6 +265,21 @@ def _figures(run: Run, plan: PlanSummary) -> _Scored:
         frame = len(run.question.asked_of_engine.frame)
         tokens = [each - read_more_than_once(part, frame) for each, part in zip(tokens, scored, strict=True)]
     return _Scored(seconds, np.concatenate([*tokens, refused]))
+
+
+def refuse_term(job: Job) -> None:
+    """Refuse a job whose runs keep a promise together.
+
+    Raises:
+        JobError: it is one.
+    """
+    if isinstance(job.quality, Quality) and job.quality.term_items is not None:
+        raise JobError(
+            [
+                "quality.term_items: what a run asks depends on what the runs before it have left, so one run says "
+                "little of it; leave term_items out to see what a run would ask that keeps its promise alone"
+            ]
+        )
 
 
 def _promises(job: Job) -> list[Target]:

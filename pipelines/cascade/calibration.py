@@ -1,7 +1,8 @@
 """From labels bought of Claude to a calibrated confidence, and how far that can be relied on.
 
 Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number, so a few dozen labels settle it, and the order of
-items never changes. What is reported of it is cross-fitted: no label is judged by a map that it helped to fit. Labels
+items never changes. Where the labels show that an offset for each answer does better, it corrects the temperature (see
+`answer_offsets`). What is reported is cross-fitted: no label is judged by a map that it helped to fit. Labels
 that were bought where the engine is doubtful would tilt it, so each weighs as many items of the run as it stands for.
 "Right" means: as Claude answers.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.cascade.answer_offsets import AnswerOffsets, fit_answer_offsets, log_loss
 from pipelines.cascade.confidence import softmax
 
 FloatArray = NDArray[np.float64]
@@ -65,6 +67,8 @@ class FittedTemperature:
     reliability: Reliability | None  # cross-fitted
     raw_reliability: Reliability | None
     by_label: tuple[LabelAgreement, ...]
+    by_answer: AnswerOffsets | None = None  # corrects the temperature; then the reliability is of both
+    temperature_reliability: Reliability | None = None  # of the temperature alone, cross-fitted
 
 
 def fit_temperature(
@@ -84,20 +88,42 @@ def fit_temperature(
     reason = _too_few(is_right)
     if reason is not None:
         return FittedTemperature(None, reason, len(claude), None, None, _by_label(answer, is_right, weight, None))
-    confidence = np.empty(len(claude))
+    confidence, corrected = np.empty(len(claude)), np.empty(len(claude))
     fold = np.argsort(np.argsort(np.random.PCG64(seed).random_raw(len(claude)))) % _FOLDS
     for number in range(_FOLDS):
         is_out = fold == number
         temperature = _best_temperature(label_logprobs[~is_out], claude[~is_out], weight[~is_out])
+        by_answer = _offsets(label_logprobs[~is_out], is_right[~is_out], weight[~is_out], temperature)
         confidence[is_out] = calibrated_confidence(label_logprobs[is_out], temperature)
+        corrected[is_out] = by_answer.corrected(confidence[is_out], answer[is_out])
+    temperature, alone = _best_temperature(label_logprobs, claude, weight), confidence
+    is_better = _is_surely_less(log_loss(corrected, is_right), log_loss(confidence, is_right), weight)
+    if is_better:
+        confidence = corrected
     return FittedTemperature(
-        temperature=_best_temperature(label_logprobs, claude, weight),
+        temperature=temperature,
         reason=None,
         fitted_on=len(claude),
         reliability=measure_reliability(confidence, is_right, weight),
         raw_reliability=measure_reliability(calibrated_confidence(label_logprobs, 1.0), is_right, weight),
         by_label=_by_label(answer, is_right, weight, confidence),
+        by_answer=_offsets(label_logprobs, is_right, weight, temperature) if is_better else None,
+        temperature_reliability=measure_reliability(alone, is_right, weight),
     )
+
+
+def _offsets(
+    label_logprobs: FloatArray, is_right: NDArray[np.bool_], weight: FloatArray, temperature: float
+) -> AnswerOffsets:
+    confidence, answer = calibrated_confidence(label_logprobs, temperature), np.argmax(label_logprobs, axis=1)
+    return fit_answer_offsets(confidence, answer, is_right, weight, label_logprobs.shape[1])
+
+
+def _is_surely_less(one: FloatArray, other: FloatArray, weight: FloatArray) -> bool:
+    """Whether one mean is below the other by more than the standard error of their difference."""
+    share, less = weight / weight.sum(), other - one
+    mean = float(share @ less)
+    return mean > float(np.sqrt(share**2 @ (less - mean) ** 2))
 
 
 def measure_reliability(
@@ -143,10 +169,14 @@ def _best_temperature(label_logprobs: FloatArray, claude: IntArray, weight: Floa
     return float(np.exp(-(low + high) / 2))
 
 
-def calibrated_confidence(label_logprobs: FloatArray, temperature: float) -> FloatArray:
+def calibrated_confidence(
+    label_logprobs: FloatArray, temperature: float, by_answer: AnswerOffsets | None = None
+) -> FloatArray:
     """Of each item's best label; shape [items]."""
     confidence: FloatArray = softmax(label_logprobs / temperature).max(axis=1)
-    return confidence
+    if by_answer is None:
+        return confidence
+    return by_answer.corrected(confidence, np.argmax(label_logprobs, axis=1))
 
 
 def _by_label(

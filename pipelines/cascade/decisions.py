@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.cascade.answer_offsets import AnswerOffsets
 from pipelines.cascade.confidence import FloatArray, Scores
 
 
@@ -40,11 +41,13 @@ class Decisions:
     """What is decided about a shard's scored items, in the plan's order: shape [scored items].
 
     ``temperature`` is what the run's own labels taught of how sure the engine is, where a target or a budget bought
-    some; None where they taught nothing, or each item was decided by itself.
+    some; None where they taught nothing, or each item was decided by itself. ``by_answer`` corrects it, where they
+    taught that too.
     """
 
     is_accepted: NDArray[np.bool_]
     temperature: float | None = None
+    by_answer: AnswerOffsets | None = None
 
 
 def decide(rule: Rule, scores: Scores) -> Decisions:

@@ -67,6 +67,7 @@ class RuleRecord(BaseModel):
     audit: dict[str, Any] | None
     calibration: dict[str, Any]
     drift: dict[str, Any] | None  # from the last run of this job that the same engine saw, and which that was
+    term: dict[str, Any] | None = None  # of a run of one: which, how many runs by then, and what was counted
     prior: dict[str, Any] | None = None  # whose labels helped to plan, and how many; or why nobody's
     fingerprints: Fingerprints
 

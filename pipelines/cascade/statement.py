@@ -14,6 +14,11 @@ NOT_COVERED = (
     "findings that the engine never made, and not later data."
 )
 
+_NOT_COVERED_BY_TERM = (
+    NOT_COVERED.replace("the items of this run", "the items of these runs").replace("in this run", "in each of them")
+    + " It holds for the term, not for each of its runs: one may have more wrong than its share. Runs that were "
+    "cancelled before they were counted are not in it, and none may be because of what its sample holds."
+)
 
 NOTHING_ASKED = (
     "Promised: nothing. No item of this run may be sent to Claude (all failed, or are withheld by policy), so there is "
@@ -44,6 +49,42 @@ def state_target(promise: Target, settled: Settled, audit: Audit | None = None) 
         f"to learn where the engine errs and {facts.sample:,} to certify; the {kept:,} others keep the engine's answer."
     )
     return "\n".join([promised, certified, labels, *_audited(promise, audit), f"Not covered: {NOT_COVERED}"])
+
+
+def state_term(promise: Target, settled: Settled, term: int, runs: int) -> str:
+    """Of a run that is counted in a term: its number, and how many runs it has by then."""
+    facts, counted, kept = settled.certificate, settled.counted, int(settled.is_accepted.sum())
+    assert counted is not None, "a run of a term was counted"
+    items = counted.after.items
+    if not facts.items:
+        return NOTHING_ASKED
+    promised = (
+        f"Promised: agreement with Claude on at least {_percent(promise.target)} of the {_count(items, 'item')} of the "
+        f"{_count(runs, 'run')} that term {term} of this job has counted so far, this one the last of them, so at most "
+        f"{facts.allowed_wrong:,} may differ; with {_percent(promise.assurance)} assurance, that this is so and stays "
+        "so after every run of the term."
+    )
+    if counted.limit < 0:
+        certified = "Certified: nothing may stand yet; what may be wrong is saved for the next runs."
+    elif not facts.stretch:
+        certified = "Certified: no answer of this run may stand; what may be wrong is saved for the next runs."
+    else:
+        certified = (
+            f"Certified: of the {facts.stretch:,} least doubtful of this run, {facts.sample:,} were drawn at random; "
+            f"the first {facts.prefix:,} hold {facts.prefix_wrong:,} wrong ones of these, put right. The term has "
+            f"{_count(counted.after.strikes, 'such one', 'such ones')} where {counted.limit:,} may be."
+        )
+    bought = len(settled.is_accepted) - kept
+    labels = (
+        f"Labels: {bought:,} in {_count(facts.rounds, 'message batch', 'message batches')}, of which "
+        f"{facts.sample:,} to certify; the {kept:,} others of this run keep the engine's answer."
+    )
+    return "\n".join([promised, certified, labels, f"Not covered: {_NOT_COVERED_BY_TERM}"])
+
+
+def state_alone(why: str | None) -> list[str]:
+    """That a run of a job with terms keeps its promise by itself; nothing where none does, or it is of one."""
+    return [] if why is None else [f"Term: none; this run keeps its promise by itself, since {why}."]
 
 
 def state_stopped(promise: Target | None, why: str, reached: Reached | None, accepted: int, held: int) -> str:
@@ -82,7 +123,9 @@ def state_reached(assurance: float, reached: Reached) -> str:
     return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
 
 
-def state_prior(runs: Sequence[str], labels: int, reason: str | None, is_spared_pilot: bool) -> list[str]:
+def state_prior(
+    runs: Sequence[str], labels: int, reason: str | None, *, is_spared_pilot: bool, is_of_term: bool
+) -> list[str]:
     """What earlier runs, the newest first, had to do with it; nothing where there was none."""
     if runs:
         whose = f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, the last of them {runs[0]},"
@@ -90,7 +133,8 @@ def state_prior(runs: Sequence[str], labels: int, reason: str | None, is_spared_
         if is_spared_pilot:
             how = "and the newest bore out the others, so that none were bought to learn from first"
         helped = f"{_count(labels, 'label')} of {whose} helped to plan, {how}"
-        return [f"Prior: {helped}; what is certified rests on this run's labels alone."]
+        samples = "the samples of the term's runs" if is_of_term else "this run's labels"
+        return [f"Prior: {helped}; what is certified rests on {samples} alone."]
     return [] if reason is None else [f"Prior: none; {reason}."]
 
 

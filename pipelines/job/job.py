@@ -258,6 +258,11 @@ class Job(Section):
             raise ValueError("adapt: no engine of this job's own answers, so there is no model to adapt; leave it out")
         if not isinstance(self.quality, Quality) or self.quality.target is None:
             raise ValueError("adapt: an adapter is judged at the job's target; give quality.target, or leave adapt out")
+        if self.quality.term_items is not None:
+            raise ValueError(
+                "adapt: an adapter is judged by what it spares runs that keep their promise alone; leave adapt out, or "
+                "quality.term_items"
+            )
         return self
 
     @field_validator("quality")
@@ -279,6 +284,11 @@ class Job(Section):
             raise ValueError("a target is kept by asking Claude: set escalation, or give a raw_threshold")
         elif quality == "off" and escalation is not None:
             raise ValueError("`off` accepts every answer of the engine: set escalation to `off` too")
+        if isinstance(quality, Quality) and quality.term_items is not None and budget_usd is not None:
+            raise ValueError(
+                "term_items: a run that a budget stops would be counted in its term half asked; leave budget_usd or "
+                "term_items out"
+            )
         return quality
 
     @field_validator("labels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from pydantic import (
 )
 
 from pipelines.cascade.policy import EscalationPolicy
+from pipelines.cascade.rule.bounds import allowed_wrong
 from pipelines.documents.text_columns import text_columns
 from pipelines.job.engine_arguments import EngineArguments
 from pipelines.job.job_places import Place
@@ -34,6 +36,7 @@ class Section(BaseModel):
 MOST_USD = 99_999_999
 _MOST_DEVICE_HOUR_USD = 10_000
 _MOST_ENGINES = 10_000
+_LEAST_WRONG_OF_TERM = 20  # with fewer, not even half of all without one that is wrong shows enough
 
 _Name = Annotated[str, Field(min_length=1)]
 # Tags, so that a mistake is told of the form that was meant and not of both.
@@ -203,10 +206,38 @@ class Quality(Section):
         description="with a target: how many accepted documents, drawn at random, Claude looks at afterwards",
     )
 
+    term_items: int | None = Field(
+        None,
+        ge=100,
+        le=100_000,
+        exclude_if=lambda items: items is None,  # so that jobs without it are what they were, and their runs too
+        description="with a target: the promise is kept over the job's runs together, one after another, until they "
+        "have this many documents, and holds after each of them; for files too small to certify one by one",
+    )
+
     @model_validator(mode="after")
     def _one_dial(self) -> Quality:
         if (self.target is None) == (self.raw_threshold is None):
             raise ValueError("give either target or raw_threshold")
+        return self
+
+    @model_validator(mode="after")
+    def _term_can_show_it(self) -> Quality:
+        if self.term_items is None:
+            return self
+        if self.target is None:
+            raise ValueError("term_items goes with a target; leave it out")
+        if self.audit_items not in (0, type(self).model_fields["audit_items"].default):
+            raise ValueError(
+                "term_items: every run of a term is sampled, so none has an audit beside it; leave audit_items out"
+            )
+        may_be_wrong = allowed_wrong(self.term_items, self.target)
+        if may_be_wrong < _LEAST_WRONG_OF_TERM:
+            least = "" if self.target == 1 else f"; {math.ceil(_LEAST_WRONG_OF_TERM / (1 - self.target)):,} are enough"
+            raise ValueError(
+                f"term_items: of {self.term_items:,} documents {may_be_wrong:,} may be wrong at a target of "
+                f"{self.target:.10g}, which samples of small files cannot show{least}"
+            )
         return self
 
 

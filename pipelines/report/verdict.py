@@ -61,8 +61,11 @@ def verdict(summary: Summary) -> Verdict:
     if rule.agreement_lower is None:
         why = "no item of this run may be sent to Claude, so there is nothing to promise anything of"
         return Verdict("none", "No promise", why)
-    covered = int((rule.certificate or {}).get("items", summary.items))
-    held = f"at least {at_least(rule.agreement_lower)} of {count(covered, 'item')} agree with Claude"
+    covered, of_what = int((rule.certificate or {}).get("items", summary.items)), ""
+    if rule.term:
+        covered = int(rule.term["counted"]["after"]["items"])
+        of_what = f" of {count(int(rule.term['runs']), 'run')}, this one the last,"
+    held = f"at least {at_least(rule.agreement_lower)} of {count(covered, 'item')}{of_what} agree with Claude"
     sure = f"({at_least(rule.assurance)} assurance)"
     if rule.agreement_lower < rule.target:
         return Verdict("not_kept", "Promise not kept", f"{at_least(rule.target)} were asked for, and {held} {sure}")

@@ -31,6 +31,7 @@ DECISIONS = "calibration/decisions.arrow"
 DOUBTFUL = "calibration/doubtful.arrow"
 RULE = "calibration/rule.json"
 PRIOR = "calibration/prior.json"
+TERM = "calibration/term.json"
 ESCALATIONS = "escalations"
 RESULTS = "results"
 PEOPLE = "people"
@@ -132,6 +133,11 @@ def first_tier_object(shard: int, name: str) -> str:
 def quality_folder(job_name: str) -> str:
     """Profiles of the runs of a job, below its output."""
     return f"_quality/{job_name}"
+
+
+def terms_folder(job_name: str) -> str:
+    """Where the runs of a job that keep one promise together are counted, below its output."""
+    return f"_terms/{job_name}"
 
 
 def input_of_run(digest: str) -> str:

@@ -150,7 +150,7 @@ FIRST_TIER_REVIEWS = _schema(
 )
 
 # What was decided, one row per scored item, in the plan's order. Where the run's own labels taught a temperature, it is
-# in the schema's metadata.
+# in the schema's metadata, and what corrects it answer by answer.
 DECISIONS = _schema(
     pa.field("shard", pa.int32(), nullable=False),
     pa.field("is_accepted", pa.bool_(), nullable=False),

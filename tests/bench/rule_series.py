@@ -1,9 +1,10 @@
 """What the rule asks in a series of runs, and in small ones: drawn from the tickets of one real run, without a service.
 
-    python -m tests.bench.rule_series [--draws 25]
+    python -m tests.bench.rule_series [--draws 25] [--alone 100]
 
 The tickets are scored once by real vLLM; Claude's answers are the gold labels, wrong in three of a hundred. Each run
-of a series is as many tickets, drawn with replacement, and is given what the ones before it have taught.
+of a series is as many tickets, drawn with replacement, and is given what the ones before it have taught. A run alone is
+the tickets themselves, each time with other luck.
 """
 
 from __future__ import annotations
@@ -39,14 +40,18 @@ SMALL = (50, 100, 150, 200, 300, 500, 1000)
 
 @dataclass(frozen=True)
 class Items:
-    """What the engine says of the tickets, and where Claude would say otherwise; arrays of shape [items]."""
+    """What the engine says of the tickets, and what Claude would say; arrays of shape [items]."""
 
     confidence: FloatArray
     answer: IntArray
-    is_wrong: BoolArray
+    claude: IntArray
+
+    @property
+    def is_wrong(self) -> BoolArray:
+        return self.answer != self.claude
 
     def some(self, chosen: IntArray) -> Items:
-        return Items(self.confidence[chosen], self.answer[chosen], self.is_wrong[chosen])
+        return Items(self.confidence[chosen], self.answer[chosen], self.claude[chosen])
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def read_items(run: Run) -> Items:
     errs = random.random(len(claude)) < ERROR_RATE
     claude[errs] = (claude[errs] + random.integers(1, len(names), int(errs.sum()))) % len(names)
     scored = population.scored
-    return Items(scored.confidence, scored.answer, scored.answer != claude)
+    return Items(scored.confidence, scored.answer, claude)
 
 
 def run_once(items: Items, promise: Target, seed: int, earlier: Sequence[Seen] = ()) -> Drawn:
@@ -106,6 +111,13 @@ def show(name: str, runs: Sequence[Drawn]) -> None:
     )
 
 
+def alone(items: Items, target: float, draws: int) -> None:
+    """All the tickets, at two assurances."""
+    for assurance in (0.95, 0.9):
+        runs = [run_once(items, Target(target, assurance), seed) for seed in range(draws)]
+        show(f"target {target:.2f}, {assurance:.0%} assurance, alone", runs)
+
+
 def series(items: Items, target: float, draws: int) -> None:
     """By the number of the run in its series."""
     found: list[list[Drawn]] = [[] for _ in range(RUNS)]
@@ -131,15 +143,17 @@ def small(items: Items, target: float, draws: int) -> None:
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure all three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=25)
-    draws = parser.parse_args().draws
+    parser.add_argument("--alone", type=int, default=100, help="draws of a run alone")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         items = read_items(score_once(Path(name)))
     for target in TARGETS:
-        series(items, target, draws)
-        small(items, target, draws)
+        alone(items, target, arguments.alone)
+        series(items, target, arguments.draws)
+        small(items, target, arguments.draws)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 import numpy as np
 
 from pipelines.cascade.rule.budget import Reached
+from pipelines.cascade.rule.strike_limits import NOTHING, Counted, Standing
 from pipelines.cascade.rule.target import Certificate, Settled, Target
-from pipelines.cascade.statement import NOT_COVERED, NOTHING_ASKED, state_reached, state_target
+from pipelines.cascade.statement import NOT_COVERED, NOTHING_ASKED, state_alone, state_reached, state_target, state_term
 
 
 def settled(kept: int, **changes: int) -> Settled:
@@ -65,3 +66,41 @@ def test_nothing_is_promised_of_nothing() -> None:
     for text in (state_target(Target(0.95, 0.95), none), state_reached(0.95, no_item)):
         assert text == NOTHING_ASKED
         assert "holds" not in text
+
+
+def of_term(kept: int, counted: Counted, **changes: int) -> Settled:
+    one = settled(kept, allowed_wrong=130, pilot=0, rounds=2, **changes)
+    return Settled(one.is_accepted, one.certificate, counted)
+
+
+def test_a_run_of_a_term_says_what_is_promised_of_all_that_were_counted() -> None:
+    counted = Counted(Standing(600, 3), Standing(2_600, 12), 14, 1_600)
+    text = state_term(Target(0.95, 0.9), of_term(1_430, counted), term=2, runs=7)
+    assert text.startswith(
+        "Promised: agreement with Claude on at least 95 % of the 2,600 items of the 7 runs that term 2 of this job has "
+        "counted so far, this one the last of them, so at most 130 may differ; with 90 % assurance, that this is so "
+        "and stays so after every run of the term.\n"
+        "Certified: of the 1,800 least doubtful of this run, 210 were drawn at random; the first 1,600 hold 9 wrong "
+        "ones of these, put right. The term has 12 such ones where 14 may be.\n"
+        "Labels: 570 in 2 message batches, of which 210 to certify; the 1,430 others of this run keep the engine's "
+        "answer.\nNot covered: Agreement with Claude is not truth"
+    )
+    assert "It covers the items of these runs that may be sent to Claude, as Claude answered in each of them" in text
+    assert "one may have more wrong than its share" in text
+
+
+def test_a_term_that_may_keep_nothing_yet_says_so() -> None:
+    nothing = {"sample": 0, "prefix": 0, "prefix_drawn": 0, "prefix_wrong": 0, "stretch": 0}
+    text = state_term(Target(0.95, 0.9), of_term(0, Counted(Standing(), Standing(30), NOTHING, 0), **nothing), 1, 1)
+    assert "Certified: nothing may stand yet; what may be wrong is saved for the next runs." in text
+    text = state_term(Target(0.95, 0.9), of_term(0, Counted(Standing(), Standing(30), 2, 0), **nothing), 1, 1)
+    assert "Certified: no answer of this run may stand; what may be wrong is saved for the next runs." in text
+    none = of_term(0, Counted(Standing(), Standing(30), NOTHING, 0), items=0, **nothing)
+    assert state_term(Target(0.95, 0.9), none, 1, 1) == NOTHING_ASKED
+
+
+def test_a_run_that_is_of_no_term_says_why() -> None:
+    assert state_alone(None) == []
+    assert state_alone("it has 301 items, and a term 300") == [
+        "Term: none; this run keeps its promise by itself, since it has 301 items, and a term 300."
+    ]

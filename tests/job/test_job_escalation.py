@@ -165,12 +165,42 @@ def test_the_dial(path: Path, quality: str, escalation: str, dial: str) -> None:
         ("off", CLAUDE, "`off` accepts every answer of the engine: set escalation to `off` too"),
         ("{target: 0.95, raw_threshold: 0.9}", CLAUDE, "give either target or raw_threshold"),
         ("{assurance: 0.9}", CLAUDE, "give either target or raw_threshold"),
+        ("{raw_threshold: 0.9, term_items: 5000}", CLAUDE, "term_items goes with a target; leave it out"),
+        (
+            "{target: 0.95, term_items: 5000, audit_items: 20}",
+            CLAUDE,
+            "term_items: every run of a term is sampled, so none has an audit beside it; leave audit_items out",
+        ),
+        (
+            "{target: 0.99, term_items: 1500}",
+            CLAUDE,
+            "term_items: of 1,500 documents 15 may be wrong at a target of 0.99, which samples of small files cannot "
+            "show; 2,000 are enough",
+        ),
+        (
+            "{target: 1, term_items: 1500}",
+            CLAUDE,
+            "term_items: of 1,500 documents 0 may be wrong at a target of 1, which samples of small files cannot show",
+        ),
+        (
+            "{target: 0.95, term_items: 5000}",
+            f"{CLAUDE}\nbudget_usd: 1",
+            "term_items: a run that a budget stops would be counted in its term half asked; leave budget_usd or "
+            "term_items out",
+        ),
     ],
 )
 def test_a_quality_that_cannot_be_kept(path: Path, quality: str, escalation: str, problem: str) -> None:
     text = GOOD.replace("quality: {raw_threshold: 0.9}", f"quality: {quality}").replace("escalation: off", escalation)
     (told,) = problems(path, text)
     assert told.endswith(f"quality: {problem}")
+
+
+def test_a_job_without_a_term_is_written_down_as_ever(path: Path) -> None:
+    """Its run's id is made from that."""
+    with_term = GOOD.replace("quality: {raw_threshold: 0.9}", "quality: {target: 0.9, term_items: 500}")
+    assert "term_items" not in load(path, GOOD).model_dump_json()
+    assert '"term_items":500' in load(path, with_term.replace("escalation: off", CLAUDE)).model_dump_json()
 
 
 def test_a_budget_is_exact_and_may_be_nothing(path: Path) -> None:

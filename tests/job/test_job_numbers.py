@@ -42,6 +42,7 @@ FIELDS = {
     "quality.assurance": lambda value: with_quality(f"{{target: 0.9, assurance: {value}}}"),
     "quality.raw_threshold": lambda value: with_quality(f"{{raw_threshold: {value}}}"),
     "quality.audit_items": lambda value: with_quality(f"{{target: 0.9, audit_items: {value}}}"),
+    "quality.term_items": lambda value: with_quality(f"{{target: 0.9, term_items: {value}}}"),
     "escalation.max_output_tokens": lambda value: with_claude(f"max_output_tokens: {value}"),
     "escalation.chunk_items": lambda value: with_claude(f"chunk_items: {value}"),
     "escalation.simulated_error_rate": lambda value: with_claude(f"simulated_error_rate: {value}"),

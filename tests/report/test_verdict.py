@@ -28,6 +28,11 @@ def closed(folder: Path, rows: list[dict[str, Any]], **given: Any) -> Summary:
     [
         (rule(0.9, items=3), "kept", "Promise kept: at least 90% of 3 items agree with Claude (95% assurance)."),
         (
+            rule(0.9, items=3, term={"term": 2, "runs": 4, "counted": {"after": {"items": 410, "strikes": 1}}}),
+            "kept",
+            "Promise kept: at least 90% of 410 items of 4 runs, this one the last, agree with Claude (95% assurance).",
+        ),
+        (
             rule(0.8123, items=3),
             "not_kept",
             "Promise not kept: 90% were asked for, and at least 81.2% of 3 items agree with Claude (95% assurance).",

@@ -22,6 +22,7 @@ from pipelines.cascade.rule.doubt import BoolArray, IntArray
 from pipelines.cascade.rule.earlier import is_confirmed
 from pipelines.cascade.rule.history import Ask, Draw, History, pilot_items, pilot_size, walk
 from pipelines.cascade.rule.scored import Labels, Scored
+from pipelines.cascade.rule.strike_limits import Counted
 from pipelines.cascade.rule.strikes import StrikesPlan, plan_strikes
 
 __all__ = ["Ask", "Certificate", "Settled", "Target", "next_step", "target_steps"]
@@ -75,6 +76,7 @@ class Settled:
 
     is_accepted: BoolArray
     certificate: Certificate
+    counted: Counted | None = None  # in the term, where the run is one of one
 
 
 def next_step(scored: Scored, promise: Target, labels: Labels) -> Ask | Settled:

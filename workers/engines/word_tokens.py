@@ -79,18 +79,24 @@ class WordTokens:
         """Token ids of each text, as ``encode`` would give them."""
         known = self._known
         words, of_texts, first_of_text = _words(texts)
+        ids = list(map(known.get, words))
         is_used = np.zeros(len(words), np.bool_)
         is_used[of_texts] = True
-        new = [word for word, used in zip(words, is_used.tolist(), strict=True) if used and word not in known]
+        new = [place for place, found in enumerate(ids) if found is None and is_used[place]]
         if len(new) > _MOST_NEW_SHARE * len(of_texts):
             return self._encode(texts)
-        encoded = self._encode([word[1:] if word[:1] == _FIRST else f" {word}" for word in new])
-        known.update(zip(new, (ids.tobytes() for ids in encoded), strict=True))
-        self._characters += sum(map(len, new))
+        encoded = self._encode([_as_in_a_text(words[place]) for place in new])
+        for place, found in zip(new, encoded, strict=True):
+            ids[place] = known[words[place]] = found.tobytes()
+        self._characters += sum(len(words[place]) for place in new)
         if self._characters > _MOST_CHARACTERS:
             self._known, self._characters = {}, 0  # another dictionary: whoever still reads this one finds its words
-        ids, ends = _in_a_row([known.get(word, b"") for word in words], of_texts)
-        return [ids[first:end] for first, end in pairwise(ends[first_of_text].tolist())]
+        in_a_row, ends = _in_a_row([found or b"" for found in ids], of_texts)
+        return [in_a_row[first:end] for first, end in pairwise(ends[first_of_text].tolist())]
+
+
+def _as_in_a_text(word: str) -> str:
+    return word[1:] if word[:1] == _FIRST else f" {word}"
 
 
 def _words(texts: list[str]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
@@ -109,11 +115,12 @@ def _words(texts: list[str]) -> tuple[list[str], NDArray[np.int64], NDArray[np.i
     at = np.flatnonzero(is_begun)
     lengths = np.diff(at, append=len(of_texts))
     words = of_texts[at]
-    for place in np.flatnonzero(lengths > 1).tolist():  # with spaces in them
+    with_spaces: dict[str, int] = {}
+    for place in np.flatnonzero(lengths > 1).tolist():
         joined = of_texts[at[place] : at[place] + lengths[place]].tolist()
-        words[place] = len(pieces)
-        pieces.append(" ".join(map(pieces.__getitem__, joined)))
-    return pieces, words, np.searchsorted(at, firsts)
+        word = " ".join(map(pieces.__getitem__, joined))
+        words[place] = with_spaces.setdefault(word, len(pieces) + len(with_spaces))
+    return [*pieces, *with_spaces], words, np.searchsorted(at, firsts)
 
 
 def _printable_edges(pieces: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

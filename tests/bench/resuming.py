@@ -48,12 +48,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
     arguments = parser.parse_args(words)
-    facts = provenance(busy_cores())
-    cells = [
-        _row("while it plans", arguments.items, lambda root: _count(root, "plan") > arguments.items // 4_096, {}),
-        _row("while it scores", arguments.items, lambda root: (root / "plan/complete.json").exists(), _SLOW_ENGINE),
-    ]
-    Console(highlight=False, width=160, soft_wrap=True).print(f"{markdown(_COLUMNS, cells)}\n\n{as_lines(facts)}")
+    console = Console(highlight=False, width=160, soft_wrap=True)
+    facts, cells = provenance(busy_cores()), list[list[object]]()
+    moments: dict[str, tuple[Callable[[Path], bool], dict[str, str]]] = {
+        "while it plans": (lambda root: _count(root, "plan") > arguments.items // 4_096, {}),
+        "while it scores": (lambda root: (root / "plan/complete.json").exists(), _SLOW_ENGINE),
+    }
+    for name, (is_time, extra) in moments.items():
+        cells.append(_row(name, arguments.items, is_time, extra))
+        console.print(*cells[-1], sep=", ", markup=False)
+    console.print(f"{markdown(_COLUMNS, cells)}\n\n{as_lines(facts)}", markup=False)
 
 
 def _row(name: str, items: int, is_time: Callable[[Path], bool], extra: dict[str, str]) -> list[object]:

@@ -113,12 +113,13 @@ def _words(texts: list[str]) -> tuple[list[str], NDArray[np.int64], NDArray[np.i
     is_begun[1:] = ends[of_texts[:-1]] & begins[of_texts[1:]]
     is_begun[firsts[:-1]] = True
     at = np.flatnonzero(is_begun)
-    lengths = np.diff(at, append=len(of_texts))
+    ends_at = np.append(at[1:], len(of_texts))
     words = of_texts[at]
+    several = np.flatnonzero(ends_at - at > 1)  # words of several pieces
+    in_a_row = of_texts.tolist() if len(several) else []
     with_spaces: dict[str, int] = {}
-    for place in np.flatnonzero(lengths > 1).tolist():
-        joined = of_texts[at[place] : at[place] + lengths[place]].tolist()
-        word = " ".join(map(pieces.__getitem__, joined))
+    for place, first, end in zip(several.tolist(), at[several].tolist(), ends_at[several].tolist(), strict=True):
+        word = " ".join([pieces[piece] for piece in in_a_row[first:end]])
         words[place] = with_spaces.setdefault(word, len(pieces) + len(with_spaces))
     return [*pieces, *with_spaces], words, np.searchsorted(at, firsts)
 

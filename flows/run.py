@@ -33,6 +33,7 @@ from pipelines.job.job_file import parse_job
 from pipelines.job.question_jobs import AskedJob
 from pipelines.job.sections import Quality
 from pipelines.results import RunFacts
+from pipelines.scored_parts import KeptParts
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
@@ -93,6 +94,11 @@ class Run:
     def decisions(self) -> CommittedDecisions:
         """What is decided about each scored item, once it is."""
         return CommittedDecisions(self.store)
+
+    @cached_property
+    def parts(self) -> KeptParts:
+        """What the engine said of each shard, on its way from deciding to publishing."""
+        return KeptParts(self.store)
 
     @cached_property
     def carried(self) -> pa.Schema:

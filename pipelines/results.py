@@ -102,16 +102,17 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
     is_accepted[scored] = accepts & is_readable
     unreadable = spread.values(predicted.failures if predicted else None)
     noted = _with_notes(plan, spread.values(predicted.notes if predicted else None))
-    routes = _routes(facts, noted, scored, is_accepted, unreadable, spread.values(_held(facts, scores)))
+    held = _held(facts, scores, ~(accepts & is_readable))
+    routes = _routes(facts, noted, scored, is_accepted, unreadable, spread.values(held))
     costs = _first_costs(facts, predictions)
     columns: dict[str, Any] = {
         name: plan[name] for name in ("item_id", "document_id", "document_uri", "document_offset", "gold_label")
     }
     columns |= {
-        "task": [facts.task] * len(plan),
-        "run_id": [facts.run_id] * len(plan),
-        "question": [facts.question] * len(plan),
-        "label": [facts.label] * len(plan),
+        "task": _Same(facts.task),
+        "run_id": _Same(facts.run_id),
+        "question": _Same(facts.question),
+        "label": _Same(facts.label),
         "engine_answer": spread.values(answers),
         "findings": spread.values(predicted.findings if predicted else None),
         "dropped_findings": spread.values(predicted.dropped_findings if predicted else None),
@@ -127,10 +128,10 @@ def shard_rows(facts: RunFacts, part: pa.Table, decisions: Decisions | None, set
         "cached_tokens": spread.values(predictions["cached_tokens"].to_pylist(), elsewhere=0),
         "output_tokens": spread.values(predictions["output_tokens"].to_pylist(), elsewhere=0),
         **costs.columns(spread),
-        "api_cost_usd": [_FREE] * len(plan),
+        "api_cost_usd": _Same(_FREE),
         "windows": spread.values(windows),
-        "scored_at": spread.values(predictions["scored_at"].to_pylist()),
-        "settled_at": [settled_at] * len(plan),
+        "scored_at": spread.taken(predictions["scored_at"]),
+        "settled_at": _Same(settled_at),
     }
     is_doubtful = np.array([facts.is_escalating and route is Route.REVIEW for route, _ in routes], np.bool_)
     # What was to stand over the whole run and cannot be read: nobody was asked about it, so a person is.
@@ -167,21 +168,21 @@ def answer_rows(
     columns: dict[str, Any] = {name: doubtful[name] for name in RESULTS.names}
     columns |= {
         "answer": [standing.label for standing in standings],
-        "confidence": [None] * len(standings),  # nothing measured says how often Claude is right about these
+        "confidence": _Same(None),  # nothing measured says how often Claude is right about these
         "route": [Route.REVIEW if standing.label is None else Route.ESCALATED for standing in standings],
         "reason": [
             f"{standing.reason}; {note}" if standing.reason and note and is_kept else standing.reason or note
             for standing, note, is_kept in zip(standings, notes, keeps_note, strict=True)
         ],
         "model": [standing.model and standing.model + model_suffix for standing in standings],
-        "model_revision": [None] * len(standings),
+        "model_revision": _Same(None),
         # Claude's tokens are of another kind than the engine's: columns of their own, null where it read nothing.
         "api_input_tokens": [standing.input_tokens or None for standing in standings],
         "api_cached_tokens": [standing.cached_tokens if standing.input_tokens else None for standing in standings],
         "api_output_tokens": [standing.output_tokens if standing.input_tokens else None for standing in standings],
         "api_cost_usd": [standing.cost_usd for standing in standings],
         "cost_usd": totals,
-        "settled_at": [settled_at] * len(standings),
+        "settled_at": _Same(settled_at),
     }
     engine_reviews = doubtful.select(["item_id", *REVIEWED_COLUMNS]).to_pylist()
     reviews = [
@@ -303,19 +304,24 @@ class _Spread:
             raise InvariantError("a column without values cannot have values elsewhere")
         return result
 
+    def taken(self, scored: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+        """The same of a column, without a Python object for each value; null elsewhere."""
+        return scored.take(pa.array(np.cumsum(self.is_scored) - 1, pa.int64(), mask=~self.is_scored))
 
-def _held(facts: RunFacts, scores: Scores | None) -> list[str]:
-    """Why each scored item's answer does not stand where nobody else is asked: what is compared, and with what."""
+
+def _held(facts: RunFacts, scores: Scores | None, is_wanted: NDArray[np.bool_]) -> list[str | None]:
+    """Why a scored item's answer does not stand where nobody else is asked: what is compared, and with what."""
     if scores is None:
         return []
     if facts.raw_threshold is None:
         return ["not decided"] * len(scores.raw_prob)
+    held: list[str | None] = [None] * len(scores.raw_prob)
     threshold = f"under {facts.raw_threshold:.10g} and escalation is off"
-    numbers = zip(*(each.tolist() for each in (Rule.compared(scores), scores.raw_prob, scores.label_mass)), strict=True)
-    return [
-        f"raw_prob x label_mass = {_under(product, facts.raw_threshold)} ({share:.4f} x {mass:.4f}) {threshold}"
-        for product, share, mass in numbers
-    ]
+    numbers = [each[is_wanted].tolist() for each in (Rule.compared(scores), scores.raw_prob, scores.label_mass)]
+    for place, product, share, mass in zip(np.flatnonzero(is_wanted).tolist(), *numbers, strict=True):
+        under = _under(product, facts.raw_threshold)
+        held[place] = f"raw_prob x label_mass = {under} ({share:.4f} x {mass:.4f}) {threshold}"
+    return held
 
 
 def _under(share: float, threshold: float) -> str:
@@ -364,13 +370,24 @@ def _routes(
     return routes
 
 
+@dataclass(frozen=True)
+class _Same:
+    """A value that all rows have."""
+
+    value: object
+
+
 def _table(columns: dict[str, Any], count: int, carried: pa.Table) -> pa.Table:
-    arrays: list[Any] = []
-    for field in RESULTS:
-        values = columns.get(field.name, [None] * count)
-        is_arrow = isinstance(values, pa.Array | pa.ChunkedArray)
-        arrays.append(values.cast(field.type) if is_arrow else pa.array(values, field.type))
+    """Rows of the columns that are given; the others are null."""
+    arrays = [_array(columns.get(field.name, _Same(None)), field.type, count) for field in RESULTS]
     return pa.table([*arrays, *carried.columns], schema=result_schema(carried.schema))
+
+
+def _array(values: Any, of_type: pa.DataType, count: int) -> Any:
+    if isinstance(values, _Same):
+        one: Any = pa.array([values.value], of_type)[0]
+        return pa.repeat(one, count)
+    return values.cast(of_type) if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, of_type)
 
 
 def empty_results(carried: pa.Schema | None = None) -> pa.Table:

@@ -8,6 +8,7 @@ Texts and tokens, which make up nearly all of a plan, are read again for what is
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,8 @@ from pipelines.store.schemas import CARRIED, DUPLICATE_OF, GOLD_LABELS, ITEM_FIE
 _OF_THE_PLAN = [field.name for field in ITEM_FIELDS if field.name != "text_bytes"]
 _PREDICTION = "prediction"
 _IF_THERE = (CARRIED, DUPLICATE_OF, WINDOWS)
+# Some two million items of a classification.
+_MOST_KEPT_BYTES = 128 * 1024**2
 
 
 def items_of_plan(plan_part: bytes, question: str | None = None) -> pa.Table:
@@ -100,8 +103,41 @@ def read_scored_part(store: Store, shard: int) -> pa.Table:
     Raises:
         StoreError: it is not there, or cannot be read.
     """
-    part = from_arrow(store.read(layout.predictions_part(shard)))
+    return _without_copies(store.read(layout.predictions_part(shard)))
+
+
+def _without_copies(data: bytes) -> pa.Table:
+    part = from_arrow(data)
     return part.filter(pa.array(~is_copy(part))) if DUPLICATE_OF in part.column_names else part
+
+
+class KeptParts:
+    """The parts of a run that are read to decide, and again to publish: what fits is read from the store once.
+
+    A part is kept as it is stored, until who publishes takes it. Threads may share it.
+    """
+
+    def __init__(self, store: Store, most_bytes: int = _MOST_KEPT_BYTES) -> None:
+        self._store = store
+        self._room_bytes = most_bytes
+        self._kept: dict[int, bytes] = {}
+        self._lock = Lock()
+
+    def read(self, shard: int) -> pa.Table:
+        """As `read_scored_part`; another stage will want it, too."""
+        data = self._kept.get(shard) or self._store.read(layout.predictions_part(shard))
+        with self._lock:
+            if shard not in self._kept and len(data) <= self._room_bytes:
+                self._kept[shard] = data
+                self._room_bytes -= len(data)
+        return _without_copies(data)
+
+    def take(self, shard: int) -> pa.Table:
+        """As `read_scored_part`, for the last time."""
+        with self._lock:
+            data = self._kept.pop(shard, None)
+            self._room_bytes += len(data or b"")
+        return read_scored_part(self._store, shard) if data is None else _without_copies(data)
 
 
 def read_copies(store: Store, shard: int) -> pa.Table:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InvariantError
 from pipelines.scored_parts import (
+    KeptParts,
     is_scored,
     items_of,
     items_of_plan,
@@ -78,3 +79,27 @@ def test_items_that_no_engine_was_asked_about_have_none(schema: pa.Schema, tmp_p
     part = read_scored_part(store, 0)
     assert (len(part), is_scored(part).sum(), len(predictions_of(part))) == (2, 0, 0)
     assert set(predictions_of(part).column_names) == set(schema.names)
+
+
+def test_what_is_decided_and_published_is_read_from_the_store_once_as_far_as_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, read = Store(str(tmp_path)), list[str]()
+    for shard in range(3):
+        data = to_arrow(scored_part(items_of(plan("a", None, "c")), predictions(0, 2)))
+        store.create(layout.predictions_part(shard), data)
+    plain = [read_scored_part(store, shard) for shard in range(3)]
+    parts = KeptParts(store, most_bytes=2 * len(data))
+
+    def noted(key: str) -> bytes:
+        read.append(key)
+        return Store.read(store, key)
+
+    monkeypatch.setattr(store, "read", noted)
+    for _ in range(2):
+        assert [parts.read(shard) for shard in range(3)] == plain
+    assert [parts.take(shard) for shard in range(3)] == plain
+    third = layout.predictions_part(2)
+    assert read == [*(layout.predictions_part(shard) for shard in range(3)), third, third]
+    assert [parts.read(shard) for shard in (2, 2)] == [plain[2]] * 2, "what was taken has left room"
+    assert read[5:] == [third]

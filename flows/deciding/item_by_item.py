@@ -12,7 +12,7 @@ from flows.run import Run
 from flows.stages.planning import PlanSummary
 from pipelines.cascade.decisions import Decisions, Rule, decide
 from pipelines.predictions import read_predictions
-from pipelines.scored_parts import is_scored, predictions_of, read_scored_part
+from pipelines.scored_parts import is_scored, predictions_of
 from pipelines.store.side_by_side import in_order
 
 
@@ -27,7 +27,7 @@ def decide_item_by_item(run: Run, plan: PlanSummary, rule: Rule) -> None:
 
 def _decide(run: Run, rule: Rule, shard: int) -> tuple[Decisions, pa.Array[Any]]:
     """What stands of a shard, and the ids of what goes to Claude: what may leave, could be read, and does not stand."""
-    part = read_scored_part(run.store, shard)
+    part = run.parts.read(shard)
     scores = read_predictions(predictions_of(part), tuple(run.job.labels), run.question.calibration).scores
     decisions = decide(rule, scores)
     if run.job.escalation is None:

@@ -19,7 +19,7 @@ from pipelines.cascade.confidence import Scores
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNANSWERED, UNASKED, Labels, Scored
 from pipelines.escalation.ledger import Ledger
 from pipelines.predictions import read_predictions
-from pipelines.scored_parts import is_scored, predictions_of, read_scored_part
+from pipelines.scored_parts import is_scored, predictions_of
 from pipelines.store.side_by_side import in_order
 
 
@@ -128,7 +128,7 @@ def read_population(run: Run, plan: PlanSummary) -> Population:
 
 def read_scored_shard(run: Run, shard: int) -> ScoredShard:
     """The scored items of one shard."""
-    part = read_scored_part(run.store, shard)
+    part = run.parts.read(shard)
     predicted = read_predictions(predictions_of(part), tuple(run.job.labels), None)
     items = part.filter(pa.array(is_scored(part)))
     return ScoredShard(

@@ -38,7 +38,7 @@ def read_summary(run: Run) -> Summary | None:
 
 def _rows(run: Run, shard: int) -> DecidedShard:
     """The rows of a shard, made anew from what is committed."""
-    part = read_scored_part(run.store, shard)
+    part = run.parts.take(shard)
     return shard_rows(run.facts, part, run.decisions.of_shard(shard), datetime.now(UTC))
 
 

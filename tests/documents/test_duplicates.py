@@ -58,6 +58,16 @@ def test_the_same_text_differs_in_white_space_and_composed_accents_only(one: str
     assert (text_key(one, is_withheld=False) == text_key(other, is_withheld=False)) is is_same
 
 
+@given(
+    st.lists(
+        st.sampled_from(["a", "b", " ", "  ", "\n", "\t", "\x1f", "\x85", "\xa0", "\u2003", "\u3000", "\u00e9", "\0"])
+    )
+)
+def test_a_text_has_the_key_of_its_words_with_a_space_between_them(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert text_key(text, is_withheld=False) == text_key(" ".join(text.split()), is_withheld=False)
+
+
 def test_a_copy_has_no_text_and_names_its_original_over_shards_and_with_labels_of_its_own() -> None:
     texts = ["one", "two", " one ", None, "three", "four", "five", "one", None, "two"]
     given = [document(number, text, gold=f"label {number}") for number, text in enumerate(texts)]

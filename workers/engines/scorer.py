@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -128,7 +129,7 @@ def _classify(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[b
     def predict(plan_part: bytes) -> pa.Table:
         plan = from_arrow(plan_part, columns=["item_id", "tokens"], if_there=[WINDOWS])
         plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
-        documents = [scalar.values.to_numpy() for scalar in plan["tokens"]]
+        documents = _token_arrays(plan["tokens"])
         item_ids = [str(item_id) for item_id in plan["item_id"].to_pylist()]
         if config.windows is None:
             return prediction_table(plan["item_id"], score(item_ids, documents))
@@ -147,7 +148,7 @@ def _answer_several(config: ScorerConfig, arguments: Mapping[str, Any], store: S
     def commit(shard: int, plan_part: bytes) -> int:
         plan = from_arrow(plan_part, columns=["item_id", "tokens"])
         plan = plan.filter(pa.compute.is_valid(plan["tokens"]))
-        each = engine.score_all([scalar.values.to_numpy() for scalar in plan["tokens"]])
+        each = engine.score_all(_token_arrays(plan["tokens"]))
         for question, scores in zip(config.questions, each, strict=True):
             items = items_of_plan(plan_part, question.key)
             part = scored_part(items, prediction_table(plan["item_id"], scores))
@@ -178,6 +179,13 @@ def _review(config: ScorerConfig, arguments: Mapping[str, Any]) -> Callable[[byt
         return reviewer.review(plan.filter(pa.compute.is_valid(plan["text"])))
 
     return predict
+
+
+def _token_arrays(column: pa.ChunkedArray[Any]) -> list[TokenIds]:
+    """The token ids of each document, as parts of one array; none is null."""
+    lists: Any = column.combine_chunks()
+    ids = lists.values.to_numpy()
+    return [ids[first:end] for first, end in pairwise(lists.offsets.to_pylist())]
 
 
 def prediction_table(item_ids: pa.ChunkedArray[Any], scores: ShardScores) -> pa.Table:

@@ -10,10 +10,10 @@ import json
 import math
 import random
 import re
+import struct
 import zlib
-from array import array
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Answers:
         self._labels = {} if answer_key is None else _read_key(Path(answer_key))
         self._lengths: dict[int, int] = {}  # of codes, in letters
 
-    def logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> list[float]:
+    def logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> Sequence[float]:
         """Log-probabilities of the codes, in their order; of several requests about a prompt, each tells its own."""
         if self._is_of_two_letters(codes[0]):
             listed = self._listed_codes(prompt)
@@ -45,19 +45,15 @@ class Answers:
             return self._all_logprobs(prompt, listed)[first : first + len(codes)]
         return self._all_logprobs(prompt, codes)
 
-    def _all_logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> list[float]:
-        draw = _draw(prompt)
+    def _all_logprobs(self, prompt: Sequence[int], codes: Sequence[int]) -> Sequence[float]:
         known = self._known_code(prompt, codes) if self._labels else None
         if known is None:
-            best, likely = draw.randrange(len(codes)), draw.choice((_SURE, _DOUBTFUL))
-        else:
-            likely = _ALL - _MOST_DOUBT * draw.random() ** 4
-            others = [code for code in range(len(codes)) if code != known]
-            best = known if draw.random() < likely else draw.choice(others)
-        rest = (_ALL - likely) / (len(codes) - 1)
-        logprobs = [math.log(max(rest, 1e-9))] * len(codes)
-        logprobs[best] = math.log(likely)
-        return logprobs
+            drawn, which = divmod(_number(prompt), len(codes))
+            return _shared_out(len(codes), which, (_SURE, _DOUBTFUL)[drawn % 2])
+        draw = _draw(prompt)
+        likely = _ALL - _MOST_DOUBT * draw.random() ** 4
+        others = [code for code in range(len(codes)) if code != known]
+        return _shared_out(len(codes), known if draw.random() < likely else draw.choice(others), likely)
 
     def review(self, prompt: Sequence[int], schema: Mapping[str, Any]) -> str:
         """An answer that obeys the schema of a review."""
@@ -117,8 +113,20 @@ class Answers:
         return Tokenizer.from_file(str(Path(self._weights, "tokenizer.json")))
 
 
+@lru_cache(maxsize=4_096)
+def _shared_out(codes: int, best: int, likely: float) -> tuple[float, ...]:
+    """Log-probabilities of so many codes, one of them the best."""
+    rest = math.log(max((_ALL - likely) / (codes - 1), 1e-9))
+    return tuple(math.log(likely) if code == best else rest for code in range(codes))
+
+
+def _number(prompt: Sequence[int]) -> int:
+    """The same for the same prompt; in less time than a generator of random numbers takes to begin."""
+    return zlib.crc32(struct.pack(f"{len(prompt)}i", *prompt))
+
+
 def _draw(prompt: Sequence[int]) -> random.Random:
-    return random.Random(zlib.crc32(array("i", prompt).tobytes()))  # noqa: S311  # the same prompt, the same answer
+    return random.Random(_number(prompt))  # noqa: S311  # the same prompt, the same answer
 
 
 def _read_key(path: Path) -> dict[str, str]:

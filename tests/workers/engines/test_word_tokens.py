@@ -85,6 +85,15 @@ def test_a_word_is_encoded_once() -> None:
     assert asked[1] == []
 
 
+def test_a_space_beside_what_is_not_printable_ascii_is_within_a_word() -> None:
+    words, asked = recorded()
+    plain = "pay" + " the bill" * 20
+    texts = [plain, "  pay the\n bill \u00fc the bill ", "pay  the bill", " ", "\nbill \n"]
+    assert decoded(words.encode(texts)) == texts
+    odd = ["  pay", " the\n bill \u00fc the", " bill ", "pay  the", " ", "\nbill \n"]
+    assert sorted(asked[0]) == sorted(["pay", " the", " bill", *odd])
+
+
 def test_texts_of_new_words_are_encoded_whole_and_not_remembered() -> None:
     words, asked = recorded()
     texts = ["a b c", "d e f"]

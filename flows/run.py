@@ -98,6 +98,8 @@ class Run:
     @cached_property
     def parts(self) -> KeptParts:
         """What the engine said of each shard, on its way from deciding to publishing."""
+        if isinstance(self.store, QuestionStore):  # one of up to hundreds, which wait for Claude side by side
+            return KeptParts(self.store, most_bytes=0)
         return KeptParts(self.store)
 
     @cached_property

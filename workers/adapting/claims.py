@@ -31,6 +31,8 @@ def put_claims(
         None where it cannot be told which of several pieces were those without findings: what was found in two pieces
         is kept once, and a piece may have had no other.
     """
+    if review["failure"]:  # it never stands, whatever its claims
+        return ()
     pieces = [(piece["tokens"], LineMap.of(piece["text"] or item["text"])) for piece in item["pieces"]]
     claims, silent = [], set(range(len(pieces)))
     for place, (finding, kept) in enumerate(zip(findings, review["findings"], strict=True)):

@@ -52,11 +52,12 @@ def test_what_cannot_be_is_refused_with_its_line(path: Path, adapt: str, problem
             f"{TARGET}budget_usd: 1\n".replace("model: starter", "model: off").replace("quality: {target: 0.9}\n", ""),
             "job: adapt: no engine of this job's own answers, so there is no model to adapt; leave it out",
         ),
-        (
-            TARGET.replace("classification", "code_review").replace('labels: {billing: "money", outage: null}\n', ""),
-            "job: adapt: adapters are trained for classifications only; leave it out",
-        ),
     ],
 )
-def test_it_goes_with_an_engine_that_classifies_under_a_target(path: Path, text: str, problem: str) -> None:
+def test_it_goes_with_an_engine_under_a_target(path: Path, text: str, problem: str) -> None:
     assert problems(path, text + "adapt: {every: 30d}\n") == [problem]
+
+
+def test_it_goes_with_code_reviews_too(path: Path) -> None:
+    text = TARGET.replace("classification", "code_review").replace('labels: {billing: "money", outage: null}\n', "")
+    assert load(path, text + "adapt: {every: 30d}\n").adapt

@@ -278,9 +278,11 @@ def _misfit(shapes: Mapping[str, list[int]], config: Mapping[str, Any]) -> str |
 
 def _task_of(folder: Path) -> str | None:
     """By its card; a card that is none is `_base_problems`' to refuse."""
+    if not (folder / CARD).is_file():
+        return None
     try:
         return MadeFor.model_validate_json((folder / CARD).read_bytes()).task
-    except (FileNotFoundError, ValidationError):
+    except ValidationError:
         return None
 
 

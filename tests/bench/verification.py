@@ -5,8 +5,9 @@
 The sample review model was made for all faults of `sample_data/code_source`; of these diffs, the known faults are
 those of security, so that whatever else it finds is no finding here. Run 1 reviews half of the diffs, `pipeline adapt`
 teaches the verification alone from its labels, and run 2 reviews the other half, with the adapter and without. All by
-the command, with real engines; the simulated Claude answers from the same known faults and errs in 3 of 100. On a
-machine that has other work, OMP_NUM_THREADS=1 before it trains faster.
+the command, with real engines. The simulated Claude answers from the same known faults: its verdicts are right, 3 in
+100 of its categories and severities are not. On a machine that has other work, OMP_NUM_THREADS=1 before it trains
+faster.
 """
 
 from __future__ import annotations

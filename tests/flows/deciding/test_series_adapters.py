@@ -114,6 +114,7 @@ def test_a_training_is_due_by_the_age_of_the_last_and_only_what_it_led_to_was_us
     assert training.asked[1]["runs"] == runs[::-1]
 
 
+@pytest.mark.prove
 def test_a_series_of_code_reviews_goes_on_with_a_verification_that_it_has_trained(
     tmp_path: Path, training: Training
 ) -> None:

@@ -38,6 +38,8 @@ def adapt(
 ) -> None:
     """Train a LoRA adapter from what runs have learnt; written only if it would have Claude asked less.
 
+    Of code reviews it learns the verification alone, whether a finding is true: reviews are written as before.
+
     What may be trained on Claude's answers is for Anthropic's terms to say, or for those of the cloud through which
     Claude was asked. See https://support.anthropic.com/en/articles/12326764 (no legal advice).
     """

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,33 +23,29 @@ import numpy as np
 
 from flows.console.progress import ProgressReporter
 from flows.deciding.decisions import DEFAULT_ASSURANCE, promise_of
-from flows.deciding.run_labels import read_labelled
-from flows.questions.classification import LabelQuestion
+from flows.deciding.lessons import Lesson, lesson_of
+from flows.questions.code_review import ReviewQuestion
 from flows.questions.long_documents import reads_in_windows
 from flows.questions.several import OneOfSeveral, SeveralQuestions
 from flows.run import Run, open_run
 from flows.stages.planning import read_plan
 from pipelines.adapting.card import Card
 from pipelines.adapting.gate import DRAWS, LEAST_LABELS, Gate, Logprobs, judge
-from pipelines.adapting.labels import Division, Labelled, Source, divide
+from pipelines.adapting.labels import Division, Source, divide
 from pipelines.cascade.rule.target import Target
 from pipelines.errors import JobError
 from pipelines.settings import settings
 from pipelines.store import layout
 from pipelines.store.objects import Store
-from pipelines.tasks.classification import Label, local_prompt
-from pipelines.tasks.label_order import mean_logprobs, reads_reversed
 from workers.adapting.installed import check_installed
 from workers.engines.adapters import CARD, CONFIG, WEIGHTS
 from workers.engines.catalogue import ResolvedModel
 
 if TYPE_CHECKING:
-    from workers.adapting.examples import OrderedFrame
     from workers.adapting.training import TrainingPlan
 
 MARKDOWN = "README.md"
 _LEAST_TRAINING = 100
-_SHUFFLED_FRAMES = 12  # rendering a chat template takes a tenth of a second
 _VERSIONED = ("sluice", "torch", "peft", "transformers")
 
 
@@ -98,16 +93,17 @@ def adapt(
         raise JobError(problems, source="what is to be learnt from")
     newest = opened[-1]
     promise = _promise(newest, target)
-    division = divide([each for run in opened for each in read_labelled(run, sources)])
-    _check_counts(division, sources)
-    _say_what_is_used(division, progress)
+    lesson = lesson_of(newest.question)
+    division = divide([each for run in opened for each in lesson.read(run, sources)])
+    counts = lesson.counts(division)
+    _check_counts(counts, sources)
+    _say_what_is_used(counts, progress)
     if any(reads_in_windows(run.job) for run in opened):
         progress.say("labels    of documents that were read in windows are left out: no window holds all of one")
     from workers.adapting.training import TrainingPlan
 
-    return _Adapting(
-        opened, newest, promise, division, TrainingPlan.for_width(_width(newest.model), seed), output, progress
-    ).run()
+    plan = TrainingPlan.for_width(_width(newest.model), seed)
+    return _Adapting(opened, lesson, promise, division, plan, output, progress).run()
 
 
 def _check_output(output: str) -> None:
@@ -118,26 +114,26 @@ def _check_output(output: str) -> None:
 
 def _problem(run: Run, newest: Run) -> str | None:
     """Why this run's labels cannot teach what the newest run asks; None if they can."""
-    if not isinstance(run.question, LabelQuestion):
-        return f"{run.run_id}: is a code review; adapters are trained for classifications only"
     if isinstance(run.question, SeveralQuestions | OneOfSeveral):
         return f"{run.run_id}: asks several questions; adapters are trained for jobs that ask one"
     if run.question.model is None:
         return f"{run.run_id}: no engine read its documents (model: off); there is nothing to adapt"
     if run.record.first_tier is not None:
         return f"{run.run_id}: a server answered first (model.endpoint), and its weights are not here; leave it out"
+    if isinstance(run.question, ReviewQuestion) and run.model.adapter and not run.model.adapter.is_for_verification:
+        return f"{run.run_id}: its reviews were written with an adapter of another kind; run its job without that one"
     if not run.store.exists(layout.COMPLETE):
         return f"{run.run_id}: is not complete; bring it to its end first (pipeline resume {run.run_id})"
     if (run.model.revision, run.question.fingerprint) != (run.record.model_revision, run.record.prompt_fingerprint):
         return f"{run.run_id}: its model or prompt is another one by now; run its job again, and learn from that run"
-    if not isinstance(newest.question, LabelQuestion) or newest.question.model is None:
+    if newest.question.model is None:
         return None  # told of that one
     if run.model.base_revision != newest.model.base_revision:
         return (
             f"{run.run_id}: its base is {run.model.name}, that of {newest.run_id} is {newest.model.name}; leave it out"
         )
     if run.question.engine_fingerprint != newest.question.engine_fingerprint:
-        return f"{run.run_id}: asks another question than {newest.run_id} (labels or instructions); leave it out"
+        return f"{run.run_id}: asks another question than {newest.run_id} (task, labels or instructions); leave it out"
     return None
 
 
@@ -150,22 +146,21 @@ def _promise(run: Run, target: float | None) -> Target:
     return of_run
 
 
-def _check_counts(division: Division, sources: Sequence[Source]) -> None:
+def _check_counts(counts: dict[str, dict[str, int]], sources: Sequence[Source]) -> None:
+    trained, held_back = (sum(counts[name].values()) for name in ("training", "held_back"))
     problems = []
-    if len(division.training) < _LEAST_TRAINING:
-        problems.append(f"{len(division.training)} labels to train on, {_LEAST_TRAINING} are needed")
-    if len(division.held_back) < LEAST_LABELS:
-        problems.append(
-            f"{len(division.held_back)} labels of documents drawn by chance to judge by, {LEAST_LABELS} are needed"
-        )
+    if trained < _LEAST_TRAINING:
+        problems.append(f"{trained} labels to train on, {_LEAST_TRAINING} are needed")
+    if held_back < LEAST_LABELS:
+        problems.append(f"{held_back} labels of documents drawn by chance to judge by, {LEAST_LABELS} are needed")
     if problems:
         more = "" if "claude" in sources else "; --from gold,people,claude takes Claude's answers too, see --help"
         raise JobError([f"labels: {' and '.join(problems)}; name more runs{more}"], source="what is to be learnt from")
 
 
-def _say_what_is_used(division: Division, progress: ProgressReporter) -> None:
-    for name, counts in division.counts.items():
-        told = ", ".join(f"{count:,} {source}" for source, count in counts.items())
+def _say_what_is_used(counts: dict[str, dict[str, int]], progress: ProgressReporter) -> None:
+    for name, by_source in counts.items():
+        told = ", ".join(f"{count:,} {source}" for source, count in by_source.items())
         progress.say(f"labels    {told}: {'trained on' if name == 'training' else 'held back to judge by'}")
 
 
@@ -175,18 +170,17 @@ class _Adapting:
     def __init__(
         self,
         runs: Sequence[Run],
-        newest: Run,
+        lesson: Lesson,
         promise: Target,
         division: Division,
         plan: TrainingPlan,
         output: str,
         progress: ProgressReporter,
     ) -> None:
-        assert isinstance(newest.question, LabelQuestion)
-        self._runs, self._newest, self._question = runs, newest, newest.question
+        self._runs, self._newest, self._lesson = runs, runs[-1], lesson
         self._promise, self._division, self._plan = promise, division, plan
         self._output, self._progress = output, progress
-        self._served = served_frames(newest.question)
+        self._counts, self._examples = lesson.counts(division), lesson.examples(division.training)
 
     def run(self) -> Adapted:
         """Train, judge, write."""
@@ -199,7 +193,7 @@ class _Adapting:
         adapted = self._train(network)
         seconds = time.monotonic() - started_at
         gate = self._judge(before, self._score(adapted, "after"))
-        done = Adapted(self._output if gate.is_better else None, _base_name(model), gate, self._division.counts)
+        done = Adapted(self._output if gate.is_better else None, _base_name(model), gate, self._counts)
         if not gate.is_better:
             return done
         card = self._card(gate, seconds, str(device()))
@@ -224,11 +218,9 @@ class _Adapting:
             return self._score(served, "before")
 
     def _train(self, network: Any) -> Any:
-        from workers.adapting.examples import Example
         from workers.adapting.training import train
 
-        examples = [Example(each.tokens, each.label) for each in self._division.training]
-        shuffled = shuffled_frames(self._question, self._plan.seed)
+        examples, shuffled = self._examples, self._lesson.shuffled(self._plan.seed)
         steps = self._plan.steps(len(examples))
         with self._progress.stage("train", "steps") as stage:
 
@@ -239,12 +231,12 @@ class _Adapting:
                     stage.advance(1)
 
             folder = settings().state_dir / "adapting" / self._key()
-            return train(network, examples, self._served, shuffled, self._plan, folder, on_step)
+            return train(network, examples, self._lesson.served, shuffled, self._plan, folder, on_step)
 
     def _score(self, network: Any, which: str) -> Logprobs:
         held = self._division.held_back
-        with self._progress.stage(f"score {which}", "documents", len(held) * len(self._served)) as stage:
-            return served_logprobs(network, self._question, self._served, held, stage.advance)
+        with self._progress.stage(f"score {which}", "prompts", self._lesson.prompts(held)) as stage:
+            return self._lesson.logprobs(network, held, stage.advance)
 
     def _judge(self, before: Logprobs, after: Logprobs) -> Gate:
         labels = np.array([each.label for each in self._division.held_back], np.int64)
@@ -256,8 +248,8 @@ class _Adapting:
 
     def _key(self) -> str:
         """Of this very training: what a checkpoint may be gone on from."""
-        learnt = [[each.item_id, each.label, each.tokens.tolist()] for each in self._division.training]
-        frames = [frame.frame.fingerprint for frame in self._served]
+        learnt = [[each.label, each.tokens.tolist()] for each in self._examples]
+        frames = [frame.frame.fingerprint for frame in self._lesson.served]
         asked = [self._newest.model.base_revision, frames, asdict(self._plan), learnt]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
@@ -269,11 +261,11 @@ class _Adapting:
             base_revision=model.base_revision,
             before=model.name,
             before_revision=model.revision,
-            task=self._newest.job.task,
-            labels=tuple(self._newest.job.labels),
-            prompt_fingerprint=self._question.engine_fingerprint,
+            task=self._lesson.task,
+            labels=self._lesson.answers,
+            prompt_fingerprint=self._newest.question.engine_fingerprint,
             runs=tuple(run.run_id for run in self._runs),
-            label_counts=self._division.counts,
+            label_counts=self._counts,
             target=self._promise.target,
             assurance=self._promise.assurance,
             settings=asdict(self._plan),
@@ -282,52 +274,6 @@ class _Adapting:
             versions=_versions(),
             gate=gate,
         )
-
-
-def served_frames(question: LabelQuestion) -> list[OrderedFrame]:
-    """The frames that the engine uses: as given, and reversed where the job reads the labels in both orders."""
-    from workers.adapting.examples import OrderedFrame
-
-    given = tuple(range(len(question.labels)))
-    frames = [OrderedFrame(question.frame, given)]
-    if question.two_orders:
-        frames.append(OrderedFrame(question.two_orders.reversed_frame, given[::-1]))
-    return frames
-
-
-def shuffled_frames(question: LabelQuestion, seed: int) -> list[OrderedFrame]:
-    """The same labels under other letters."""
-    from workers.adapting.examples import OrderedFrame
-
-    generator, count = random.Random(seed), len(question.labels)  # noqa: S311  # no secret
-
-    def frame(order: tuple[int, ...]) -> OrderedFrame:
-        named = [question.labels[label] for label in order]
-        labels = [Label(at.code, of.name, of.description) for at, of in zip(question.labels, named, strict=True)]
-        return OrderedFrame(question.tokenizer.encode_frame(local_prompt(labels, question.job.instructions)), order)
-
-    orders = {tuple(generator.sample(range(count), count)) for _ in range(_SHUFFLED_FRAMES)}
-    return [frame(order) for order in sorted(orders)]
-
-
-def served_logprobs(
-    network: Any,
-    question: LabelQuestion,
-    served: Sequence[OrderedFrame],
-    documents: Sequence[Labelled],
-    on_scored: Callable[[int], None] = lambda _: None,
-) -> Logprobs:
-    """As a run of the job would score them: shape [documents, labels]."""
-    from workers.adapting.network import score
-
-    tokens = [each.tokens for each in documents]
-    scored = [score(network, frame, tokens, on_scored) for frame in served]
-    if question.job.label_order == "averaged":
-        return mean_logprobs(scored[0], scored[1]).astype(np.float64)
-    if question.job.label_order == "seeded":
-        is_reversed = reads_reversed([each.item_id for each in documents])
-        return np.where(is_reversed[:, None], scored[1], scored[0]).astype(np.float64)
-    return scored[0].astype(np.float64)
 
 
 def _width(model: ResolvedModel) -> int:

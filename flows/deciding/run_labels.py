@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,22 +64,46 @@ def read_labelled(run: Run, sources: Sequence[Source]) -> Iterator[Labelled]:
     plan = read_plan(run)
     assert plan is not None, "a complete run has a plan"
     codes = {name: code for code, name in enumerate(run.job.labels)}
+    known, uniform = known_labels(run, sources), uniform_items(run)
+    for part in in_order(lambda shard: _plan_part(run, shard), range(plan.shards)):
+        for row in part.to_pylist():
+            item_id = row["item_id"]
+            if found := known.believed(item_id, row["gold_label"]):
+                tokens, (source, label) = np.array(row["tokens"], np.int32), found
+                sure = known.sureness_of(item_id, source)
+                yield Labelled(item_id, tokens, codes[label], source, item_id in uniform, sure)
+
+
+@dataclass(frozen=True)
+class KnownLabels:
+    """Labels of a run's items by source, gold ones apart, and how sure the engine was of each."""
+
+    names: frozenset[str]
+    usable: tuple[Source, ...]
+    by_source: Mapping[str, Mapping[str, str]]
+    sureness: Mapping[str, float]
+
+    def believed(self, item_id: str, gold: str | None) -> tuple[Source, str] | None:
+        """The source that is believed, and its label; None where none of those that may teach knows one."""
+        found = {"gold": gold, **{name: given.get(item_id) for name, given in self.by_source.items()}}
+        known = ((source, label) for source in self.usable if (label := found[source]) in self.names)
+        return next(((source, label) for source, label in known if label is not None), None)
+
+    def sureness_of(self, item_id: str, source: Source) -> float:
+        """Of the engine, where the label is its own."""
+        return self.sureness[item_id] if source == "engine" else 0.0
+
+
+def known_labels(run: Run, sources: Sequence[Source]) -> KnownLabels:
+    """What Claude, people and, where nobody else knows, the engine answered."""
     answers, sureness = _answers(run)
     answers["people"] = people_answers(run)
     # Of a million accepted items, only those that can be wanted are held.
     most = accepted_needed(len(answers["claude"]) + len(answers["people"]))
     surest = heapq.nlargest(most, answers["engine"], key=sureness.__getitem__)
     answers["engine"] = {item_id: answers["engine"][item_id] for item_id in surest}
-    uniform = _uniform_items(run)
-    usable = [source for source in _BELIEVED if source in sources or source == "engine"]
-    for part in in_order(lambda shard: _plan_part(run, shard), range(plan.shards)):
-        for row in part.to_pylist():
-            found = {"gold": row["gold_label"], **{name: given.get(row["item_id"]) for name, given in answers.items()}}
-            source = next((source for source in usable if found[source] in codes), None)
-            if source is not None:
-                tokens = np.array(row["tokens"], np.int32)
-                sure = sureness[row["item_id"]] if source == "engine" else 0.0
-                yield Labelled(row["item_id"], tokens, codes[found[source]], source, row["item_id"] in uniform, sure)
+    usable = tuple(source for source in _BELIEVED if source in sources or source == "engine")
+    return KnownLabels(frozenset(run.job.labels), usable, answers, sureness)
 
 
 def _plan_part(run: Run, shard: int) -> pa.Table:
@@ -109,7 +134,7 @@ def _answers(run: Run) -> tuple[dict[str, Mapping[str, str]], dict[str, float]]:
     return dict(found), sureness
 
 
-def _uniform_items(run: Run) -> frozenset[str]:
+def uniform_items(run: Run) -> frozenset[str]:
     """Items of a run with a target that are as good as drawn at random, see `at_one_rate`."""
     promise, plan = promise_of(run), read_plan(run)
     if promise is None or plan is None or run.job.escalation is None:

@@ -10,6 +10,7 @@ from flows.preflight.check import Check, size
 from flows.preflight.endpoint_check import check_endpoint
 from flows.preflight.machine_checks import available_memory, clock_check, disk_check
 from flows.preflight.surroundings import check_surroundings
+from flows.questions.over_http import model_of
 from pipelines.errors import JobError, StoreError
 from pipelines.job.endpoint import ModelEndpoint
 from pipelines.job.job import Job
@@ -17,7 +18,7 @@ from pipelines.job.job_file import load_job
 from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
 from pipelines.store.objects import Store
-from workers.engines.catalogue import find_entry, missing_folder, resolve_model, weights_on_disk
+from workers.engines.catalogue import find_entry, missing_folder, weights_on_disk
 from workers.engines.fitting.machines import cards_here as gpus
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
@@ -127,7 +128,7 @@ def check_weights(job: Job) -> list[Check]:
         return [Check("model", "warning", f"{name}: weights are not here yet; the first run downloads them", mend)]
     if isinstance(job.model, ModelSource) and job.model.adapter:
         try:
-            resolve_model(job.model)
+            model_of(job)
         except (JobError, StoreError) as error:
             problems = error.problems if isinstance(error, JobError) else [str(error)]
             return [Check("adapter", "wrong", problem.removeprefix("model.adapter: ")) for problem in problems]

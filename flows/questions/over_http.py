@@ -26,6 +26,7 @@ from workers.endpoint.probe import probe
 from workers.endpoint.review_probe import probe_review
 from workers.endpoint.served import ResolvedEndpoint, Served, resolved
 from workers.endpoint.ways import AskedOverHttp
+from workers.engines.adapters import refuse_other_task
 from workers.engines.catalogue import ResolvedModel, resolve_model
 from workers.engines.word_tokens import TokenIds
 
@@ -99,11 +100,14 @@ def model_of(job: Job, found: Served | None = None) -> ResolvedModel | None:
         found: of a first tier over HTTP, what an earlier probe found: it is not asked again.
 
     Raises:
-        JobError: it is not there, gives no probabilities, or cannot review code.
+        JobError: it is not there, gives no probabilities, cannot review code, or has an adapter of another task.
         EngineError: its server cannot be reached.
     """
     if not isinstance(job.model, ModelEndpoint):
-        return resolve_model(job.model) if job.model else None
+        model = resolve_model(job.model) if job.model else None
+        if model and model.adapter:
+            refuse_other_task(model.adapter, job.task)
+        return model
     if found is None:
         client, today = FirstTierClient(job.model, attempts=_ATTEMPTS_AT_FIRST), datetime.now(UTC).date()
         try:

@@ -8,8 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.adapting.gate import Gate, Measured
+from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 
 TERMS = "https://support.anthropic.com/en/articles/12326764"
+_VERIFIES = (
+    "It answers whether a claim about code is true, and nothing else: reviews are written by the base. Trained on were "
+    "claims; judged were the verdicts, faulty or clean, that follow from them."
+)
 _OF_CLAUDE = (
     "Some labels are Claude's answers. What may be trained on them is for Anthropic's terms to say, or for those of "
     f"the cloud through which Claude was asked: {TERMS} (no legal advice)."
@@ -57,6 +62,7 @@ class Card:
             f"For `{self.task}` into {len(self.labels)} labels: {', '.join(self.labels)}. Made by `pipeline adapt` on "
             f"{self.created_at:%Y-%m-%d}; used by `model: {{source: {self.base}, adapter: THIS FOLDER}}`.",
             "",
+            *([_VERIFIES, ""] if self.task == VERIFICATION_ONLY else []),
             f"- base: {self.base}, revision `{self.base_revision}`",
             f"- compared with: {self.before}, revision `{self.before_revision}`",
             f"- runs: {', '.join(self.runs)}",

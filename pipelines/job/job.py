@@ -252,8 +252,6 @@ class Job(Section):
     def _can_adapt(self) -> Job:
         if self.adapt is None:
             return self
-        if self.task == "code_review":
-            raise ValueError("adapt: adapters are trained for classifications only; leave it out")
         if self.model is None or isinstance(self.model, ModelEndpoint):
             raise ValueError("adapt: no engine of this job's own answers, so there is no model to adapt; leave it out")
         if not isinstance(self.quality, Quality) or self.quality.target is None:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from flows.deciding.adapting import served_frames, served_logprobs, shuffled_frames
+from flows.deciding.lessons import served_frames, served_logprobs, shuffled_frames
 from flows.questions.classification import LabelQuestion
 from pipelines.adapting.gate import Gate, Logprobs, judge
 from pipelines.adapting.labels import Division, Labelled, Source, divide

@@ -53,15 +53,16 @@ def test_what_cannot_be_is_refused_with_its_line(path: Path, adapt: str, problem
             "job: adapt: no engine of this job's own answers, so there is no model to adapt; leave it out",
         ),
         (
-            TARGET.replace("classification", "code_review").replace('labels: {billing: "money", outage: null}\n', ""),
-            "job: adapt: adapters are trained for classifications only; leave it out",
-        ),
-        (
             TARGET.replace("{target: 0.9}", "{target: 0.9, term_items: 5000}"),
             "job: adapt: an adapter is judged by what it spares runs that keep their promise alone; leave adapt out, "
             "or quality.term_items",
         ),
     ],
 )
-def test_it_goes_with_an_engine_that_classifies_under_a_target(path: Path, text: str, problem: str) -> None:
+def test_it_goes_with_an_engine_under_a_target(path: Path, text: str, problem: str) -> None:
     assert problems(path, text + "adapt: {every: 30d}\n") == [problem]
+
+
+def test_it_goes_with_code_reviews_too(path: Path) -> None:
+    text = TARGET.replace("classification", "code_review").replace('labels: {billing: "money", outage: null}\n', "")
+    assert load(path, text + "adapt: {every: 30d}\n").adapt

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,6 +22,7 @@ from pipelines.errors import EngineError, JobError
 from pipelines.settings import settings
 from pipelines.store.objects import Store
 from pipelines.store.regular_files import open_regular
+from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 from workers.engines.file_hashes import content_hash
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "adapter_card.json"
@@ -36,12 +37,22 @@ _UNKNOWN_KINDS = ("use_dora", "lora_bias", "modules_to_save", "alora_invocation_
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter whose files are here; ``revision`` is the hash of its weights and settings, wherever they are."""
+    """An adapter whose files are here.
+
+    ``revision`` is the hash of its weights and settings, wherever they are; ``task`` what it was trained for, by the
+    card that `pipeline adapt` wrote, None of any other.
+    """
 
     source: str
     revision: str
     folder: Path
     rank: int
+    task: str | None = None
+
+    @property
+    def is_for_verification(self) -> bool:
+        """Whether it answers claims alone: what a review says is written by the base."""
+        return self.task == VERIFICATION_ONLY
 
 
 class MadeFor(BaseModel):
@@ -50,6 +61,26 @@ class MadeFor(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     base_revision: str
+    task: str | None = None
+
+
+# What the card of an adapter for a job's task says.
+_TASKS = {"classification": "classification", "code_review": VERIFICATION_ONLY}
+
+
+def refuse_other_task(adapter: Adapter, task: Literal["classification", "code_review"]) -> None:
+    """An adapter of another task would answer, and nothing would look wrong; one without our card may be for any.
+
+    Raises:
+        JobError: its card names another task than the job's.
+    """
+    if adapter.task not in (None, _TASKS[task]):
+        raise JobError(
+            [
+                f"model.adapter: '{adapter.source}' is for {adapter.task}, and this job is a {task.replace('_', ' ')}; "
+                "name one that `pipeline adapt` made of runs of this job, or leave it out"
+            ]
+        )
 
 
 def resolve_adapter(source: str, base: Path, base_revision: str, engine: Mapping[str, Any]) -> Adapter:
@@ -75,7 +106,7 @@ def resolve_adapter(source: str, base: Path, base_revision: str, engine: Mapping
     problems = [*_kind_problems(config), *_rank_problems(config, engine), *_base_problems(folder, base, base_revision)]
     if problems:
         raise JobError([f"model.adapter: '{source}' {problem}" for problem in problems])
-    return Adapter(source, _revision(folder), folder, _rank(config))
+    return Adapter(source, _revision(folder), folder, _rank(config), _task_of(folder))
 
 
 def adapter_here(adapter: Adapter) -> Path:
@@ -245,5 +276,17 @@ def _misfit(shapes: Mapping[str, list[int]], config: Mapping[str, Any]) -> str |
     return None
 
 
+def _task_of(folder: Path) -> str | None:
+    """By its card; a card that is none is `_base_problems`' to refuse."""
+    if not (folder / CARD).is_file():
+        return None
+    try:
+        return MadeFor.model_validate_json((folder / CARD).read_bytes()).task
+    except ValidationError:
+        return None
+
+
 def _revision(folder: Path) -> str:
-    return f"lora-{content_hash([folder / CONFIG, folder / WEIGHTS])[:16]}"
+    """For verification alone, it says so: without its card the same files would answer other prompts too."""
+    kind = "lora-verification" if _task_of(folder) == VERIFICATION_ONLY else "lora"
+    return f"{kind}-{content_hash([folder / CONFIG, folder / WEIGHTS])[:16]}"

@@ -291,7 +291,7 @@ class ReviewEngine(_Engine):
             schema: of what is written.
             max_output_tokens: where what is written is cut.
             devices: GPUs (or cores) this engine holds; a second of its time is that many device-seconds.
-            adapter: over the weights, for what is written and for claims.
+            adapter: over the weights, for claims; for what is written too, unless it is for verification alone.
 
         Raises:
             EngineError: the adapter cannot be loaded.
@@ -312,6 +312,7 @@ class ReviewEngine(_Engine):
             return params
 
         self._max_output_tokens = max_output_tokens
+        self._writes_with_adapter = adapter is not None and not adapter.is_for_verification
         self._text_params = cache(text_params)
         # With white space wherever it likes, a model that is at a loss would write that to the end.
         structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
@@ -330,7 +331,8 @@ class ReviewEngine(_Engine):
             texts.texts[row] += completion.text
 
         params = self._text_params(max_output_tokens or self._max_output_tokens)
-        return self._queue(Shard(prompts.__getitem__, lambda _: [params], keep, texts, len(prompts)))
+        shard = Shard(prompts.__getitem__, lambda _: [params], keep, texts, len(prompts), self._writes_with_adapter)
+        return self._queue(shard)
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
         """Queue whole prompts for a claim each. The future fails if the engine does."""

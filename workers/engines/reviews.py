@@ -86,13 +86,40 @@ class _Claim:
 Tokenize = Callable[[list[str]], list[list[int]]]
 
 
+@dataclass(frozen=True)
+class ClaimTokens:
+    """What stands between code and question, in token ids; the same whenever a claim is put again."""
+
+    settings: ReviewSettings
+    tokenize: Tokenize
+
+    def of_finding(self, finding: Finding, code_tokens: int) -> list[int] | None:
+        """With less of its message where the context is short beside so much code; None if even none of it fits."""
+        room = self.settings.context_tokens - len(self.settings.frame) - code_tokens - 1
+        length = len(finding.message)
+        while True:
+            tokens = self._of(finding_claim(replace(finding, message=finding.message[:length])))
+            if len(tokens) <= room:
+                return tokens
+            if not length:
+                return None
+            length //= 2
+
+    def of_silence(self) -> list[int]:
+        """That a piece without findings is clean."""
+        return self._of(CLEAN_CLAIM)
+
+    def _of(self, claim: str) -> list[int]:
+        return self.tokenize([claim_block(claim)])[0]
+
+
 class Reviewer:
     """Reviews shards; may be called from several threads, so that the engine always has something to do."""
 
     def __init__(self, engine: ReviewingModel, settings: ReviewSettings, tokenize: Tokenize) -> None:
         self._engine = engine
         self._settings = settings
-        self._tokenize = tokenize
+        self._claim_tokens = ClaimTokens(settings, tokenize)
 
     def review(self, plan: pa.Table) -> pa.Table:
         """Review the rows that did not fail.
@@ -155,28 +182,13 @@ class Reviewer:
             outcome = asdict(finding)
             item.findings.append(outcome)
             piece = next(piece for piece in item.pieces if piece.lines.contains(finding.path, finding.line))
-            tokens = self._fitting_claim(piece, finding)
+            tokens = self._claim_tokens.of_finding(finding, len(piece.tokens))
             if tokens is not None:
                 yield _Claim(piece, tokens, outcome)
         for piece in item.pieces:
             if piece.is_clean:
                 item.clean_claims.append({})
-                yield _Claim(piece, self._claim_tokens(CLEAN_CLAIM), item.clean_claims[-1])
-
-    def _fitting_claim(self, piece: _Piece, finding: Finding) -> list[int] | None:
-        """The claim's tokens; with less of its message where the context is short, None if even none of it fits."""
-        room = self._settings.context_tokens - len(self._settings.frame) - len(piece.tokens) - 1
-        length = len(finding.message)
-        while True:
-            tokens = self._claim_tokens(finding_claim(replace(finding, message=finding.message[:length])))
-            if len(tokens) <= room:
-                return tokens
-            if not length:
-                return None
-            length //= 2
-
-    def _claim_tokens(self, claim: str) -> list[int]:
-        return self._tokenize([claim_block(claim)])[0]
+                yield _Claim(piece, self._claim_tokens.of_silence(), item.clean_claims[-1])
 
 
 def _items(plan: pa.Table) -> Iterator[_Item]:

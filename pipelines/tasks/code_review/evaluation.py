@@ -107,6 +107,20 @@ def evaluate(
     )
 
 
+def borne_out(
+    findings: Sequence[Finding], faults: Sequence[Fault], line_tolerance: int = DEFAULT_LINE_TOLERANCE
+) -> tuple[bool, ...]:
+    """Which findings of one document its known faults bear out: those that `evaluate` counts as right."""
+    pairs = (
+        (_lines_apart(finding, fault), number, place)
+        for number, finding in enumerate(findings)
+        for place, fault in enumerate(faults)
+        if (finding.path, finding.category) == (fault.path, fault.category)
+    )
+    found_by = _nearest_first(pairs, line_tolerance)
+    return tuple(number in found_by for number in range(len(findings)))
+
+
 def wilson(successes: int, trials: int, assurance: float = ASSURANCE) -> Share:
     """A proportion with its score interval (Wilson 1927, JASA 22:209-212), which holds for few trials too."""
     if not trials:
@@ -163,9 +177,14 @@ def _match(rows: Sequence[FindingRow], labelled: LabelledFaults, line_tolerance:
         for finding in findings.get(place, ())
         for fault in faults[place]
     )
+    return _nearest_first(near, line_tolerance)
+
+
+def _nearest_first(pairs: Iterable[tuple[int, int, int]], line_tolerance: int) -> dict[int, int]:
+    """Finding to fault, each once, of pairs of (lines apart, finding, fault)."""
     found_by: dict[int, int] = {}
     taken: set[int] = set()
-    for _, finding, fault in sorted(pair for pair in near if pair[0] <= line_tolerance):
+    for _, finding, fault in sorted(pair for pair in pairs if pair[0] <= line_tolerance):
         if finding not in found_by and fault not in taken:
             found_by[finding] = fault
             taken.add(fault)

@@ -16,6 +16,8 @@ from pipelines.tasks.code_review.findings import Finding
 CLAIM_LABELS = MappingProxyType({"true": "the claim holds", "false": "the claim does not hold"})
 
 VERDICT_FAULTY, VERDICT_CLEAN = "faulty", "clean"
+# What the card of an adapter names as its task that was trained on these claims: reviews are written without it.
+VERIFICATION_ONLY = "code review, verification only"
 CLEAN_CLAIM = json.dumps({"claim": "this code has none of the listed faults"})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.deciding import adapting
+from flows.deciding import lessons
 from flows.deciding.adapting import adapt
 from flows.deciding.run_labels import read_labelled
 from flows.run import open_run
@@ -69,7 +69,7 @@ def made_up_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(
         "workers.adapting.training.adapter_files", lambda network, folder: write_adapter(folder, strength=0.1)
     )
-    monkeypatch.setattr(adapting, "served_logprobs", score)
+    monkeypatch.setattr(lessons, "served_logprobs", score)
     monkeypatch.setattr(gate_module, "DRAWS", 8)
     return told
 
@@ -142,7 +142,7 @@ def test_a_run_that_cannot_teach_is_refused_with_the_next_move(run: str, tmp_pat
     assert "--from gold,people,claude takes Claude's answers too" in few
     prepare(tmp_path / "other", 30, labels={"billing": "about money", "outage": None, "delivery": None})
     Store(str(tmp_path / "other/run")).create(layout.COMPLETE, b"{}")
-    assert "asks another question than run (labels or instructions); leave it out" in refusal(
+    assert "asks another question than run (task, labels or instructions); leave it out" in refusal(
         run, str(tmp_path / "other/run"), output=output
     )
     assert not output.exists()

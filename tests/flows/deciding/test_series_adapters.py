@@ -28,8 +28,11 @@ from pipelines.errors import JobError, StoreError
 from pipelines.job.job import Job
 from pipelines.settings import settings
 from pipelines.store import layout
+from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 from tests.adapter_files import write_adapter
 from tests.flows.service.series_case import complete, drop, tickets_job
+from workers.engines.adapters import CARD
+from workers.engines.catalogue import resolve_model
 
 NOW = datetime.now(UTC)
 ADAPT = {"every": "30d", "from": ["gold", "claude"]}
@@ -109,6 +112,32 @@ def test_a_training_is_due_by_the_age_of_the_last_and_only_what_it_led_to_was_us
     assert train(job, 60) == "", "the last is 29 days old"
     assert "training 2" in train(job, 62)
     assert training.asked[1]["runs"] == runs[::-1]
+
+
+@pytest.mark.prove
+def test_a_series_of_code_reviews_goes_on_with_a_verification_that_it_has_trained(
+    tmp_path: Path, training: Training
+) -> None:
+    (tmp_path / "faults.jsonl").write_text('{"document_id": "a.diff"}\n')
+    tickets = series_job(tmp_path).model_dump(exclude={"labels", "evaluation", "task", "limits"}, exclude_none=True)
+    faults = {"faults_file": str(tmp_path / "faults.jsonl")}
+    job = Job.model_validate(tickets | {"task": "code_review", "evaluation": faults, "adapt": ADAPT})
+
+    def review(name: str) -> Run:
+        (tmp_path / f"inbox/{name}.diff").write_text(f"--- a/{name}.py\n+++ b/{name}.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n")
+        claimed = Series(job).claim_next(list_sources(job.input))
+        assert claimed
+        complete(claimed.run.store.root)
+        return claimed.run
+
+    assert review("a").record.model == "starter"
+    assert "1 is adopted: the next run of the series uses" in train(job, 31)
+    (folder,) = (tmp_path / "results/_series/tickets/adapters/0000001").glob("*/")
+    card = {"base_revision": resolve_model("starter").revision, "task": VERIFICATION_ONLY}
+    (folder / CARD).write_text(json.dumps(card))
+    second = review("b")
+    assert second.model.adapter and second.model.adapter.is_for_verification
+    assert second.record.model == f"starter + {folder}"
 
 
 def test_runs_use_the_newest_adopted_adapter_and_say_so(tmp_path: Path, training: Training) -> None:

@@ -19,9 +19,12 @@ from flows.preflight.check import GIB, Check
 from pipelines.job.job_file import load_job
 from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
+from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 from tests.adapter_files import write_adapter
 from tests.flows.command_case import Command, command
 from tests.job.job_case import CLAUDE, GOOD
+from workers.engines.adapters import CARD
+from workers.engines.catalogue import resolve_model
 from workers.engines.fitting.machines import Machine
 
 __all__ = ["command"]
@@ -167,6 +170,18 @@ def test_an_adapter_of_another_base_is_wrong_before_anything_starts(tmp_path: Pa
         (told,) = job_checks.check_weights(job.model_copy(update={"model": model}))
         assert told.state == state
     assert "is of another base: it has a layer 3, the model 3 layers" in told.what
+
+
+def test_an_adapter_of_another_task_is_wrong_before_anything_starts(tmp_path: Path) -> None:
+    job, _ = job_checks.load(Path("job.yaml"))
+    assert job
+    adapter = write_adapter(tmp_path / "adapter")
+    card = {"base_revision": resolve_model("starter").revision, "task": VERIFICATION_ONLY}
+    (adapter / CARD).write_text(json.dumps(card))
+    model = ModelSource(source="starter", adapter=str(adapter))
+    (told,) = job_checks.check_weights(job.model_copy(update={"model": model}))
+    assert told.state == "wrong"
+    assert "is for code review, verification only, and this job is a classification; name one" in told.what
 
 
 def test_a_check_that_hangs_or_breaks_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

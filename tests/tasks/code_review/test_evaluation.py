@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.tasks.code_review.evaluation import Score, Share, evaluate, evaluation_markdown, wilson
+from pipelines.tasks.code_review.evaluation import Score, Share, borne_out, evaluate, evaluation_markdown, wilson
 from pipelines.tasks.code_review.findings import FindingRow
 from pipelines.tasks.code_review.labelled_faults import Fault, LabelledFaults
 from tests.tasks.code_review.samples import finding, finding_row
@@ -40,6 +40,18 @@ def test_right_wrong_and_missed() -> None:
 def test_the_line_tolerance(line: int, is_right: bool) -> None:
     evaluation = evaluate([found(line)], by_paths(fault(10)), line_tolerance=2)
     assert evaluation.is_right == (is_right,)
+
+
+PLACES = st.lists(st.tuples(st.integers(1, 20), st.sampled_from(["sql-injection", "dead-code"])), max_size=5)
+
+
+@given(PLACES, PLACES)
+def test_the_findings_of_one_document_are_borne_out_as_they_are_counted(
+    findings: list[tuple[int, str]], faults: list[tuple[int, str]]
+) -> None:
+    rows = [found(line, category=category) for line, category in findings]
+    known = [fault(line, category=category) for line, category in faults]
+    assert borne_out([row.finding for row in rows], known) == evaluate(rows, by_paths(*known)).is_right
 
 
 def test_ranges_that_overlap_are_the_same_place() -> None:

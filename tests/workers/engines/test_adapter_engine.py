@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipelines.errors import EngineError
 from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
+from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 from tests.adapter_files import write_adapter
+from workers.engines.adapters import CARD, Adapter
 from workers.engines.catalogue import catalogue, resolve_model
 from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.tokens import ModelTokenizer, TokenFrame
@@ -80,6 +85,36 @@ def test_what_vllm_cannot_load_is_told_as_the_adapters_fault(tmp_path: Path, fra
     adapter = write_adapter(tmp_path / "adapter", init_lora_weights="pissa")
     with pytest.raises(EngineError, match=r"adapter '.*' cannot be loaded over this model: .*; train it on this model"):
         start_engine(adapter, frame)
+
+
+def test_an_adapter_for_verification_answers_claims_and_writes_nothing(tmp_path: Path, frame: TokenFrame) -> None:
+    cpu, base = catalogue().devices["cpu"], resolve_model("starter")
+    os.environ.update(cpu.environment)
+    schema, prompts = {"type": "string", "maxLength": 40}, [[*frame.prefix, *frame.suffix], [*frame.prefix]]
+    arguments = {**cpu.engine, **base.engine, "enforce_eager": True}
+
+    def written_and_scored(adapter: Adapter | None) -> tuple[list[str], NDArray[np.float32]]:
+        engine = ReviewEngine(base.weights, arguments, frame.codes, schema, 16, adapter=adapter)
+        engine.refuse_idle_adapter(frame)
+        found = engine.write(prompts).result().texts, engine.score(prompts).result().label_logprobs
+        engine.close()
+        return found
+
+    def for_verification(name: str, strength: float) -> Adapter:
+        folder = write_adapter(tmp_path / name, strength=strength)
+        (folder / CARD).write_text(json.dumps({"base_revision": base.revision, "task": VERIFICATION_ONLY}))
+        adapter = resolve_model(ModelSource(source="starter", adapter=str(folder))).adapter
+        assert adapter
+        return adapter
+
+    adapter = for_verification("adapter", 0.2)
+    texts, logprobs = written_and_scored(None)
+    texts_beside, logprobs_with = written_and_scored(adapter)
+    assert texts_beside == texts
+    assert written_and_scored(replace(adapter, task=None))[0] != texts, "it would have written something else"
+    assert np.abs(logprobs_with - logprobs).max() > 0.01
+    with pytest.raises(EngineError, match="changes nothing: with and without it, the engine gives every label the"):
+        written_and_scored(for_verification("idle", 0.0))
 
 
 def test_a_review_is_written_and_verified_with_the_adapter(tmp_path: Path, frame: TokenFrame) -> None:

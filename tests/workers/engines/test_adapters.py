@@ -14,8 +14,9 @@ from pipelines.job.job import Job
 from pipelines.job.job_file import parse_job, with_absolute_places
 from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
+from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 from tests.adapter_files import write_adapter
-from workers.engines.adapters import CARD, adapter_here, engine_arguments
+from workers.engines.adapters import CARD, adapter_here, engine_arguments, refuse_other_task
 from workers.engines.catalogue import ResolvedModel, resolve_model
 
 JOB = """
@@ -59,6 +60,37 @@ def test_the_same_files_elsewhere_are_the_same_adapter_and_a_card_changes_nothin
     card = {"base_revision": resolve_model("starter").revision, "more": 1}
     (there / CARD).write_text(json.dumps(card))
     assert resolve(here).revision == resolve(there).revision
+
+
+def carded(folder: Path, task: str | None) -> Path:
+    """An adapter with a card, as `pipeline adapt` writes it."""
+    write_adapter(folder)
+    (folder / CARD).write_text(json.dumps({"base_revision": resolve_model("starter").revision, "task": task}))
+    return folder
+
+
+def test_an_adapter_for_verification_alone_is_another_one_without_the_card_that_says_so(tmp_path: Path) -> None:
+    folder = carded(tmp_path / "adapter", VERIFICATION_ONLY)
+    adapter = resolve(folder).adapter
+    assert adapter and adapter.is_for_verification
+    assert adapter_here(adapter) == folder
+    (folder / CARD).unlink()
+    bare = resolve(folder).adapter
+    assert bare and not bare.is_for_verification and bare.revision != adapter.revision
+    with pytest.raises(EngineError, match="and the run was begun with lora-verification-"):
+        adapter_here(adapter)
+
+
+def test_an_adapter_of_another_task_is_refused_by_its_card_and_one_without_is_not(tmp_path: Path) -> None:
+    for task, other in (("classification", "code_review"), (VERIFICATION_ONLY, "classification")):
+        adapter = resolve(carded(tmp_path / task, task)).adapter
+        assert adapter
+        with pytest.raises(JobError, match=f"is for {task}, and this job is a {other.replace('_', ' ')}; name one"):
+            refuse_other_task(adapter, other)
+        refuse_other_task(adapter, "code_review" if other == "classification" else "classification")
+    foreign = resolve(write_adapter(tmp_path / "foreign")).adapter
+    assert foreign
+    refuse_other_task(foreign, "code_review")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ TOPICS = ("world", "sport", "business", "science")
 # Of all notes. Set by what they are to show: a small model that has been taught some hundred must still have doubts.
 HARD_SHARES = {"crossing": 0.14, "mixed": 0.10, "figurative": 0.06, "vague": 0.06}
 HEADLINE_SHARE, DATELINE_SHARE = 0.25, 0.25
+_SCALES, _CURRENCIES = ("million", "million", "billion"), ("euros", "crowns")
 
 _PHRASES = Path(__file__).parent / "phrases"
 
@@ -56,7 +57,7 @@ def draw_facts(rng: random.Random) -> dict[str, str]:
         "n": str(rng.randint(6, 19)),
         "hundreds": rng.choice((str(rng.randint(11, 98) * 10), f"{rng.randint(1, 9)},{rng.randint(0, 9)}00")),
         "pct": f"{rng.randint(2, 68)} per cent",
-        "money": f"{rng.randint(2, 900)} {rng.choice(('million', 'million', 'billion'))} {rng.choice(('euros', 'crowns'))}",
+        "money": f"{rng.randint(2, 900)} {rng.choice(_SCALES)} {rng.choice(_CURRENCIES)}",
         "year": str(rng.randint(1988, 2021)),
     }
 

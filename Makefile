@@ -70,6 +70,7 @@ chaos: $(INSTALLED)  ## 210 runs whose processes are killed at random while S3 f
 
 train: $(INSTALLED)  ## make the sample data and both sample models again, from their seeds; an hour
 	$(BIN)/python -m sample_data.generate_tickets
+	$(BIN)/python -m sample_data.generate_notes
 	$(BIN)/python -m sample_data.train_starter_model --out sample_data/starter_model
 	$(BIN)/python -m sample_data.generate_code
 	$(BIN)/python -m sample_data.train_code_review_model --out sample_data/review_model

@@ -34,8 +34,9 @@ from rich.table import Table
 from flows.deciding.lessons import served_frames, served_logprobs, shuffled_frames
 from flows.questions.classification import LabelQuestion
 from pipelines.adapting.gate import Gate, Logprobs, judge
-from pipelines.adapting.labels import Division, Labelled, Source, divide
+from pipelines.adapting.labels import Division, Labelled, Source, at_one_rate, divide
 from pipelines.cascade.confidence import read_scores
+from pipelines.cascade.rule.history import walk
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, Scored
 from pipelines.cascade.rule.target import Target, target_steps
 from pipelines.job.job_file import parse_job
@@ -100,16 +101,11 @@ class World:
         """A run over some of them, with one drawing of its rule."""
         scores = read_scores(logprobs, None)
         known = np.where(scores.answer == self.claude[items], AGREES, DIFFERS).astype(np.int8)
-        by_chance = np.zeros(len(items), np.bool_)
-        steps = target_steps(Scored(scores.raw_prob * scores.label_mass, scores.answer, seed), PROMISE, known)
-        while True:
-            try:
-                ask = next(steps)
-            except StopIteration as end:
-                is_accepted: NDArray[np.bool_] = end.value.is_accepted
-                break
-            if ask.stage != "escalate":
-                by_chance[ask.items] = True
+        scored = Scored(scores.raw_prob * scores.label_mass, scores.answer, seed)
+        walked = walk(target_steps(scored, PROMISE, known), known)
+        assert walked.end is not None, "Claude's answers are all known"
+        is_accepted, by_chance = walked.end.is_accepted, np.zeros(len(items), np.bool_)
+        by_chance[at_one_rate(walked.finished, scored.generator("held back"))] = True
         agreement = float((~is_accepted | (known == AGREES)).mean())
         return Played(float((~is_accepted).mean()), agreement, ~is_accepted, by_chance)
 

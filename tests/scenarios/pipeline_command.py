@@ -35,7 +35,8 @@ class PipelineCommand:
 
     @property
     def environment(self) -> dict[str, str]:
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+        kept = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "OMP_NUM_THREADS")  # how many threads a training may take
+        keep = {name: os.environ[name] for name in kept if name in os.environ}
         return {
             **keep,
             "SLUICE_STATE_DIR": str(self.home / "state"),

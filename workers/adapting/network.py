@@ -23,9 +23,9 @@ from workers.engines.tokens import TokenFrame
 
 # What goes through the network at a time where nothing is kept for gradients.
 _MOST_TOKENS, _MOST_ROWS = 16_384, 32
-# Rows are filled up to a multiple of it: on a CPU, torch keeps what it has worked out for each shape that it has met,
-# which comes to gigabytes where every length is another shape.
-_LENGTHS = 64
+# Rows are filled up to a multiple of 64, short ones to one of 16 or 32: on a CPU, torch keeps what it has worked out
+# for each shape that it has met, which comes to gigabytes where every length is another shape.
+_STEP, _FINER_STEPS = 64, ((128, 16), (256, 32))
 # What is kept for gradients: bytes for each token, layer and unit of the width, as measured on the starter model.
 _KEPT_BYTES = 130
 _MOST_KEPT_BYTES = {"cpu": 1024**3, "cuda": 8 * 1024**3}
@@ -68,13 +68,19 @@ def answer_logits(network: Any, frame: TokenFrame, documents: Sequence[Tokens]) 
     last = torch.tensor([len(row) - 1 for row in rows], device=on)
     # What fills a row stands after its answer's place, and nothing looks ahead: it needs no mask.
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    ids = torch.nn.functional.pad(ids, (0, -ids.shape[1] % _LENGTHS)).to(on)
+    ids = torch.nn.functional.pad(ids, (0, filled(ids.shape[1]) - ids.shape[1])).to(on)
     places, where = torch.unique(last, return_inverse=True)
     with torch.autocast(on.type, torch.bfloat16):  # the arithmetic in which it is served
         past = {"past_key_values": _lend_prefix(network, frame, len(rows)), "use_cache": True} if shares else {}
         output = network(input_ids=ids, logits_to_keep=places, **past)
     logits: torch.Tensor = output.logits[torch.arange(len(rows), device=on), where].float()
     return logits
+
+
+def filled(length: int) -> int:
+    """How many tokens a row of this length is filled up to."""
+    step = next((step for most, step in _FINER_STEPS if length <= most), _STEP)
+    return length + -length % step
 
 
 def _shares_prefix(network: Any) -> bool:

@@ -84,6 +84,15 @@ def test_a_prompt_read_after_a_shared_beginning_gives_what_the_whole_one_gives(m
     np.testing.assert_allclose(network_module.score(made, TURNED, documents), shared, atol=0.05)
 
 
+def test_rows_are_filled_up_by_little_and_to_few_lengths() -> None:
+    from workers.adapting.network import filled
+
+    lengths = range(1, 2_049)
+    assert all(length <= filled(length) < length + 64 for length in lengths)
+    assert max(filled(length) - length for length in lengths if length <= 128) < 16, "notes are as short as that"
+    assert len({filled(length) for length in lengths}) < 50, "torch keeps something for each"
+
+
 def test_columns_of_a_turned_frame_are_in_the_jobs_order() -> None:
     assert SERVED.codes == [60, 61, 62]
     assert TURNED.codes == [62, 61, 60]

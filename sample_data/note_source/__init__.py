@@ -1,0 +1,1 @@
+"""Writes short news-like notes in four topics from phrase banks."""

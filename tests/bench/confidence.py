@@ -17,6 +17,7 @@ import numpy as np
 
 from flows.deciding.population import read_scored_shard
 from flows.stages.planning import PlanSummary
+from pipelines.cascade.answer_offsets import log_loss
 from pipelines.cascade.calibration import (
     FloatArray,
     IntArray,
@@ -60,9 +61,8 @@ def tickets(folder: Path) -> Made:
 
 def losses(confidence: FloatArray, is_right: np.ndarray) -> tuple[float, float, float]:
     """Log loss, Brier score and calibration error."""
-    found, within = measure_reliability(confidence, is_right), np.clip(confidence, 1e-6, 1 - 1e-6)
-    log_loss = -np.log(np.where(is_right, within, 1 - within)).mean()
-    return float(log_loss), found.brier, found.expected_calibration_error
+    found = measure_reliability(confidence, is_right)
+    return float(log_loss(confidence, is_right).mean()), found.brier, found.expected_calibration_error
 
 
 def measure(name: str, make: Made, target: float, draws: int) -> None:

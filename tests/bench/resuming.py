@@ -140,8 +140,8 @@ def _inside(root: str, answer: str) -> None:
         return read(self, key)
 
     imported["read_documents"] = counting_documents
-    classification.LabelQuestion.encode = counting_texts  # type: ignore[method-assign]
-    Store.read_if_exists = counting_reads  # type: ignore[method-assign]
+    classification.LabelQuestion.encode = counting_texts  # type: ignore[method-assign]  # counted here
+    Store.read_if_exists = counting_reads  # type: ignore[method-assign]  # and here
     started, code = time.process_time(), 0
     try:
         app(["resume", root])

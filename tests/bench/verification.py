@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,8 +126,7 @@ def figures(outcome: Any) -> dict[str, Any]:
 def play(folder: Path, diffs: int, seed: int, source: str) -> dict[str, Any]:
     """Run 1, the training, and run 2 with and without what it brought."""
     first, second = write_halves(folder, diffs, seed)
-    threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
-    pipeline, adapter = PipelineCommand(folder, threads), folder / f"adapter-{source}"
+    pipeline, adapter = PipelineCommand(folder), folder / f"adapter-{source}"
 
     def submit(half: Half, run_id: str, *options: str | Path) -> Any:
         job = write_job(folder / f"{run_id}.yaml", half, folder / "out")
@@ -146,6 +144,7 @@ def play(folder: Path, diffs: int, seed: int, source: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Play one seed, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--diffs", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)

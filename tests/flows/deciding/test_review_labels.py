@@ -204,7 +204,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[int]]:
             asked.extend(map(len, documents))
             return np.log(np.tile(np.array([true_share, 1 - true_share], np.float32), (len(documents), 1)))
 
-        monkeypatch.setitem(sys.modules, "workers.adapting.network", SimpleNamespace(score=score))  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "workers.adapting.network", SimpleNamespace(score=score))  # type: ignore[arg-type]  # no torch
         return asked
 
     return install

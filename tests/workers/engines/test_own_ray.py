@@ -66,6 +66,14 @@ own_ray.leave_ray()
 """
 
 
+def run_alone(script: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """In a process with a Ray of its own, and everything that it keeps below ``home``."""
+    environment = os.environ | {"SLUICE_STATE_DIR": str(home / "state"), "HOME": str(home)}
+    del environment["RAY_AUTH_MODE"]  # of the tests' own Ray
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SLUICE_STATE_DIR", str(tmp_path / "state"))
@@ -126,10 +134,8 @@ def test_a_cluster_that_is_joined_has_its_own_token_and_addresses(state: Path, g
 
 @pytest.mark.processes
 def test_our_own_ray_listens_on_the_loopback_interface_alone(tmp_path: Path) -> None:
-    environment = os.environ | {"SLUICE_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
-    del environment["RAY_AUTH_MODE"]  # of the tests' own Ray
-    command = [sys.executable, "-c", REAL]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    done = run_alone(REAL, tmp_path)
+    assert done.returncode == 0, done.stderr
     lines = done.stdout.split()
     assert lines[-1] == "answers"
     assert set(lines[1:-1:2]) == {"127.0.0.1"}
@@ -161,10 +167,7 @@ def test_what_no_engine_needs_may_end(monkeypatch: pytest.MonkeyPatch, node: Own
 
 @pytest.mark.prove
 def test_a_run_whose_raylet_is_gone_ends_with_words_and_leaves_no_process(tmp_path: Path) -> None:
-    environment = os.environ | {"SLUICE_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
-    del environment["RAY_AUTH_MODE"]  # of the tests' own Ray
-    command = [sys.executable, "-c", RAYLET_LOST]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = run_alone(RAYLET_LOST, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "\nRay, which this command started, has lost its raylet: " in done.stdout, done.stdout
     assert_nothing_left(tmp_path)

@@ -41,6 +41,7 @@ _WHAT_FOR: dict[Stage, str] = {
     "certify": "to certify what may stand: drawn at random, or beyond hope",
     "escalate": "whose answers may not stand as they are",
 }
+_WITH_A_PILOT = "to learn where the engine errs, and to certify what may stand"
 _AT_ONCE = "asked at once: to learn and certify first would spare too few of them to be waited for"
 _NOT_YET = "asked in full: what they spare is left to the next runs of the term"
 
@@ -104,10 +105,9 @@ class _Asking:
             assert ask is not None
             asks = [*walked.finished, ask]
             if self._until and _ORDER.index(ask.stage) > _ORDER.index(self._until):
+                self._ask_pilot(ask)
                 return None
-            at_once = _NOT_YET if self._term else _AT_ONCE
-            what_for = at_once if ask.is_at_once else _WHAT_FOR[ask.stage]
-            self._progress.say(f"round {ask.round}   {len(ask.items):,} items {what_for}")
+            self._progress.say(f"round {ask.round}   {len(ask.items):,} items {self._what_for(ask)}")
             items = np.r_[ask.items, self._audit_at_once(asks)]
             escalated = self._escalation.ask(self._population.asked(items), wait=self._wait)
             if not escalated.is_done:
@@ -119,6 +119,17 @@ class _Asking:
                     f"run {self._run.run_id} was closed with all the answers that it needed, and now needs more; "
                     "was it begun by another version of Sluice? Start a new run with another --run-id"
                 )
+
+    def _what_for(self, ask: Ask) -> str:
+        if ask.is_at_once:
+            return _NOT_YET if self._term else _AT_ONCE
+        return _WITH_A_PILOT if len(ask.pilot) else _WHAT_FOR[ask.stage]
+
+    def _ask_pilot(self, ask: Ask) -> None:
+        """No further than to the pilot: its items alone, if they are part of a larger batch."""
+        if self._until == "pilot" and len(ask.pilot):
+            self._progress.say(f"pilot     {len(ask.pilot):,} items {_WHAT_FOR['pilot']}")
+            self._escalation.ask(self._population.asked(ask.pilot), wait=self._wait)
 
     def _choose_steps(self) -> Steps:
         scored, promise, term = self._population.scored, self._promise, self._term

@@ -121,7 +121,7 @@ def taught_by(scored: Scored, asks: Sequence[Ask]) -> IntArray:
 
     Where all was asked at once, all of it.
     """
-    pilots = [ask.items for ask in asks if ask.stage == "pilot" or ask.is_at_once]
+    pilots = [ask.items if ask.stage == "pilot" or ask.is_at_once else ask.pilot for ask in asks]
     taught: IntArray = np.unique(np.concatenate([at_one_rate(asks, scored.generator("taught")), *pilots]))
     return taught
 
@@ -136,13 +136,7 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
     statement = [
         _statement(promise, outcome, place),
         *state_alone(why_alone(run)),
-        *state_prior(
-            runs,
-            prior.labels,
-            prior.reason,
-            is_spared_pilot=_is_spared_pilot(outcome),
-            is_of_term=place is not None,
-        ),
+        *state_prior(runs, prior.labels, prior.reason, is_of_term=place is not None),
     ]
     statement += [state_drift(*compared)] if compared else []
     plan = read_plan(run)
@@ -163,12 +157,6 @@ def _record(run: Run, population: Population, outcome: RuleOutcome, fitted: Fitt
         prior={"run_id": runs[0] if runs else None, "runs": runs, "labels": prior.labels, "reason": prior.reason},
         fingerprints=fingerprints_of(run),
     )
-
-
-def _is_spared_pilot(outcome: RuleOutcome) -> bool:
-    """Whether the first message batch was the certifying one."""
-    is_settled = isinstance(outcome.end, Settled) and outcome.end.counted is None
-    return bool(outcome.asks) and outcome.asks[0].stage == "certify" and is_settled
 
 
 def promise_of(run: Run) -> Target | None:

@@ -23,7 +23,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 
 # Raised when the rule asks other items than it did: an open run would pay for a second pilot and a second sample.
-RULE = 3
+RULE = 4
 
 
 class Taught(BaseModel):

@@ -37,9 +37,9 @@ def state_target(promise: Target, settled: Settled, audit: Audit | None = None) 
     )
     if facts.prefix:
         certified = (
-            f"Certified: of the {facts.stretch:,} least doubtful, {facts.sample:,} were drawn at random; the first "
-            f"{facts.prefix:,} hold {facts.prefix_wrong:,} wrong ones of these, put right, where {facts.strikes:,} may "
-            f"be; that shows at most {facts.allowed_wrong:,} more wrong there."
+            f"Certified: of {facts.stretch:,} items, {facts.sample:,} were drawn at random; the {facts.prefix:,} least "
+            f"doubtful hold {facts.prefix_wrong:,} wrong ones of these, put right, where {facts.strikes:,} may be; "
+            f"that shows at most {facts.allowed_wrong:,} more wrong there."
         )
     else:
         certified = f"Certified: {_kept(kept)}, no more than may differ, so the promise holds whatever they are."
@@ -123,16 +123,11 @@ def state_reached(assurance: float, reached: Reached) -> str:
     return "\n".join([promised, certified, labels, f"Not covered: {NOT_COVERED}"])
 
 
-def state_prior(
-    runs: Sequence[str], labels: int, reason: str | None, *, is_spared_pilot: bool, is_of_term: bool
-) -> list[str]:
+def state_prior(runs: Sequence[str], labels: int, reason: str | None, *, is_of_term: bool) -> list[str]:
     """What earlier runs, the newest first, had to do with it; nothing where there was none."""
     if runs:
         whose = f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs, the last of them {runs[0]},"
-        how = "as far as this run's own bore them out"
-        if is_spared_pilot:
-            how = "and the newest bore out the others, so that none were bought to learn from first"
-        helped = f"{_count(labels, 'label')} of {whose} helped to plan, {how}"
+        helped = f"{_count(labels, 'label')} of {whose} helped to plan, as far as this run's own bore them out"
         samples = "the samples of the term's runs" if is_of_term else "this run's labels"
         return [f"Prior: {helped}; what is certified rests on {samples} alone."]
     return [] if reason is None else [f"Prior: none; {reason}."]

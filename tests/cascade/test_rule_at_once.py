@@ -19,7 +19,7 @@ def waits(items: int, promise: Target, pilot: int = 30) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("items", "target", "audit_items"), [(30, 0.8, 0), (45, 0.9, 0), (100, 0.9, 50), (200, 0.95, 50), (400, 0.98, 50)]
+    ("items", "target", "audit_items"), [(15, 0.8, 0), (30, 0.9, 0), (100, 0.9, 50), (200, 0.95, 50), (400, 0.98, 50)]
 )
 def test_a_small_run_asks_once_and_keeps_as_many_as_may_be_wrong(items: int, target: float, audit_items: int) -> None:
     scored, promise, allowed = some(items), Target(target, 0.95, audit_items), allowed_wrong(items, target)
@@ -42,7 +42,7 @@ def test_a_small_run_asks_once_and_keeps_as_many_as_may_be_wrong(items: int, tar
 def test_a_run_that_spares_a_tenth_learns_and_certifies_first(items: int, target: float, audit_items: int) -> None:
     ask = next_step(some(items), Target(target, 0.95, audit_items), np.full(items, UNASKED, np.int8))
     assert isinstance(ask, Ask)
-    assert ask.stage == "pilot"
+    assert ask.stage == "certify"
 
 
 def test_the_more_items_the_sooner_waiting_is_worth_it() -> None:

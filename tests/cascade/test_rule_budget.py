@@ -92,10 +92,10 @@ def test_no_items_reach_everything() -> None:
 
 
 @tries(RUNS)
-@pytest.mark.parametrize("rounds", [0, 1, 2, 3])
+@pytest.mark.parametrize("rounds", [0, 1, 2])
 def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int, runs: int) -> None:
     population, promise, missed = hostile_populations()[8], Target(0.9, ASSURANCE), 0
-    for seed in range(runs if rounds > 1 else 1):
+    for seed in range(runs if rounds else 1):
         scored, labels = population.scored(seed), np.full(400, UNASKED, np.int8)
         for _ in range(rounds):
             step = next_step(scored, promise, labels)
@@ -104,7 +104,7 @@ def test_a_run_with_a_target_that_was_stopped_says_what_it_reached(rounds: int, 
             labels[bought] = population.truth[bought]
         reached = when_stopped(scored, promise, labels)
         assert (reached.is_accepted == (labels == UNASKED)).all()
-        if rounds < 2:
+        if not rounds:
             assert (reached.agreement_lower, reached.reason, reached.rounds) == (None, NO_SAMPLE, rounds)
         else:
             assert reached.wrong_limit is not None

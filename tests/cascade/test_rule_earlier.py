@@ -68,9 +68,10 @@ def test_the_limit_of_a_budget_holds_whatever_an_earlier_run_says(runs: int) -> 
 
 @tries(150)
 def test_a_run_of_the_same_kind_saves_labels(runs: int) -> None:
+    ties = hostile_populations()[7]  # the answer alone tells where the engine errs
     with_it, without = (
-        np.mean([settle(ONE_CLASS, seed, *earlier).is_accepted.sum() for seed in range(runs)])
-        for earlier in ([learnt(ONE_CLASS, seed=10_000)], [])
+        np.mean([settle(ties, seed, *earlier).is_accepted.sum() for seed in range(runs)])
+        for earlier in ([learnt(ties, seed=10_000)], [])
     )
     assert with_it > without
 
@@ -136,31 +137,14 @@ def test_labels_weigh_less_with_each_later_run() -> None:
     assert len(prior_of(many).labels) == MOST_RUNS  # type: ignore[union-attr]  # of so many labels, there is one
 
 
-def test_a_run_needs_no_pilot_where_the_last_bore_out_the_one_before() -> None:
-    first, last = (learnt(ONE_CLASS, seed) for seed in (10_000, 10_001))
-    facts = settle(ONE_CLASS, 3, last, first).certificate
-    assert (facts.pilot, facts.rounds) == (0, 2)
-    assert facts.sample > 0
-    assert facts.prefix > 0
-
-
-@pytest.mark.parametrize("lie", ["always wrong", "inverted"])
-def test_a_pilot_checks_again_where_the_last_run_did_not_bear_out_the_one_before(lie: str) -> None:
-    true = learnt(ONE_CLASS, seed=10_000)
-    for earlier in ((LIES[lie](true), true), (true, LIES[lie](true)), (true,)):
-        assert settle(ONE_CLASS, 3, *earlier).certificate.pilot == 15
-
-
 @tries(300)
-def test_the_promise_holds_without_a_pilot_though_two_runs_tell_the_same_lie(runs: int) -> None:
-    true, missed, spared = learnt(ONE_MORE_WRONG_THAN_MAY_BE, seed=10_000), 0, 0
+def test_the_promise_holds_though_two_runs_tell_the_same_lie(runs: int) -> None:
+    true, missed = learnt(ONE_MORE_WRONG_THAN_MAY_BE, seed=10_000), 0
     told = [lie(true) for lie in LIES.values()]
     for seed in range(runs):
         lie = told[seed % len(told)]
         settled = settle(ONE_MORE_WRONG_THAN_MAY_BE, seed, lie, lie)
-        spared += settled.certificate.pilot == 0
         missed += ONE_MORE_WRONG_THAN_MAY_BE.is_wrong[settled.is_accepted].sum() > allowed_wrong(400, 0.9)
-    assert spared == runs
     assert missed <= most_misses(runs, PROMISE.delta)
 
 

@@ -1,4 +1,4 @@
-"""The stretch and its strikes keep their promise exactly: every draw is tried, for every way to be wrong."""
+"""The pool and its strikes keep their promise exactly: every draw is tried, for every way to be wrong."""
 
 import itertools
 from fractions import Fraction
@@ -18,26 +18,26 @@ def stays_wrong(is_wrong: np.ndarray, is_drawn: np.ndarray, strikes: int) -> np.
     return (~is_drawn & is_wrong & (struck <= strikes)).sum(axis=1)
 
 
-def worst_miss(stretch: int, budget: int, sample: int, strikes: int) -> Fraction:
+def worst_miss(pool: int, budget: int, sample: int, strikes: int) -> Fraction:
     """The largest share of samples that leaves more wrong than may stay, over all ways to be wrong."""
-    draws = np.array(list(itertools.combinations(range(stretch), sample)))
-    is_drawn = np.zeros((len(draws), stretch), np.bool_)
+    draws = np.array(list(itertools.combinations(range(pool), sample)))
+    is_drawn = np.zeros((len(draws), pool), np.bool_)
     np.put_along_axis(is_drawn, draws, True, axis=1)
     missed = [
         int((stays_wrong(np.array(is_wrong), is_drawn, strikes) > budget).sum())
-        for is_wrong in itertools.product((False, True), repeat=stretch)
+        for is_wrong in itertools.product((False, True), repeat=pool)
     ]
     return Fraction(max(missed), len(draws))
 
 
 @pytest.mark.parametrize(
-    ("stretch", "budget", "sample", "delta"), [(9, 2, 4, 0.3), (9, 1, 6, 0.3), (8, 2, 5, 0.5), (10, 3, 4, 0.2)]
+    ("pool", "budget", "sample", "delta"), [(9, 2, 4, 0.3), (9, 1, 6, 0.3), (8, 2, 5, 0.5), (10, 3, 4, 0.2)]
 )
-def test_no_population_is_missed_more_often_than_delta(stretch: int, budget: int, sample: int, delta: float) -> None:
-    strikes = most_strikes(stretch, budget, sample, delta)
+def test_no_population_is_missed_more_often_than_delta(pool: int, budget: int, sample: int, delta: float) -> None:
+    strikes = most_strikes(pool, budget, sample, delta)
     assert strikes is not None
-    assert 0 < worst_miss(stretch, budget, sample, strikes) <= Fraction(repr(delta))
-    assert worst_miss(stretch, budget, sample, strikes + 1) > Fraction(repr(delta))  # not one more may be allowed
+    assert 0 < worst_miss(pool, budget, sample, strikes) <= Fraction(repr(delta))
+    assert worst_miss(pool, budget, sample, strikes + 1) > Fraction(repr(delta))  # not one more may be allowed
 
 
 def test_a_sample_that_shows_too_little_allows_nothing() -> None:
@@ -46,15 +46,15 @@ def test_a_sample_that_shows_too_little_allows_nothing() -> None:
     assert most_strikes(1000, 100, 22, 0.1) == 0
 
 
-@pytest.mark.parametrize(("stretch", "budget", "sample"), [(1000, 100, 150), (400, 20, 130), (20_000, 2_000, 900)])
-def test_the_smallest_sample_of_as_many_strikes_is_taken(stretch: int, budget: int, sample: int) -> None:
-    strikes = most_strikes(stretch, budget, sample, 0.1)
+@pytest.mark.parametrize(("pool", "budget", "sample"), [(1000, 100, 150), (400, 20, 130), (20_000, 2_000, 900)])
+def test_the_smallest_sample_of_as_many_strikes_is_taken(pool: int, budget: int, sample: int) -> None:
+    strikes = most_strikes(pool, budget, sample, 0.1)
     assert strikes is not None
     assert strikes > 0
-    least = least_sample(stretch, budget, strikes, sample, 0.1)
+    least = least_sample(pool, budget, strikes, sample, 0.1)
     assert least <= sample
-    assert most_strikes(stretch, budget, least, 0.1) == strikes
-    assert most_strikes(stretch, budget, least - 1, 0.1) == strikes - 1
+    assert most_strikes(pool, budget, least, 0.1) == strikes
+    assert most_strikes(pool, budget, least - 1, 0.1) == strikes - 1
 
 
 def misses(is_fixed: bool, runs: int) -> int:
@@ -85,7 +85,7 @@ def plan(wrong_share: float, pool: int, budget: int) -> StrikesPlan:
     rank = random.random(80)
     doubt = Doubt.fit(Seen.each(rank, np.zeros(80, np.int64), random.random(80) < wrong_share * rank), 1)
     places = (np.arange(pool) + 0.5) / pool
-    return plan_strikes(doubt, places, np.zeros(pool, np.int64), budget, 0.1, np.random.default_rng(4))
+    return plan_strikes([doubt], places, np.zeros(pool, np.int64), budget, 0.1, np.random.default_rng(4))
 
 
 @pytest.mark.parametrize(("wrong_share", "pool", "budget"), [(0.4, 1000, 100), (0.05, 5000, 500), (1.0, 300, 30)])
@@ -93,8 +93,8 @@ def test_a_plan_draws_a_part_and_may_strike_as_often_as_the_exact_test_says(
     wrong_share: float, pool: int, budget: int
 ) -> None:
     made = plan(wrong_share, pool, budget)
-    assert 0 < made.sample < made.stretch <= pool
-    assert made.strikes == most_strikes(made.stretch, budget, made.sample, 0.1)
+    assert 0 < made.sample < pool
+    assert made.strikes == most_strikes(pool, budget, made.sample, 0.1)
 
 
 def test_a_pool_that_looks_clean_needs_a_small_sample() -> None:
@@ -102,9 +102,9 @@ def test_a_pool_that_looks_clean_needs_a_small_sample() -> None:
 
 
 def test_the_quick_guess_of_the_strikes_is_near_the_exact_number() -> None:
-    for stretch, budget, sample in ((1000, 100, 150), (600, 30, 200), (20_000, 2_000, 900), (300, 30, 60)):
-        about = module._about_most_strikes(np.array([stretch]), np.array([sample]), budget, 0.1)[0]
-        exact = most_strikes(stretch, budget, sample, 0.1)
+    for pool, budget, sample in ((1000, 100, 150), (600, 30, 200), (20_000, 2_000, 900), (300, 30, 60)):
+        about = module._about_most_strikes(pool, np.array([sample]), budget, 0.1)[0]
+        exact = most_strikes(pool, budget, sample, 0.1)
         assert exact is not None
         assert abs(about - exact) <= 1
 

@@ -9,8 +9,8 @@ from pipelines.cascade.statement import NOT_COVERED, NOTHING_ASKED, state_alone,
 
 
 def settled(kept: int, **changes: int) -> Settled:
-    facts = {"items": 2000, "allowed_wrong": 100, "pilot": 80, "sample": 210, "sample_wrong": 31, "stretch": 1800}
-    facts |= {"strikes": 9, "prefix": 1600, "prefix_drawn": 170, "prefix_wrong": 9, "rounds": 3}
+    facts = {"items": 2000, "allowed_wrong": 100, "pilot": 80, "sample": 210, "sample_wrong": 31, "stretch": 1920}
+    facts |= {"strikes": 9, "prefix": 1600, "prefix_drawn": 170, "prefix_wrong": 9, "rounds": 2}
     return Settled(np.arange(2000) < kept, Certificate(agreement=0.81, **(facts | changes)))
 
 
@@ -18,9 +18,9 @@ def test_a_kept_target_says_what_was_promised_and_on_what_it_rests() -> None:
     assert state_target(Target(0.95, 0.9), settled(1430)) == (
         "Promised: agreement with Claude on at least 95 % of 2,000 items, so at most 100 may differ, with 90 % "
         "assurance.\n"
-        "Certified: of the 1,800 least doubtful, 210 were drawn at random; the first 1,600 hold 9 wrong ones of these, "
+        "Certified: of 1,920 items, 210 were drawn at random; the 1,600 least doubtful hold 9 wrong ones of these, "
         "put right, where 9 may be; that shows at most 100 more wrong there.\n"
-        "Labels: 570 in 3 message batches, of which 80 to learn where the engine errs and 210 to certify; the 1,430 "
+        "Labels: 570 in 2 message batches, of which 80 to learn where the engine errs and 210 to certify; the 1,430 "
         f"others keep the engine's answer.\nNot covered: {NOT_COVERED}"
     )
 
@@ -80,7 +80,7 @@ def test_a_run_of_a_term_says_what_is_promised_of_all_that_were_counted() -> Non
         "Promised: agreement with Claude on at least 95 % of the 2,600 items of the 7 runs that term 2 of this job has "
         "counted so far, this one the last of them, so at most 130 may differ; with 90 % assurance, that this is so "
         "and stays so after every run of the term.\n"
-        "Certified: of the 1,800 least doubtful of this run, 210 were drawn at random; the first 1,600 hold 9 wrong "
+        "Certified: of the 1,920 least doubtful of this run, 210 were drawn at random; the first 1,600 hold 9 wrong "
         "ones of these, put right. The term has 12 such ones where 14 may be.\n"
         "Labels: 570 in 2 message batches, of which 210 to certify; the 1,430 others of this run keep the engine's "
         "answer.\nNot covered: Agreement with Claude is not truth"

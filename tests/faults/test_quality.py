@@ -88,7 +88,7 @@ def test_the_target_is_kept_by_asking_a_part(case: Prepare) -> None:
     assert record["agreement_lower"] == 0.9
     assert record["audit"]["sample"] == 20
     batches = list(Path(run.root, "escalations").glob("chunk-*/submitted-*"))
-    assert len(batches) == record["certificate"]["rounds"] == 3, "the audit is in the last batch, not in one of its own"
+    assert len(batches) == record["certificate"]["rounds"] == 2, "the audit is in the last batch, not in one of its own"
     assert record["statement"].startswith(
         "Promised: agreement with Claude on at least 90 % of 600 items, so at most 60 may differ, with 90 % assurance."
     )
@@ -114,7 +114,7 @@ def test_a_killed_run_asks_the_very_items_that_it_would_have_asked(
     case: Prepare, point: str, undisturbed: list[tuple[Any, ...]]
 ) -> None:
     run = case(ITEMS, is_informed=True, quality=TARGET, escalation={"chunk_items": 400})
-    for _ in range(3):
+    for _ in range(2):  # once in each message batch
         with pytest.raises(BrokenProcessPool):
             settled(run, point=point)
     assert settled(run) == Escalated(is_done=True)
@@ -148,7 +148,7 @@ def test_a_budget_that_ends_before_the_target_is_kept_says_what_was_reached(case
     rows, record = run.rows(), record_of(run)
     assert len(rows) == ITEMS
     held = of_route(rows, "review")
-    assert len(held) > 100
+    assert len(held) > 50
     assert {row["reason"] for row in held} == {"budget: budget_usd does not reach for it"}
     assert {row["engine_answer"] is None for row in held} == {False}
     assert sum(run.billed().values()) <= Decimal("0.012")

@@ -1,6 +1,6 @@
 """Whether a run is so small that asking everything at once is the cheapest way to keep its target.
 
-Three message batches may take three days; one, in which all are asked but as many as may be wrong, keeps every promise,
+Two message batches may take two days; one, in which all are asked but as many as may be wrong, keeps every promise,
 whatever these are. What waiting would save is reckoned before any label is bought, from the number of items and the
 promise alone: with the curves that are thought likely of an engine nobody knows. The audit counts: what it asks of the
 accepted ones is not saved.
@@ -34,6 +34,6 @@ def is_worth_waiting(items: int, pilot: int, budget: int, delta: float, audit_it
     pool = items - pilot
     rank, nobody_knows = (np.arange(pool) + 0.5) / items, np.zeros(pool, np.int64)  # the pilot is of the least sure
     chance = np.random.Generator(np.random.PCG64(items))  # of the simulations: the same for every run of as many items
-    plan = plan_strikes(Doubt.fit(Seen.none(), 1), rank, nobody_knows, budget, delta, chance)
+    plan = plan_strikes([Doubt.fit(Seen.none(), 1)], rank, nobody_knows, budget, delta, chance)
     kept = max(pool - plan.asked - audit_items, 0)
     return kept - max(budget - audit_items, 0) >= _WORTH_THE_WAIT * items

@@ -3,19 +3,13 @@
 Steers what a run costs, never whether its promise holds: what is certified rests on the run's own fresh sample, and
 this was fixed before that sample was drawn. Documents change, so labels weigh less by each run that came after them,
 all of them as much as a bounded number, and the run's own labels decide whether they count at all (see `Doubt.fit`).
-
-Where the last run's labels bore out those of the runs before it, the next one needs no pilot to check them again: it
-begins with its certifying sample, and is done a message batch sooner. What has changed since is then seen too late to
-save anything, for one run: its labels will not bear the others out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from pipelines.cascade.rule.doubt import Doubt, IntArray, Seen
+from pipelines.cascade.rule.doubt import IntArray, Seen
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels, Scored
 
 LEAST_LABELS = 30  # as many as the smallest pilot; fewer teach too little to make up for half of one
@@ -50,20 +44,8 @@ def prior_of(scored: Scored) -> Seen | None:
 
     Its answers are numbered as `Scored.codes` are. None where too little is left.
     """
-    return _pooled(scored, scored.earlier)
-
-
-def is_confirmed(scored: Scored) -> bool:
-    """Whether the newest of several earlier runs bore out what those before it had taught."""
-    newest, older = _pooled(scored, scored.earlier[:1]), _pooled(scored, scored.earlier[1:])
-    if newest is None or older is None:
-        return False
-    return Doubt.is_borne_out(older, newest, len(scored.answers))
-
-
-def _pooled(scored: Scored, earlier: Sequence[Seen]) -> Seen | None:
     pooled = Seen.none()
-    for age, seen in enumerate(earlier[:MOST_RUNS]):
+    for age, seen in enumerate(scored.earlier[:MOST_RUNS]):
         is_known = np.isin(seen.answer, scored.answers)
         codes, weight = np.searchsorted(scored.answers, seen.answer[is_known]), _KEPT_BY_AGE**age
         labels, wrong = weight * seen.labels[is_known], weight * seen.wrong[is_known]

@@ -9,7 +9,7 @@ it would have asked.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -45,6 +45,7 @@ class Ask:
     items: IntArray
     draw: Draw | None = None
     is_at_once: bool = False  # nothing is bought before it: all but as many as may be wrong (see `at_once`)
+    pilot: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # those of the items that only teach
 
     @property
     def weights(self) -> FloatArray:
@@ -114,11 +115,19 @@ class History:
         self._labels = labels
         self._fitted: tuple[int, Doubt] | None = None
 
-    def ask(self, stage: Stage, items: IntArray, draw: Draw | None = None, *, is_at_once: bool = False) -> Ask:
+    def ask(
+        self,
+        stage: Stage,
+        items: IntArray,
+        draw: Draw | None = None,
+        *,
+        is_at_once: bool = False,
+        pilot: IntArray | None = None,
+    ) -> Ask:
         """Make a batch of the items; to be yielded right away."""
         self.is_known[items] = True
         self.rounds += 1
-        return Ask(stage, self.rounds, items, draw, is_at_once)
+        return Ask(stage, self.rounds, items, draw, is_at_once, items[:0] if pilot is None else pilot)
 
     def unknown(self) -> IntArray:
         """Items of no batch so far, least doubtful first."""

@@ -1,27 +1,31 @@
-"""What to test, fixed before the certifying sample is drawn: among how many items, how large, and how many strikes.
+"""What to test, fixed before the certifying sample is drawn: how many items to draw of the pool, and how many strikes.
 
-The pool is in order of doubt, least first. Its ``stretch`` least doubtful items are those that may be accepted; what
-lies behind is asked. Of the stretch a uniform sample is asked too. A wrong item in it is a strike, and is put right.
-Accepted is the longest run of items from the surest on that holds no more than ``strikes`` of them.
+Of the pool, which is all but the pilot, a uniform sample is asked. A wrong item in it is a strike, and is put right.
+Then items are taken off the pool, one after another, until it holds no more than ``strikes``; what is left is accepted.
+Which comes off next may follow from all labels of the pilot and of the items taken off before, and from who of these
+was drawn; it does not follow from who was drawn among those that are left (see `peeling`).
 
 Why more than B = ``budget`` wrong answers remain with a chance of delta at most, whatever is wrong and in what order:
-1. Given the pilot, the stretch, n = ``sample`` and q = ``strikes`` are fixed; the sample is uniform over the stretch.
-2. So, too, given the labels behind the stretch: they say nothing of who was drawn in it, and may set its order.
-3. Remaining means wrong, accepted and not drawn. Look at the first B + 1 + q wrong items of the stretch, in its order
-   (where there are no more than B + q, take in any items of the stretch to make it so many: see 6).
-4. Were q or fewer of them drawn, B + 1 or more are not: the bad event. Were q + 1 or more drawn, the run of accepted
-   items ends before the (q+1)-th drawn one, and so holds at most B wrong ones that were not drawn.
-5. How many of B + 1 + q fixed items a uniform sample holds is hypergeometric(stretch, B + 1 + q, n): the chance of q
+1. n = ``sample``, q = ``strikes``, the pilot and the pool are fixed before; given them, the sample is uniform.
+2. Think of all items coming off, to the last. Each was drawn or was not, and one chosen without looking at that is as
+   likely drawn as any other that is left. So along the order in which they come off, whoever chooses it, those drawn
+   lie as they would along one fixed beforehand, and so they do among the wrong items, which are what they are.
+3. Remaining means wrong, accepted and not drawn. Look at the B + 1 + q wrong items that come off last (where there are
+   no more than B + q, take in any others to make it so many: see 6).
+4. Were q or fewer of them drawn, B + 1 or more are not: the bad event. Were q + 1 or more drawn, the pool holds too
+   many strikes until one of them has come off; no other wrong items are left by then, and B of them at most not drawn.
+5. How many of B + 1 + q such items a uniform sample holds is, by 2, hypergeometric(pool, B + 1 + q, n): the chance of q
    or fewer is exactly `lower_tail`, and q is the largest number for which that is at most delta.
-6. With items taken in, the bad event only grows: B + 1 wrong ones not drawn, before q + 1 drawn, lie in the first
+6. With items taken in, the bad event only grows: B + 1 wrong ones not drawn, and no more than q drawn, lie among those
    B + 1 + q all the more. So nothing is assumed of how many are wrong.
-There is one test and no chain of them, so nothing is lost to the number of places where the run may end, and every
+There is one test and no chain of them, so nothing is lost to the number of places where the pool may end, and every
 strike counts as it falls. Assumed: the sample is uniform, and each item has one label, which asking does not change.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -33,18 +37,17 @@ from pipelines.cascade.rule.doubt import Doubt, FloatArray, IntArray
 _CURVES = 32  # posterior curves
 _RUNS_PER_CURVE = 4
 _PLACES = 120  # at which a curve's wrong items are counted
-_STRETCHES = 40
-_RATES = np.geomspace(0.002, 0.9, 36)  # shares of the stretch to draw
+_RATES = np.geomspace(0.002, 0.9, 60)  # shares of the pool to draw
 _LARGEST_SAMPLE = 0.7  # of the pool; where more is needed, asking all but the budget is as cheap
-_WORTH_A_ROUND = 0.004  # of the pool: for less, the shorter stretch is taken, and fewer wait for a third batch
+# Of the pool: of samples that cost about as much on average, the smallest is taken, since an engine that is good enough
+# needs nothing asked but the sample.
+_ABOUT_AS_MUCH = 0.002
 
 
 @dataclass(frozen=True)
 class StrikesPlan:
-    """Whom to draw, and when to stop; ``sample`` 0: nothing can be certified, and the budget's worth is kept."""
+    """How many to draw, and when to stop; ``sample`` 0: nothing can be certified, and the budget's worth is kept."""
 
-    budget: int
-    stretch: int
     sample: int
     strikes: int
     asked: float  # of the pool, on average
@@ -57,43 +60,48 @@ def can_certify(pool: int, budget: int, delta: float) -> bool:
     return math.log(delta) / math.log1p(-min((budget + 1) / pool, 1 - 1e-9)) <= _LARGEST_SAMPLE * pool
 
 
-def most_strikes(stretch: int, budget: int, sample: int, delta: float) -> int | None:
+def most_strikes(pool: int, budget: int, sample: int, delta: float) -> int | None:
     """How many strikes may be accepted; None where not even a clean sample shows enough.
 
     The tail rises with the number of strikes: among more wrong items, those not drawn are the sooner too many.
     """
-    if not _holds(0, stretch, budget, sample, delta):
+    if not _holds(0, pool, budget, sample, delta):
         return None
     low, high = 0, 1
-    while _holds(high, stretch, budget, sample, delta):
+    while _holds(high, pool, budget, sample, delta):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _holds(middle, stretch, budget, sample, delta) else (low, middle)
+        low, high = (middle, high) if _holds(middle, pool, budget, sample, delta) else (low, middle)
     return low
 
 
-def least_sample(stretch: int, budget: int, strikes: int, most: int, delta: float) -> int:
+def least_sample(pool: int, budget: int, strikes: int, most: int, delta: float) -> int:
     """The smallest sample that may have so many strikes, if one of ``most`` items may."""
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _holds(strikes, stretch, budget, middle, delta) else (middle, high)
+        low, high = (low, middle) if _holds(strikes, pool, budget, middle, delta) else (middle, high)
     return high
 
 
-def _holds(strikes: int, stretch: int, budget: int, sample: int, delta: float) -> bool:
+def _holds(strikes: int, pool: int, budget: int, sample: int, delta: float) -> bool:
     looked_at = budget + 1 + strikes
-    return looked_at <= stretch and lower_tail(strikes, items=stretch, wrong=looked_at, drawn=sample) <= delta
+    return looked_at <= pool and lower_tail(strikes, items=pool, wrong=looked_at, drawn=sample) <= delta
 
 
 def plan_strikes(
-    doubt: Doubt, rank: FloatArray, answer: IntArray, budget: int, delta: float, random: np.random.Generator
+    doubts: Sequence[Doubt],
+    rank: FloatArray,
+    answer: IntArray,
+    budget: int,
+    delta: float,
+    random: np.random.Generator,
 ) -> StrikesPlan:
-    """The plan of least expected cost, over the curves that the pilot allows and the luck of the sample.
+    """The plan of least expected cost, over the curves that are thought likely and the luck of the sample.
 
     Args:
-        doubt: fitted to the pilot.
+        doubts: what is thought likely, each as likely as the others.
         rank: of the pool's items, in order of doubt.
         answer: theirs.
         budget: wrong answers that may remain in the pool.
@@ -101,77 +109,63 @@ def plan_strikes(
         random: of the simulations.
     """
     pool = len(rank)
-    nothing = StrikesPlan(budget, pool, 0, 0, pool - budget)
+    nothing = StrikesPlan(0, 0, pool - budget)
     if not can_certify(pool, budget, delta):
         return nothing
-    stretch, sample, strikes = _choices(pool, budget, delta)
-    if not len(stretch):
+    samples = np.unique(np.maximum((_RATES * pool).astype(np.int64), 1))
+    strikes = _about_most_strikes(pool, samples, budget, delta)
+    samples, strikes = samples[strikes >= 0], strikes[strikes >= 0]
+    if not len(samples):
         return nothing
-    cost = _costs(stretch, sample, strikes, *_wrong_up_to(doubt, rank, answer, random), random)
-    cost = np.minimum(cost, pool - budget)
-    near = np.flatnonzero(cost <= cost.min() + _WORTH_A_ROUND * pool)
-    best = int(near[np.lexsort((cost[near], stretch[near]))[0]])
+    cost = _costs(samples, strikes, *_wrong_up_to(doubts, rank, answer, random), random)
     if cost.min() >= pool - budget:
         return nothing
-    length, drawn = int(stretch[best]), int(sample[best])
-    most = most_strikes(length, budget, drawn, delta)
+    best = int(np.flatnonzero(cost <= cost.min() + _ABOUT_AS_MUCH * pool)[0])
+    drawn = int(samples[best])
+    most = most_strikes(pool, budget, drawn, delta)
     if most is None:
         return nothing
-    return StrikesPlan(budget, length, least_sample(length, budget, most, drawn, delta), most, float(cost[best]))
+    return StrikesPlan(least_sample(pool, budget, most, drawn, delta), most, float(cost[best]))
 
 
-def _choices(pool: int, budget: int, delta: float) -> tuple[IntArray, IntArray, FloatArray]:
-    """Stretches, samples of them, and about how many strikes these may have; only such as may have any or none."""
-    lengths = np.unique(np.linspace(min(budget + 1, pool), pool, _STRETCHES).astype(np.int64))
-    stretch, rate = np.repeat(lengths, len(_RATES)), np.tile(_RATES, len(lengths))
-    sample = np.maximum((rate * stretch).astype(np.int64), 1)
-    strikes = _about_most_strikes(stretch, sample, budget, delta)
-    is_possible = strikes >= 0
-    return stretch[is_possible], sample[is_possible], strikes[is_possible]
-
-
-def _about_most_strikes(stretch: IntArray, sample: IntArray, budget: int, delta: float) -> FloatArray:
+def _about_most_strikes(pool: int, sample: IntArray, budget: int, delta: float) -> FloatArray:
     """As `most_strikes`, by a Cornish-Fisher expansion: near enough to plan with, and quick on whole arrays; -1: None.
 
     The number drawn before the (budget + 1)-th that is not is negative hypergeometric.
     """
-    z, left = NormalDist().inv_cdf(delta), stretch - sample + 1.0
+    z, left = NormalDist().inv_cdf(delta), pool - sample + 1.0
     mean = (budget + 1) * sample / left
-    variance = mean * (stretch + 1) * np.maximum(stretch - sample - budget, 0) / (left * (left + 1))
-    skew = (1 + sample / stretch) / np.sqrt((budget + 1) * sample / stretch)
+    variance = mean * (pool + 1) * np.maximum(pool - sample - budget, 0) / (left * (left + 1))
+    skew = (1 + sample / pool) / np.sqrt((budget + 1) * sample / pool)
     strikes = np.floor(mean + np.sqrt(variance) * (z + skew * (z * z - 1) / 6) - 0.5)
-    is_clean_enough = sample * np.log1p(-np.minimum((budget + 1) / stretch, 1 - 1e-12)) <= math.log(delta)
+    is_clean_enough = sample * np.log1p(-min((budget + 1) / pool, 1 - 1e-12)) <= math.log(delta)
     return np.where(strikes >= 1, strikes, np.where(is_clean_enough, 0.0, -1.0))
 
 
 def _wrong_up_to(
-    doubt: Doubt, rank: FloatArray, answer: IntArray, random: np.random.Generator
+    doubts: Sequence[Doubt], rank: FloatArray, answer: IntArray, random: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Places of the pool, and of shape [curves, places] how many wrong items each curve expects up to there."""
     places = np.unique(np.linspace(1, len(rank), _PLACES).astype(np.int64))
     starts = np.r_[0, places[:-1]]
-    steps = [np.add.reduceat(doubt.draw(random).probability(rank, answer), starts) for _ in range(_CURVES)]
+    curves = [doubts[curve % len(doubts)].draw(random) for curve in range(_CURVES)]
+    steps = [np.add.reduceat(curve.probability(rank, answer), starts) for curve in curves]
     wrong = np.cumsum(steps, axis=1)
     return np.r_[0.0, places], np.column_stack([np.zeros(_CURVES), wrong])
 
 
 def _costs(
-    stretch: IntArray,
-    sample: IntArray,
-    strikes: FloatArray,
-    places: FloatArray,
-    wrong: FloatArray,
-    random: np.random.Generator,
+    sample: IntArray, strikes: FloatArray, places: FloatArray, wrong: FloatArray, random: np.random.Generator
 ) -> FloatArray:
-    """Mean items asked of each choice."""
-    pool, rate = places[-1], sample / stretch
-    runs = _CURVES * _RUNS_PER_CURVE
+    """Mean items asked with each sample."""
+    pool = places[-1]
+    rate, runs = sample / pool, _CURVES * _RUNS_PER_CURVE
     spread = np.sqrt(strikes + 1) / rate
-    cost = np.zeros(len(stretch))
+    cost = np.zeros(len(sample))
     for run, order in enumerate(random.permutation(runs)):
         luck = NormalDist().inv_cdf((order + 0.5) / runs)
         passed = np.maximum((strikes + 1) / rate + spread * luck, 0)  # wrong items up to the last strike
         end = np.interp(passed, wrong[run % _CURVES], places)
-        cost += (pool - stretch) + sample + (1 - rate) * np.maximum(stretch - end, 0)
+        cost += sample + (1 - rate) * (pool - end)
     mean: FloatArray = cost / runs
     return mean

@@ -26,4 +26,4 @@ def test_a_run_that_bought_labels_under_another_rule_is_refused_before_it_buys_m
 
 
 def test_a_run_of_this_rule_goes_on(tmp_path: Path) -> None:
-    commit_prior(run_with(b'{"rule": 3, "reason": null, "runs": []}', tmp_path))
+    commit_prior(run_with(b'{"rule": 4, "reason": null, "runs": []}', tmp_path))

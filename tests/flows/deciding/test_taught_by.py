@@ -19,23 +19,20 @@ def asks_of(items: int) -> tuple[Scored, list[Ask]]:
     return scored, asks
 
 
-def test_pilot_and_sample_teach_and_of_what_lies_behind_as_large_a_share() -> None:
+def test_pilot_and_sample_teach_and_nothing_that_was_asked_for_its_doubt() -> None:
     scored, asks = asks_of(1500)
-    pilot, certify, escalate = asks
+    certify, escalate = asks
     assert certify.draw is not None
     taught = taught_by(scored, asks)
     assert len(np.unique(taught)) == len(taught)
-    assert np.isin(pilot.items, taught).all()
+    assert np.isin(certify.pilot, taught).all()
     assert np.isin(certify.draw.sample, taught).all()
     assert not np.isin(escalate.items, taught).any()
-    behind = np.setdiff1d(certify.items, certify.draw.sample)
-    rate = len(certify.draw.sample) / len(certify.draw.of)
-    assert 0.5 * rate < np.isin(behind, taught).mean() < 1.5 * rate
     assert taught_by(scored, asks).tolist() == taught.tolist()
 
 
 def test_a_run_that_asked_at_once_teaches_all_that_it_asked() -> None:
-    scored, asks = asks_of(45)
+    scored, asks = asks_of(30)
     assert [(ask.stage, ask.round) for ask in asks] == [("escalate", 1)]
     assert sorted(taught_by(scored, asks).tolist()) == sorted(asks[0].items.tolist())
 

@@ -31,6 +31,7 @@ class ScoredShard:
     text_bytes: NDArray[np.int64]
     logprobs: NDArray[np.float64]  # [scored items, labels]
     scores: Scores
+    is_answered: NDArray[np.bool_]  # so that it can be read
     may_be_sent: NDArray[np.bool_]
 
     @property
@@ -79,7 +80,8 @@ class Population:
         places = pc.index_in(pa.array(settled), value_set=self.item_ids).to_numpy(zero_copy_only=False)
         codes = {name: code for code, name in enumerate(names)}
         given = np.array([-1 if label is None else codes[label] for label in settled.values()])
-        verdicts = np.where(given == self.scored.answer[places], AGREES, DIFFERS)
+        agrees = (given == self.scored.answer[places]) & ~self.scored.has_no_answer[places]
+        verdicts = np.where(agrees, AGREES, DIFFERS)
         labels[places] = np.where(given < 0, UNANSWERED, verdicts)
         return labels
 
@@ -99,6 +101,7 @@ def read_population(run: Run, plan: PlanSummary) -> Population:
     ids: list[pa.Array[Any]] = []
     confidence, withheld_confidence = [np.zeros(0)], [np.zeros(0)]
     answers, withheld_answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    is_answered = [np.zeros(0, np.bool_)]
     text_bytes: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     may_be_sent: list[NDArray[np.bool_]] = []
     for items in in_order(lambda shard: read_scored_shard(run, shard), range(plan.shards)):
@@ -108,6 +111,7 @@ def read_population(run: Run, plan: PlanSummary) -> Population:
         text_bytes.append(items.text_bytes[chosen])
         confidence.append(ranked_by[chosen])
         answers.append(answer[chosen])
+        is_answered.append(items.is_answered[chosen])
         withheld_confidence.append(ranked_by[~chosen])
         withheld_answers.append(answer[~chosen])
     scored = Scored(
@@ -115,6 +119,7 @@ def read_population(run: Run, plan: PlanSummary) -> Population:
         answer=np.concatenate(answers),
         seed=int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big"),
         earlier=read_prior(run).seen,
+        is_answered=np.concatenate(is_answered),
     )
     return Population(
         shard_ends=np.cumsum([chosen.sum() for chosen in may_be_sent], dtype=np.int64),
@@ -136,5 +141,6 @@ def read_scored_shard(run: Run, shard: int) -> ScoredShard:
         text_bytes=items["text_bytes"].to_numpy(),
         logprobs=predicted.logprobs,
         scores=predicted.scores,
+        is_answered=predicted.is_readable,
         may_be_sent=pc.is_null(items["withheld"]).to_numpy(),
     )

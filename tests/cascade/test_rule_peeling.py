@@ -41,6 +41,7 @@ class Adversary(History):
         self._order = order
 
     def curve_of(self, items: IntArray) -> Doubt:
+        assert self.is_known[items].all(), "nothing is learnt from labels that nobody bought"
         self._shown = frozenset(items.tolist())
         return None  # type: ignore[return-value]  # the order is made without one
 

@@ -183,6 +183,19 @@ def test_an_item_without_an_answer_counts_as_wrong_and_is_not_accepted() -> None
     assert (wrong.is_accepted == unanswered.is_accepted).all()
 
 
+@pytest.mark.parametrize("items", [45, 400])
+def test_an_item_whose_answer_could_not_be_read_is_asked_and_never_accepted(items: int) -> None:
+    random = np.random.default_rng(4)
+    score, is_answered = random.random(items), random.random(items) > 0.1
+    score[~is_answered] = 1  # even if it seems the surest
+    scored = Scored(score, random.integers(0, 2, items), 3, is_answered=is_answered)
+    truth = np.where(is_answered, random.random(items) < 0.5 * (1 - score), 1).astype(np.int8)
+    settled, asks = finish(scored, Target(0.9, 0.9), truth)
+    assert 0 < settled.is_accepted.sum() < is_answered.sum()
+    assert not settled.is_accepted[~is_answered].any()
+    assert set(np.flatnonzero(~is_answered)) <= set(np.concatenate([ask.items for ask in asks]).tolist())
+
+
 def test_the_same_run_asks_the_same_items_on_every_machine() -> None:
     scored = Scored(np.linspace(0, 1, 300), np.zeros(300, np.int64), seed=42)
     step = next_step(scored, Target(0.9, 0.9), np.full(300, UNASKED, np.int8))

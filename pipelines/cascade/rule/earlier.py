@@ -28,7 +28,7 @@ def count_labels(scored: Scored, labels: Labels, items: IntArray) -> Seen:
         items: those that were not asked because they are doubtful; no item twice. With the others too, the curve, which
             is none too exact, bends to where the doubtful lie: on five real sets such a prior saved nothing.
     """
-    items = items[labels[items] != UNASKED]
+    items = items[(labels[items] != UNASKED) & ~scored.has_no_answer[items]]
     place = np.minimum((scored.rank[items] * _PLACES).astype(np.int64), _PLACES - 1)
     cells, cell = np.unique(np.column_stack([place, scored.answer[items]]), axis=0, return_inverse=True)
     return Seen(

@@ -149,18 +149,28 @@ class History:
 
     def curve_of(self, items: IntArray) -> Doubt:
         """Fitted to the labels of these, and to what earlier runs have learnt."""
+        items = items[~self.scored.has_no_answer[items]]
         seen = Seen.each(self.scored.rank[items], self.scored.codes[items], self.is_wrong(items))
         return Doubt.fit(seen, int(self.scored.codes.max(initial=0)) + 1, prior_of(self.scored))
 
     def doubts(self, items: IntArray) -> FloatArray:
         """P(wrong) of each, as far as is known."""
-        return self.curve().probability(self.scored.rank[items], self.scored.codes[items])
+        return self._doubts(items, self.curve())
 
     def by_doubt(self, items: IntArray, curve: Doubt | None = None) -> IntArray:
         """Least doubtful first; of equal doubt, the surer, and of equally sure, as chance has set."""
-        doubts = (curve or self.curve()).probability(self.scored.rank[items], self.scored.codes[items])
-        order: IntArray = np.lexsort((self.scored.place[items], doubts))
+        order: IntArray = np.lexsort((self.scored.place[items], self._doubts(items, curve or self.curve())))
         return items[order]
+
+    def besides(self, kept: IntArray) -> IntArray:
+        """Items of no batch so far but the kept ones, most doubtful first; none is kept that has no answer."""
+        is_left = ~self.is_known
+        is_left[kept] = self.scored.has_no_answer[kept] & is_left[kept]
+        return self.by_doubt(np.flatnonzero(is_left))[::-1]
+
+    def _doubts(self, items: IntArray, curve: Doubt) -> FloatArray:
+        doubts = curve.probability(self.scored.rank[items], self.scored.codes[items])
+        return np.where(self.scored.has_no_answer[items], 1.0, doubts)
 
     def draw(self, pool: IntArray, size: int) -> IntArray:
         """Uniformly and without replacement; a larger sample holds the smaller one."""

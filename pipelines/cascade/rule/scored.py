@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.cascade.rule.doubt import FloatArray, IntArray, Seen
+from pipelines.cascade.rule.doubt import BoolArray, FloatArray, IntArray, Seen
 
 Labels = NDArray[np.int8]
 
@@ -27,18 +27,22 @@ class Scored:
 
     ``confidence`` may be on any scale on which more is surer; NaN, an item without any, is least sure.
     ``answer`` is the engine's answer as a number, any numbers. ``seed`` belongs to the run and is never changed;
-    nor is ``earlier``, what the labels of other runs said, the newest first (see `earlier`).
+    nor is ``earlier``, what the labels of other runs said, the newest first (see `earlier`). Where ``is_answered`` is
+    there and False, the engine's answer could not be read: such an item is asked about, and never accepted.
     """
 
     confidence: FloatArray
     answer: IntArray
     seed: int
     earlier: tuple[Seen, ...] = ()
+    is_answered: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if self.confidence.ndim != 1 or self.confidence.shape != self.answer.shape:
             shapes = f"{self.confidence.shape} and {self.answer.shape}"
             raise ValueError(f"confidence and answer must be two lists of the same length; they are {shapes}")
+        if self.is_answered is not None and self.is_answered.shape != self.answer.shape:
+            raise ValueError(f"is_answered must be as long as answer; they are {self.is_answered.shape} and {shapes}")
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -48,6 +52,11 @@ class Scored:
         """Item numbers, surest first, ties in an order that chance has set."""
         order: IntArray = np.lexsort((self.chance("ties"), -self.confidence))
         return order
+
+    @cached_property
+    def has_no_answer(self) -> BoolArray:
+        """Whether each was left without one that can be read."""
+        return np.zeros(len(self), np.bool_) if self.is_answered is None else ~self.is_answered
 
     @cached_property
     def place(self) -> IntArray:

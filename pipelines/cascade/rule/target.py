@@ -113,10 +113,8 @@ def target_steps(scored: Scored, promise: Target, labels: Labels) -> Generator[A
     if (~history.is_known[accepted]).sum() < budget:  # so many may be kept whatever they are
         accepted = accepted[:0]
     kept = accepted if len(accepted) else history.unknown()[:budget]
-    is_asked = ~history.is_known
-    is_asked[kept] = False
-    if is_asked.any():
-        asked = history.by_doubt(np.flatnonzero(is_asked))[::-1]
+    asked = history.besides(kept)
+    if len(asked):
         yield history.ask("escalate", asked, is_at_once=not history.rounds)
     drawn, wrong = np.intersect1d(sample, accepted), history.wrong(sample)
     certificate = Certificate(

@@ -107,10 +107,9 @@ def term_steps(
             yield history.ask("escalate", behind[::-1], is_at_once=True)
         counted = count(np.zeros(0, np.bool_))
     accepted = stretch[: counted.prefix]
-    is_asked = ~history.is_known
-    is_asked[accepted] = False
-    if is_asked.any():
-        yield history.ask("escalate", history.by_doubt(np.flatnonzero(is_asked))[::-1])
+    asked = history.besides(accepted)
+    if len(asked):
+        yield history.ask("escalate", asked)
     looked_at, wrong = np.intersect1d(drawn, accepted), history.wrong(drawn)
     certificate = Certificate(
         items=len(scored),

@@ -55,9 +55,10 @@ test: check  ## and one real engine run per task, scenarios, faults and chaos in
 prove: prove-minutes prove-hours  ## and every fault at every point of death, chaos, schedules, demo-s3, long commands; hours
 
 prove-minutes: $(INSTALLED)  ## the parts of `make prove` that take minutes
-	$(PYTEST) -n 3 -m prove
+	$(PYTEST) -n 3 -m "prove and not hours"
 
 prove-hours: chaos
+	$(PYTEST) -n 2 -m "prove and hours"
 
 bench: $(INSTALLED)  ## all benchmarks in one table, as ratios within the same run; half an hour on a quiet machine
 	$(BIN)/python -m tests.bench

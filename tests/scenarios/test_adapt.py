@@ -30,6 +30,7 @@ def run_json(pipeline: PipelineCommand, *arguments: str | Path) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.hours
 def test_run_2_asks_a_third_less_than_run_1_with_an_adapter_that_run_1_has_taught(tmp_path: Path) -> None:
     tickets = changed_tickets()
     for number in (1, 2):
@@ -105,6 +106,7 @@ def test_a_series_trains_once_its_run_is_complete_and_its_next_run_uses_what_pas
     assert "This run used the adapter of training 1." in (Path(second["root"]) / "report.html").read_text()
 
 
+@pytest.mark.hours
 @pytest.mark.skipif(
     not REAL_MODEL, reason="REAL_MODEL names no folder of SmolLM2-135M-Instruct or its like: see docs/adapters.md"
 )

@@ -13,7 +13,7 @@ from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.settings import settings
 from tests.bench.verification import play
 
-pytestmark = [pytest.mark.prove, pytest.mark.engine, pytest.mark.timeout(7_200)]
+pytestmark = [pytest.mark.prove, pytest.mark.hours, pytest.mark.engine, pytest.mark.timeout(7_200)]
 
 DIFFS = 800
 

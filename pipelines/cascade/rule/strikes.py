@@ -37,7 +37,7 @@ from pipelines.cascade.rule.doubt import Doubt, FloatArray, IntArray
 _CURVES = 32  # posterior curves
 _RUNS_PER_CURVE = 4
 _PLACES = 120  # at which a curve's wrong items are counted
-_RATES = np.geomspace(0.002, 0.9, 60)  # shares of the pool to draw
+_SAMPLES = 80  # sizes that are looked at, up to nearly the whole pool
 _LARGEST_SAMPLE = 0.7  # of the pool; where more is needed, asking all but the budget is as cheap
 # Of the pool: of samples that cost about as much on average, the smallest is taken, since an engine that is good enough
 # needs nothing asked but the sample.
@@ -112,7 +112,7 @@ def plan_strikes(
     nothing = StrikesPlan(0, 0, pool - budget)
     if not can_certify(pool, budget, delta):
         return nothing
-    samples = np.unique(np.maximum((_RATES * pool).astype(np.int64), 1))
+    samples = np.unique(np.geomspace(1, max(0.9 * pool, 1), _SAMPLES).astype(np.int64))
     strikes = _about_most_strikes(pool, samples, budget, delta)
     samples, strikes = samples[strikes >= 0], strikes[strikes >= 0]
     if not len(samples):

@@ -12,9 +12,8 @@ import numpy as np
 from pipelines.cascade.rule.doubt import IntArray
 from pipelines.cascade.rule.history import History
 
-_PART = (
-    0.1  # of what is left, by one curve; a third of it finds no better order; one order for all keeps 0.4 points less
-)
+# Of what is left, by one curve. A third of it finds no better order; one order for all keeps 0.4 points less.
+_PART = 0.1
 
 
 def peel(history: History, pool: IntArray, pilot: IntArray, strikes: int) -> IntArray:

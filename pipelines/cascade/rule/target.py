@@ -30,7 +30,7 @@ __all__ = ["Ask", "Certificate", "Settled", "Target", "next_step", "target_steps
 # Of the chance that a target may be missed. The test is exact, so all of it would be used up, whatever the items: half
 # of all sets of runs would seem to keep a little less than was promised. At this, 1,000 runs show that they keep it.
 SPENT = 0.8
-# The pilot teaches beside the sample, which teaches more; as many as a budget buys, or none, keep 0.3 and 0.7 points less.
+# The pilot teaches beside the sample, which teaches more. Twice as many labels keep 0.3 points less, none 0.7.
 _OF_THE_PILOT = 0.5
 
 

@@ -58,9 +58,9 @@ class PipelineCommand:
             output.seek(0), error.seek(0)
             return subprocess.CompletedProcess(arguments, code, output.read(), error.read())
 
-    def run_json(self, *arguments: str | Path) -> Any:
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr + self.log()
+    def run_json(self, *arguments: str | Path, timeout: float = 500) -> Any:
+        done = self.run(*arguments, "--json", timeout=timeout)
+        assert done.returncode == 0, done.stdout + done.stderr + self.log()
         return json.loads(done.stdout)
 
     def run_and_kill(self, *arguments: str | Path, when: Callable[[], bool], timeout: float = 400) -> None:

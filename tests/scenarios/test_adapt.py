@@ -25,9 +25,7 @@ TARGET = {"target": 0.9, "assurance": 0.9, "audit_items": 20}
 
 def run_json(pipeline: PipelineCommand, *arguments: str | Path) -> Any:
     """On a busy machine, training takes an hour."""
-    done = pipeline.run(*arguments, "--json", timeout=6_000)
-    assert done.returncode == 0, done.stderr + pipeline.log()
-    return json.loads(done.stdout)
+    return pipeline.run_json(*arguments, timeout=6_000)
 
 
 @pytest.mark.hours

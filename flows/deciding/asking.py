@@ -24,7 +24,7 @@ from flows.stages.planning import PlanSummary
 from pipelines.cascade.audit import audit, audit_items
 from pipelines.cascade.rule.budget import Reached, Spending, budget_steps, when_stopped
 from pipelines.cascade.rule.doubt import IntArray
-from pipelines.cascade.rule.history import Ask, Stage, walk
+from pipelines.cascade.rule.history import Ask, Stage, pilot_items, pilot_size, walk
 from pipelines.cascade.rule.scored import AGREES, UNASKED, Labels
 from pipelines.cascade.rule.target import Settled, target_steps
 from pipelines.cascade.rule.term import term_steps
@@ -126,10 +126,12 @@ class _Asking:
         return _WITH_A_PILOT if len(ask.pilot) else _WHAT_FOR[ask.stage]
 
     def _ask_pilot(self, ask: Ask) -> None:
-        """No further than to the pilot: its items alone, if they are part of a larger batch."""
+        """For who wants no more than a pilot: a larger one than teaches beside a sample; most of it is asked anyway."""
         if self._until == "pilot" and len(ask.pilot):
-            self._progress.say(f"pilot     {len(ask.pilot):,} items {_WHAT_FOR['pilot']}")
-            self._escalation.ask(self._population.asked(ask.pilot), wait=self._wait)
+            scored = self._population.scored
+            items = pilot_items(scored, pilot_size(scored), is_even=False)
+            self._progress.say(f"pilot     {len(items):,} items {_WHAT_FOR['pilot']}")
+            self._escalation.ask(self._population.asked(items), wait=self._wait)
 
     def _choose_steps(self) -> Steps:
         scored, promise, term = self._population.scored, self._promise, self._term

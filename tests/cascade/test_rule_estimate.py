@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.cascade.rule.estimate import estimate_asked
+from pipelines.cascade.rule.history import pilot_items, pilot_size
 from pipelines.cascade.rule.scored import AGREES, DIFFERS, UNASKED, Scored
 from pipelines.cascade.rule.target import Target, next_step
 from tests.cascade.trials import most_misses
@@ -35,7 +36,7 @@ def test_what_is_asked_in_the_end_lies_in_the_range_that_a_pilot_gave() -> None:
     labels = np.full(ITEMS, UNASKED, np.int8)
     for target in (0.85, 0.9, 0.95):
         promise = Target(target, 0.9)
-        pilot = next_step(scored, promise, np.full(ITEMS, UNASKED, np.int8)).items  # type: ignore[union-attr]  # the first step asks
+        pilot = pilot_items(scored, pilot_size(scored), is_even=False)
         labels[pilot] = verdicts[pilot]
         estimate = estimate_asked(scored, promise, labels)
         assert estimate.least <= estimate.asked <= estimate.most
@@ -65,7 +66,7 @@ def test_the_range_holds_what_is_asked_nine_times_in_ten() -> None:
     promise, missed, runs = Target(0.9, 0.9), 0, 30
     for seed in range(runs):
         run, labels = replace(scored, seed=seed), np.full(ITEMS, UNASKED, np.int8)
-        pilot = next_step(run, promise, labels).items  # type: ignore[union-attr]  # the first step asks
+        pilot = pilot_items(run, pilot_size(run), is_even=False)
         labels[pilot] = verdicts[pilot]
         estimate = estimate_asked(run, promise, labels)
         missed += not estimate.least <= asked_by(run, promise, verdicts) <= estimate.most

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,11 @@ import pytest
 import yaml
 
 from tests.bench.changed_labels import as_job, changed_tickets
-from tests.scenarios.pipeline_command import REPOSITORY, PipelineCommand
+from tests.scenarios.pipeline_command import PipelineCommand
 
 pytestmark = [pytest.mark.prove, pytest.mark.engine, pytest.mark.timeout(7_200)]
 
 DOCUMENTS = 900
-NOTES = 900  # of each half, all: of 300, whose 178 labels taught it little, the gate let no adapter through
-REAL_MODEL = os.environ.get("REAL_MODEL", "")
 TARGET = {"target": 0.9, "assurance": 0.9, "audit_items": 20}
 
 
@@ -102,34 +98,3 @@ def test_a_series_trains_once_its_run_is_complete_and_its_next_run_uses_what_pas
     record = json.loads((Path(second["root"]) / "run.json").read_text())
     assert record["model"] == f"starter + {series}/adapters/0000001/{ended['folder']}"
     assert "This run used the adapter of training 1." in (Path(second["root"]) / "report.html").read_text()
-
-
-@pytest.mark.hours
-@pytest.mark.skipif(
-    not REAL_MODEL, reason="REAL_MODEL names no folder of SmolLM2-135M-Instruct or its like: see docs/adapters.md"
-)
-def test_a_model_that_nobody_here_trained_learns_from_run_1_over_the_sample_notes(tmp_path: Path) -> None:
-    notes = yaml.safe_load((REPOSITORY / "sample_data/jobs/notes.yaml").read_text())
-    notes |= {"input": str(REPOSITORY / notes["input"]), "output": str(tmp_path / "out")}
-    notes["model"]["source"] = REAL_MODEL
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(notes, sort_keys=False))
-    second_half = REPOSITORY / "sample_data/notes/second_half.jsonl.gz"
-    pipeline, adapter = PipelineCommand(tmp_path), tmp_path / "adapter"
-    first = run_json(pipeline, "submit", tmp_path / "job.yaml", "--limit", str(NOTES))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    adapted = run_json(pipeline, "adapt", first["run_id"], "-o", str(adapter))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    minutes = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
-    gib = after.ru_maxrss / 1024**2  # of the largest process so far, by far
-    options = ("--limit", str(NOTES), "--input", second_half, "--adapter", adapter)
-    second = run_json(pipeline, "submit", tmp_path / "job.yaml", *options)
-    card = json.loads((adapter / "adapter_card.json").read_text())
-    clock = card["training_seconds"] / 60
-    print(f"adapt: {minutes:.1f} processor minutes, {clock:.1f} minutes by the clock until trained, {gib:.1f} GiB")
-    print(f"labels {adapted['label_counts']}")
-    print(f"the gate expected {adapted['gate']}")
-    for run in (first, second):
-        print(run["summary"]["routes"], run["summary"]["accuracy"])
-        assert json.loads((Path(run["root"]) / "calibration/rule.json").read_text())["agreement_lower"] == 0.9
-    asked = [run["summary"]["routes"]["escalated"]["items"] for run in (first, second)]
-    assert asked[1] <= asked[0] * 2 / 3

@@ -143,6 +143,20 @@ def test_flows_is_a_house_of_few_rooms_and_floors_without_a_way_round() -> None:
     assert len(floors) <= 21 and max(floors.values()) <= 10, floors  # __init__ is one of them
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_whoever_has_arrow_read_or_count_says_whether_in_threads(room: str) -> None:
+    """See `USE_THREADS` in `pipelines.store.schemas`."""
+    ends = (".group_by", ".iter_batches", ".read_table", ".IpcReadOptions", ".IpcWriteOptions")
+    unsaid = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in modules(room)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(ends)
+        if "use_threads" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert unsaid == []
+
+
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lengths = {
         name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for room in ROOMS for path in modules(room)

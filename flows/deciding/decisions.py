@@ -95,12 +95,16 @@ def _stands(population: Population, is_accepted: BoolArray, labels: int) -> Iter
 
 
 def _fit_confidence(run: Run, population: Population, ledger: Ledger, outcome: RuleOutcome) -> FittedTemperature:
-    """From all labels that were bought before it was known what may stand, each for as many items as it stands for."""
+    """From all labels that were bought before it was known what may stand, each for as many items as it stands for.
+
+    Those beside an answer that could not be read say nothing of how sure the engine was.
+    """
     weight = np.zeros(len(population.scored))
     for ask in outcome.asks:
         if ask.stage != "escalate" or ask.is_at_once:
             weight[ask.items] = ask.weights
-    bought = np.flatnonzero((weight > 0) & (outcome.labels != UNANSWERED) & (outcome.labels != UNASKED))
+    is_answered = ~population.scored.has_no_answer & (outcome.labels != UNANSWERED) & (outcome.labels != UNASKED)
+    bought = np.flatnonzero((weight > 0) & is_answered)
     codes = {name: code for code, name in enumerate(run.job.labels)}
     given = ledger.settled_labels()
     logprobs, claude = [np.zeros((0, len(codes)))], [np.zeros(0, np.int64)]

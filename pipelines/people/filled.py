@@ -22,6 +22,7 @@ from pipelines.meant import did_you_mean
 from pipelines.people.answers import Answer, Taken
 from pipelines.people.waiting import AskedRun
 from pipelines.store.regular_files import MAX_TABLE_BYTES, read_regular
+from pipelines.store.schemas import USE_THREADS
 from pipelines.tasks.label_names import LabelNames
 
 _NEEDED = ("run", "item_id", "answer")
@@ -203,7 +204,7 @@ def _of_csv(path: Path) -> Iterator[Filled]:
 
 def _of_parquet(path: Path) -> Iterator[Filled]:
     try:
-        table = pq.read_table(pa.BufferReader(_bytes(path)))
+        table = pq.ParquetFile(pa.BufferReader(_bytes(path))).read(use_threads=USE_THREADS)
     except (pa.ArrowException, OSError) as error:
         raise JobError([f"no Parquet file ({str(error).splitlines()[0]})"], source=str(path)) from None
     _check_columns(path, table.column_names)

@@ -29,7 +29,7 @@ from pipelines.status.pace import PartFigures, Parts
 from pipelines.status.record import RunStatus, Stage
 from pipelines.store import layout
 from pipelines.store.objects import Listed, Store
-from pipelines.store.schemas import from_arrow
+from pipelines.store.schemas import USE_THREADS, from_arrow
 from pipelines.store.side_by_side import in_order
 
 NO_ENGINE = "none"  # as run.json names it
@@ -219,7 +219,7 @@ class RunLooker:
         self.requests += 2
         with self.store.opened(key) as file:
             rows = _routes_of(pa.PythonFile(file, mode="r"), is_arrow=key.endswith(".arrow"))
-        counted = rows.group_by(_ROUTE).aggregate([([], "count_all")]).to_pylist()
+        counted = rows.group_by(_ROUTE, use_threads=USE_THREADS).aggregate([([], "count_all")]).to_pylist()
         return Counter({row[_ROUTE]: row["count_all"] for row in counted})
 
     def _read_sessions(self) -> None:
@@ -354,7 +354,8 @@ def _within(content: Any, section: str, name: str) -> Any:
 def _routes_of(part: pa.PythonFile, *, is_arrow: bool) -> pa.Table:
     """The column ``route`` of a part of the results; of the others as little as the file's form allows."""
     if not is_arrow:
-        return pq.ParquetFile(part).read([_ROUTE])
+        return pq.ParquetFile(part, pre_buffer=False).read([_ROUTE], use_threads=USE_THREADS)
     place = pa.ipc.open_file(part).schema.get_field_index(_ROUTE)
     part.seek(0)
-    return pa.ipc.open_file(part, options=pa.ipc.IpcReadOptions(included_fields=[place])).read_all()
+    options = pa.ipc.IpcReadOptions(included_fields=[place], use_threads=USE_THREADS)
+    return pa.ipc.open_file(part, options=options).read_all()

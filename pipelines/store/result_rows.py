@@ -30,7 +30,7 @@ from pipelines.routes import Route
 from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.runs import open_store, question_stores, result_parts
-from pipelines.store.schemas import ANSWERED_RESULTS, DUPLICATE_OF, RESULTS, from_arrow, read_part
+from pipelines.store.schemas import ANSWERED_RESULTS, DUPLICATE_OF, RESULTS, USE_THREADS, from_arrow, read_part
 
 FileFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "csv", "parquet", "arrow")
@@ -245,4 +245,4 @@ def _write(wanted: ResultRows, file: BufferedWriter, form: FileFormat) -> int:
 def _writer(file: BufferedWriter, schema: pa.Schema, form: FileFormat) -> Any:
     if form == "parquet":
         return pq.ParquetWriter(file, schema, compression="zstd")
-    return pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+    return pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=USE_THREADS))

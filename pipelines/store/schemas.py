@@ -16,6 +16,10 @@ from pipelines.store.layout import ResultFormat
 SCHEMA_VERSION = 1
 MONEY = pa.decimal128(20, 12)
 _ARROW = b"ARROW1"  # how an IPC file begins
+# Whether Arrow codes and decodes in threads of its own. Such a thread may let go of Python's memory a moment after its
+# result is there; where that is after a short command has ended, Arrow aborts the process (exit code 134). Parts are
+# read side by side by threads of ours, which are waited for.
+USE_THREADS = False
 _UTC_TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -254,18 +258,19 @@ def result_schema(carried: pa.Schema) -> pa.Schema:
 def to_arrow(table: pa.Table) -> bytes:
     """An Arrow IPC file, lz4: for tables only this project reads."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=USE_THREADS)
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
 
 
 def from_arrow(data: bytes, columns: list[str] | None = None, if_there: Sequence[str] = ()) -> pa.Table:
     """The inverse of `to_arrow`; with ``columns``, only those are decoded, and some more that not every table has."""
-    options = None
+    options = pa.ipc.IpcReadOptions(use_threads=USE_THREADS)
     if columns is not None:
         schema = pa.ipc.open_file(data).schema
         columns = [*columns, *(name for name in if_there if name in schema.names)]
-        options = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in columns])
+        options.included_fields = [schema.get_field_index(name) for name in columns]
     return pa.ipc.open_file(data, options=options).read_all()
 
 
@@ -296,7 +301,7 @@ def read_part(data: bytes, columns: Sequence[str], schema: pa.Schema = RESULTS) 
         # The file itself: pyarrow's way by way of a data set takes longer than reading a small part.
         file = pq.ParquetFile(pa.BufferReader(data))
         there = file.schema_arrow.names
-        table = file.read([name for name in there if name in columns])
+        table = file.read([name for name in there if name in columns], use_threads=USE_THREADS)
     fields = [schema.field(name) for name in columns]
     values = [table[each.name] if each.name in there else pa.nulls(len(table), each.type) for each in fields]
     return pa.table(values, schema=pa.schema(fields))

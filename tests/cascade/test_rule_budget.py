@@ -51,6 +51,16 @@ def test_no_more_is_planned_than_is_paid_for(items: int, seed: int, share: float
     assert cost[asked].sum() <= spending.budget_usd * (1 + 1e-9)
 
 
+def test_items_whose_answer_could_not_be_read_are_worth_the_most() -> None:
+    random = np.random.default_rng(3)
+    score, is_answered = random.random(400), random.random(400) > 0.05
+    score[~is_answered] = 1  # even if they seem the surest
+    scored = Scored(score, random.integers(0, 2, 400), 3, is_answered=is_answered)
+    truth = np.where(is_answered, random.random(400) < 0.5 * (1 - score), 1).astype(np.int8)
+    reached, _ = finish(scored, Spending(np.full(400, 0.01), 1.0, ASSURANCE), truth)
+    assert not reached.is_accepted[~is_answered].any()
+
+
 def test_equal_prices_are_spent_to_the_last_item() -> None:
     population = hostile_populations()[8]
     reached, asks = finish(population.scored(1), Spending(np.full(400, 0.01), 1.0, ASSURANCE), population.truth)

@@ -196,6 +196,16 @@ def test_an_item_whose_answer_could_not_be_read_is_asked_and_never_accepted(item
     assert set(np.flatnonzero(~is_answered)) <= set(np.concatenate([ask.items for ask in asks]).tolist())
 
 
+def test_where_all_else_may_stand_what_could_not_be_read_is_asked_all_the_same() -> None:
+    is_answered = np.ones(400, np.bool_)
+    is_answered[[5, 90, 210, 333]] = False
+    scored = Scored(np.linspace(0, 1, 400), np.zeros(400, np.int64), 1, is_answered=is_answered)
+    settled, asks = finish(scored, Target(0.9, 0.9), (~is_answered).astype(np.int8))
+    assert settled.certificate.prefix == settled.certificate.stretch, "everything that was not asked may stand"
+    assert not settled.is_accepted[~is_answered].any()
+    assert [ask.stage for ask in asks] == ["certify", "escalate"]
+
+
 def test_the_same_run_asks_the_same_items_on_every_machine() -> None:
     scored = Scored(np.linspace(0, 1, 300), np.zeros(300, np.int64), seed=42)
     step = next_step(scored, Target(0.9, 0.9), np.full(300, UNASKED, np.int8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -141,6 +142,18 @@ def some(items: int, seed: int = 1, earlier: tuple[Seen, ...] = ()) -> tuple[Sco
     confidence = random.random(items)
     truth = (random.random(items) < 0.6 * (1 - confidence) ** 2).astype(np.int8)
     return Scored(confidence, np.zeros(items, np.int64), seed, earlier), truth
+
+
+def test_an_item_whose_answer_could_not_be_read_is_asked_in_a_term_too() -> None:
+    scored, truth = some(100, earlier=taught())
+    settled, _ = run(scored, Standing(200, 0), truth)
+    accepted = np.flatnonzero(settled.is_accepted)
+    assert len(accepted) > 20
+    is_answered = np.ones(100, np.bool_)
+    is_answered[accepted[:10]] = False
+    settled, _ = run(replace(scored, is_answered=is_answered), Standing(200, 0), np.where(is_answered, truth, 1))
+    assert settled.is_accepted.sum() > 10
+    assert not settled.is_accepted[~is_answered].any()
 
 
 def test_a_run_without_earlier_labels_is_asked_in_full_and_its_allowance_is_saved() -> None:

@@ -22,7 +22,7 @@ def is_worth_waiting(items: int, pilot: int, budget: int, delta: float, audit_it
 
     Args:
         items: of the run.
-        pilot: how many would be asked first.
+        pilot: how many would be asked only to learn from.
         budget: wrong answers that may remain.
         delta: the chance allowed that more remain.
         audit_items: accepted items that are asked in the end.

@@ -76,12 +76,12 @@ class Doubt:
             answers: how many different ones there are.
             earlier: labels of other runs. They count only if this run's are likelier with them than without.
         """
-        if earlier is None or not cls.is_borne_out(earlier, seen, answers):
+        if earlier is None or not cls._is_borne_out(earlier, seen, answers):
             return _best_fit(seen, answers)
         return _best_fit(seen.and_also(earlier), answers)
 
     @classmethod
-    def is_borne_out(cls, earlier: Seen, seen: Seen, answers: int) -> bool:
+    def _is_borne_out(cls, earlier: Seen, seen: Seen, answers: int) -> bool:
         """Whether what was seen is at least as likely with the earlier labels as without them; nothing always is."""
         if not len(seen.rank):
             return True

@@ -86,7 +86,10 @@ def walk(steps: Generator[Ask, None, End], labels: Labels) -> Walked[End]:
 
 
 def pilot_size(scored: Scored) -> int:
-    """How many labels the first curve is fitted to; half of it is enough to check what earlier runs have learnt."""
+    """How many labels a budget and an estimate learn from first; half of it where earlier runs have taught something.
+
+    A target, which learns from its sample too, takes a part of it.
+    """
     few = np.clip(_PILOT_SHARE * len(scored), _PILOT_LEAST, _PILOT_MOST)
     size = int(max(few, _PILOT_SHARE_OF_MANY * len(scored)))
     return min(size if prior_of(scored) is None else size // 2, len(scored))

@@ -31,6 +31,7 @@ from pipelines.documents.records import RowColumns, SourceFile
 from pipelines.documents.sources.sources import open_seekable
 from pipelines.errors import StoreError
 from pipelines.store.s3_reading import ObjectUnavailable
+from pipelines.store.schemas import USE_THREADS
 
 HEAD_BYTES = 1024 * 1024
 HEAD_ROWS = 1_000
@@ -219,7 +220,7 @@ def _parquet_head(source: SourceFile, wanted: str | None) -> Head:
         schema = parquet.schema_arrow
         values: list[object] = []
         if wanted is not None and schema.get_field_index(wanted) >= 0:
-            batch = next(parquet.iter_batches(batch_size=HEAD_ROWS, columns=[wanted]), None)
+            batch = next(parquet.iter_batches(HEAD_ROWS, columns=[wanted], use_threads=USE_THREADS), None)
             values = [] if batch is None else batch.column(0).to_pylist()
         return Head(
             source=source,

@@ -22,6 +22,7 @@ from pipelines.documents.sources.sources import EXPANSION_FREE_BYTES, MAX_EXPANS
 from pipelines.documents.sources.table_formats import table_refusal
 from pipelines.documents.text_columns import Combined
 from pipelines.store.s3_reading import ObjectUnavailable
+from pipelines.store.schemas import USE_THREADS
 
 PARQUET_MAGIC = b"PAR1"
 _ROWS_PER_BATCH = 128  # a batch of the largest documents is what bounds the memory
@@ -157,7 +158,7 @@ def _check_footer(metadata: pq.FileMetaData, names: Collection[str]) -> None:
     probe = pq.ParquetFile(no_data, metadata=metadata, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
     for group in range(metadata.num_row_groups):
         with suppress(_NothingReadError):
-            next(probe.iter_batches(batch_size=1, row_groups=[group], columns=list(names)), None)
+            next(probe.iter_batches(1, [group], list(names), use_threads=USE_THREADS), None)
 
 
 class _NothingReadError(Exception):
@@ -231,7 +232,7 @@ def _unreadable(schema: pa.Schema, names: Iterable[str]) -> dict[str, object]:
 
 
 def _records(parquet: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, _Scalar]]:
-    for batch in parquet.iter_batches(batch_size=_ROWS_PER_BATCH, columns=names):
+    for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=names, use_threads=USE_THREADS):
         for index in range(batch.num_rows):
             yield {name: batch.column(name)[index] for name in names}
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.results import ROUTES
 from pipelines.routes import Route
-from pipelines.store.schemas import DUPLICATE_OF
+from pipelines.store.schemas import DUPLICATE_OF, USE_THREADS
 
 CELLS = 200  # of a histogram, from 0 to 1
 SAMPLES = 5  # of each route
@@ -129,7 +129,7 @@ class Figures:
         keys = table.select(["route", "engine_answer", "answer"])
         keys = keys.append_column("asked", asked)
         keys = keys.append_column("is_right", pc.equal(table["answer"], table["gold_label"]))
-        for row in keys.group_by(keys.column_names).aggregate([([], "count_all")]).to_pylist():
+        for row in keys.group_by(keys.column_names, use_threads=USE_THREADS).aggregate([([], "count_all")]).to_pylist():
             count, engine, answer = row["count_all"], row["engine_answer"], row["answer"]
             self.fates[row["route"], row["asked"]] += count
             if engine is not None:

@@ -93,8 +93,10 @@ def review_job(folder: Path, **changes: Any) -> Job:
     )
 
 
-def reviewed(folder: Path, rows: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Run:
-    """A complete run, of which the rows say what became of some documents."""
+def reviewed(
+    folder: Path, rows: dict[str, dict[str, Any]] | None = None, unreadable: Sequence[str] = (), **changes: Any
+) -> Run:
+    """A complete run, of which the rows say what became of some documents; of some, the engine wrote no review."""
     job = review_job(folder, **changes)
     run = prepare_run(job, check_surroundings(job), "run")
     assert plan_documents(run, quiet()).shards == 1
@@ -102,7 +104,10 @@ def reviewed(folder: Path, rows: dict[str, dict[str, Any]] | None = None, **chan
     assert isinstance(run.question, ReviewQuestion)
     names = [each.removesuffix(".diff") for each in from_arrow(plan)["document_id"].to_pylist()]
     texts = TextTokenizer(run.question.tokenizer.json)
-    written = [answer(*(finding(name, line) for line in REPORTED[name])) for name in names]
+    written = [
+        "I cannot." if name in unreadable else answer(*(finding(name, line) for line in REPORTED[name]))
+        for name in names
+    ]
     engine = ScriptedEngine(written, lambda claim: float(np.log(0.8)), run.question.tokenizer._text.decode)
     review = Reviewer(engine, run.question.review_settings, texts.encode_documents).review(from_arrow(plan))
     run.store.create(layout.predictions_part(0), to_arrow(scored_part(items_of_plan(plan), review)))

@@ -220,7 +220,7 @@ def _parquet_head(source: SourceFile, wanted: str | None) -> Head:
         schema = parquet.schema_arrow
         values: list[object] = []
         if wanted is not None and schema.get_field_index(wanted) >= 0:
-            batch = next(parquet.iter_batches(HEAD_ROWS, columns=[wanted], use_threads=USE_THREADS), None)
+            batch = next(parquet.iter_batches(batch_size=HEAD_ROWS, columns=[wanted], use_threads=USE_THREADS), None)
             values = [] if batch is None else batch.column(0).to_pylist()
         return Head(
             source=source,

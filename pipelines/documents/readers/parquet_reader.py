@@ -158,7 +158,9 @@ def _check_footer(metadata: pq.FileMetaData, names: Collection[str]) -> None:
     probe = pq.ParquetFile(no_data, metadata=metadata, pre_buffer=False, buffer_size=_PAGE_BUFFER_BYTES)
     for group in range(metadata.num_row_groups):
         with suppress(_NothingReadError):
-            next(probe.iter_batches(1, [group], list(names), use_threads=USE_THREADS), None)
+            next(
+                probe.iter_batches(batch_size=1, row_groups=[group], columns=list(names), use_threads=USE_THREADS), None
+            )
 
 
 class _NothingReadError(Exception):
@@ -232,7 +234,7 @@ def _unreadable(schema: pa.Schema, names: Iterable[str]) -> dict[str, object]:
 
 
 def _records(parquet: pq.ParquetFile, names: list[str]) -> Iterator[dict[str, _Scalar]]:
-    for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=names, use_threads=USE_THREADS):
+    for batch in parquet.iter_batches(batch_size=_ROWS_PER_BATCH, columns=names, use_threads=USE_THREADS):
         for index in range(batch.num_rows):
             yield {name: batch.column(name)[index] for name in names}
 

@@ -125,6 +125,7 @@ def _ray(folder: Path) -> Iterator[Variables]:
     command = [
         *(_BIN / "ray", "start", "--head", "--block", f"--num-cpus={_RAY_CPUS}", f"--port={port}"),
         *("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--object-store-memory=150000000"),
+        f"--memory={_RAY_CPUS * 4 * 1024**3}",  # the stand-in takes next to none of what it is said to
         f"--temp-dir={folder}",
     ]
     quiet = {

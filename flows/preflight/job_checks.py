@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.preflight.check import Check, size
+from flows.preflight.check import GIB, Check, size
 from flows.preflight.endpoint_check import check_endpoint
-from flows.preflight.machine_checks import available_memory, clock_check, disk_check
+from flows.preflight.machine_checks import clock_check, disk_check
 from flows.preflight.surroundings import check_surroundings
 from flows.questions.over_http import model_of
 from pipelines.errors import JobError, StoreError
@@ -19,6 +19,8 @@ from pipelines.job.sections import ModelSource
 from pipelines.settings import settings
 from pipelines.store.objects import Store
 from workers.engines.catalogue import find_entry, missing_folder, weights_on_disk
+from workers.engines.fitting.fit import least_cpu_engine_gib
+from workers.engines.fitting.machines import available_memory
 from workers.engines.fitting.machines import cards_here as gpus
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
@@ -132,8 +134,8 @@ def check_weights(job: Job) -> list[Check]:
         except (JobError, StoreError) as error:
             problems = error.problems if isinstance(error, JobError) else [str(error)]
             return [Check("adapter", "wrong", problem.removeprefix("model.adapter: ")) for problem in problems]
-    what, needed = f"{name}: {size(weights)} of weights", weights * _MORE_THAN_WEIGHTS
-    cards = gpus()
+    what, cards = f"{name}: {size(weights)} of weights", gpus()
+    needed = weights * _MORE_THAN_WEIGHTS if cards else weights + least_cpu_engine_gib() * GIB
     room = min((memory for _, memory in cards), default=None) if cards else available_memory()
     if room is None or settings().ray_address is not None:
         return [Check("model", "ok", f"{what}; whether they fit, the engines' machines will tell")]

@@ -29,11 +29,12 @@ from pipelines.store.side_by_side import in_order
 from workers.endpoint.pool import EndpointPool
 from workers.engines.catalogue import CatalogueEntry, catalogue, find_entry, known_facts, refuse_code
 from workers.engines.feed import ShardFeed
-from workers.engines.fitting.fit import refuse_unfit
-from workers.engines.fitting.machines import Machine, cluster_machines, this_machine
+from workers.engines.fitting.fit import least_cpu_engine_gib, refuse_unfit
+from workers.engines.fitting.machines import GIB, Machine, cluster_machines, this_machine
 from workers.engines.fitting.prefix import PrefixReuse, prefix_reuse
+from workers.engines.fitting.room import Device, Needs
 from workers.engines.own_ray import start_ray
-from workers.engines.pool import Device, EnginePool, cluster_device
+from workers.engines.pool import EnginePool, cluster_device
 from workers.engines.requests import requests_for
 from workers.engines.scorer import ScorerConfig, ShardReport
 
@@ -120,9 +121,9 @@ def start_engines(run: Run) -> Scorers:
     arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
     if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
         arguments.setdefault("enforce_eager", True)
-    devices = _devices_per_engine(run, name, entry, device)
+    needs = _needs_of_engine(run, name, entry, device)
     if device == "gpu":
-        arguments |= _shared_out(devices, arguments)
+        arguments |= _shared_out(needs.devices, arguments)
     asked = run.question.asked_of_engine
     reuse = _reuse(run, facts, arguments, asked)
     if reuse:
@@ -134,7 +135,8 @@ def start_engines(run: Run) -> Scorers:
         engine_args=arguments,
         environment={**defaults.environment, **facts.environment},
         frame=asked.frame,
-        devices_per_engine=devices,
+        devices_per_engine=needs.devices,
+        memory_bytes=needs.memory_bytes,
         review=asked.review,
         two_orders=asked.two_orders,
         windows=asked.windows,
@@ -146,8 +148,8 @@ def start_engines(run: Run) -> Scorers:
     return EnginePool(config, compute.engines, settings().device, most_engines=compute.max_engines)
 
 
-def _devices_per_engine(run: Run, name: str, entry: CatalogueEntry, device: Device) -> float:
-    """GPUs of one machine, a part of one, or cores.
+def _needs_of_engine(run: Run, name: str, entry: CatalogueEntry, device: Device) -> Needs:
+    """GPUs of one machine, a part of one, or cores and what memory they come with.
 
     Raises:
         JobError: the model fits nowhere.
@@ -155,9 +157,11 @@ def _devices_per_engine(run: Run, name: str, entry: CatalogueEntry, device: Devi
     asked, share = int(entry.engine.get("tensor_parallel_size", 1)), run.job.compute.gpu_share
     machines = machines_at_hand(device)
     if device == "gpu" and not any(machine.cards for machine in machines):
-        return share or asked  # an autoscaler is to bring some: what they hold is not known yet
+        return Needs(device, share or asked)  # an autoscaler is to bring some: what they hold is not known yet
     fit = refuse_unfit(name, entry, machines, device, share)
-    return asked if device == "cpu" else share or fit.group
+    if device == "gpu":
+        return Needs(device, share or fit.group)
+    return Needs(device, asked, int((fit.needed_gib or least_cpu_engine_gib()) * GIB))
 
 
 def machines_at_hand(device: Device) -> list[Machine]:
@@ -230,6 +234,8 @@ def score_shards(run: Run, planned: PlannedShards, pool: Scorers, progress: Prog
             if not pool.wait_ready(planned.feed):
                 return
         progress.say(f"engines   {pool.engines:>9,} started, the first ready after {pool.start_seconds:.1f} s")
+        if pool.room_note:
+            progress.say(f"engines   {pool.room_note}")
         begun = {"engines": pool.engines, "devices": pool.devices, "start_seconds": pool.start_seconds}
         run.store.create(layout.engines_begun(time.time_ns()), json.dumps(begun).encode())
         if pool.reuse and pool.reuse.note:

@@ -16,9 +16,14 @@ from ray._private import ray_constants, worker
 
 from pipelines.errors import EngineError
 from pipelines.settings import settings, withhold_claude_key
+from workers.engines.fitting.machines import available_memory
 
 # A busy machine takes minutes for what an idle one does in five seconds.
 _START_SECONDS = 300
+_OBJECT_STORE_BYTES = 200 * 1024**2  # only numbers travel
+# What the command, Prefect's server and Ray's own processes come to.
+_BESIDE_ENGINES_BYTES = 1024**3
+_LEAST_FOR_ENGINES_BYTES = 1024**2  # for Ray, which takes no 0; one engine is tried on however little
 # Of the processes of a Ray, those without which no engine goes on.
 _NEEDED = {"gcs_server", "raylet"}
 
@@ -43,8 +48,9 @@ def start_ray(address: str | None) -> None:
     if address is None:
         options |= {
             "include_dashboard": False,
-            "object_store_memory": 200 * 1024**2,  # only numbers travel
-            "_system_config": {"worker_register_timeout_seconds": _START_SECONDS},
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "_memory": _memory_for_engines(),
+            "_system_config": {"worker_register_timeout_seconds": _START_SECONDS, "worker_niceness": 0},
         }
         _keep_others_out()
     first_asked_at = time.monotonic()
@@ -60,6 +66,14 @@ def start_ray(address: str | None) -> None:
                     log.warning("Ray is not up in its 30 seconds (%s); trying again", last_line(error))
                     continue
             raise EngineError(_not_started(address, error)) from error
+
+
+def _memory_for_engines() -> int | None:
+    """Bytes that engines may ask Ray for; None where nobody says what is free: Ray makes its own guess."""
+    available = available_memory()
+    if available is None:
+        return None
+    return max(available - _OBJECT_STORE_BYTES - _BESIDE_ENGINES_BYTES, _LEAST_FOR_ENGINES_BYTES)
 
 
 def _is_out_of_time(error: Exception) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
@@ -19,15 +19,13 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from pipelines.errors import EngineError
 from pipelines.settings import keys_not_for_engines, settings, usual_keys
 from workers.engines.feed import ShardFeed
-from workers.engines.fitting.fit import room
 from workers.engines.fitting.growth import Growth
 from workers.engines.fitting.machines import cluster_machines
 from workers.engines.fitting.prefix import PrefixReuse
+from workers.engines.fitting.room import Device, Needs, room
 from workers.engines.in_flight import MAX_SHARDS_IN_FLIGHT, SHARDS_IN_FLIGHT
 from workers.engines.own_ray import check_ray, last_line
 from workers.engines.scorer import Scorer, ScorerConfig, ShardReport
-
-Device = Literal["gpu", "cpu"]
 
 _ATTEMPTS_PER_SHARD = 3
 # How often to look whether the cluster has grown, where a job does not say how many engines it wants.
@@ -78,9 +76,12 @@ class EnginePool:
         Raises:
             EngineError: there is no room for an engine, or nobody says how many machines are to come.
         """
-        self._uses_gpu = (wanted_device or cluster_device(None)) == "gpu"
         self._config = config
-        available = self._room()
+        needs = Needs(wanted_device or cluster_device(None), config.devices_per_engine, config.memory_bytes)
+        machines = cluster_machines(look_at_cards=False)
+        others_may_come = bool(wanted_device and engines and settings().ray_address)
+        self._needs = needs if others_may_come else needs.on_the_largest(machines)
+        available = room(machines, self._needs)
         if wanted_device and engines:
             available = engines
         elif not available and wanted_device:
@@ -89,7 +90,7 @@ class EnginePool:
                 "set compute.engines in the job, so that the autoscaler knows how many to bring"
             )
         elif not available and config.devices_per_engine > 1:
-            wanted = f"{config.devices_per_engine:g} {'GPUs' if self._uses_gpu else 'CPU cores'}"
+            wanted = f"{config.devices_per_engine:g} {'GPUs' if needs.device == 'gpu' else 'CPU cores'}"
             raise EngineError(f"no node of the Ray cluster has {wanted} for an engine; add one")
         elif not available:
             raise EngineError("the Ray cluster has neither a GPU nor a CPU core to give; add a node")
@@ -97,6 +98,7 @@ class EnginePool:
         self._asked_at = self._looked_at = time.monotonic()
         self.start_seconds: float | None = None
         first = min(engines or available, available, most_engines or available)
+        self.room_note = None if others_may_come else self._needs.short_of_memory(machines, engines or most_engines)
         self._actors = [self._new_actor() for _ in range(first)]
         self._held_since = [self._asked_at] * self.engines
         self._homeless: set[int] = set()  # slots of engines that were asked for later and are not ready yet
@@ -216,8 +218,7 @@ class EnginePool:
 
     def _room(self) -> int:
         """How many engines the cluster holds now, each on one machine."""
-        device: Device = "gpu" if self._uses_gpu else "cpu"
-        return room(cluster_machines(look_at_cards=False), device, self._config.devices_per_engine)
+        return room(cluster_machines(look_at_cards=False), self._needs)
 
     def _grow(self, running: dict[Any, tuple[int, int | None]], waiting: int, in_flight: int) -> None:
         """Start engines for what waits, now and then; an engine without a place takes up room too."""
@@ -232,8 +233,7 @@ class EnginePool:
             running[self._actors[slot].ready.remote()] = (slot, None)
 
     def _new_actor(self) -> Any:
-        devices = self._config.devices_per_engine
-        wanted: dict[str, Any] = {"num_gpus": devices, "num_cpus": 1} if self._uses_gpu else {"num_cpus": devices}
+        wanted: dict[str, Any] = self._needs.as_resources()
         if withheld := self._withheld_keys():
             # Their process is never given them; nobody can take a variable away here, so they are empty.
             wanted["runtime_env"] = {"env_vars": dict.fromkeys(withheld, "")}

@@ -54,6 +54,7 @@ class ScorerConfig:
     environment: Mapping[str, str]
     frame: TokenFrame
     devices_per_engine: float  # less than one: engines share a GPU
+    memory_bytes: int | None = None  # of its machine, that an engine on a CPU comes to; None: not known
     review: ReviewSettings | None = None  # None: documents are classified
     two_orders: TwoOrders | None = None  # None: the labels are read as given
     windows: WindowMerge | None = None  # None: no document is read in windows

@@ -68,6 +68,16 @@ def test_without_a_wish_the_cluster_decides(asked: list[dict[str, Any]]) -> None
     assert resources(asked) == [{"num_cpus": 1}] * 6
 
 
+def test_memory_that_an_engine_takes_is_asked_of_ray_and_bounds_how_many_there_are(asked: list[dict[str, Any]]) -> None:
+    (node,) = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's annotations stop here
+    a_part = int(node["Resources"]["memory"] / 2.5)
+    pool = EnginePool(replace(config(), memory_bytes=a_part), None)
+    assert pool.engines == 2
+    assert pool.room_note and pool.room_note.startswith("no more than 2 of them, by memory: ")
+    assert [each["memory"] for each in asked] == [a_part, a_part]
+    assert EnginePool(config(), None).room_note is None
+
+
 def test_gpus_that_are_still_to_come_are_asked_for(asked: list[dict[str, Any]]) -> None:
     assert cluster_device("gpu") == "gpu"
     assert EnginePool(config(devices=2), 4, "gpu").engines == 4

@@ -7,16 +7,18 @@ without.) Knows nothing of jobs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.errors import JobError
 from workers.engines.catalogue import CatalogueEntry, catalogue, known_facts, weights_on_disk
 from workers.engines.fitting.machines import GIB, Machine
+from workers.engines.fitting.room import Needs, room
 
 # Attention heads are shared out evenly, so groups are of these sizes.
 _GROUPS = (1, 2, 4, 8, 16)
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
+_CPU_PROCESS_GIB = 0.8  # an engine's on a CPU, without weights and cache: vLLM and torch; as measured
 _NAMED = 3  # models that are told as fitting
 
 
@@ -52,10 +54,10 @@ def _on_gpus(entry: CatalogueEntry, machines: Sequence[Machine], share: float | 
         if needed is not None and not any(_holds(machine, share, needed) for machine in rooms):
             why = f"a part of {share:g} of a card is too little: it needs about {needed:,.0f} GiB of one"
             return Fit(needed, 1, 0, why, "a larger compute.gpu_share, or none")
-        return Fit(needed, 1, room(rooms, "gpu", share))
+        return Fit(needed, 1, room(rooms, Needs("gpu", share)))
     for group in [int(asked)] if asked else _GROUPS:
-        engines = room((each for each in machines if needed is None or _holds(each, group, needed)), "gpu", group)
-        if engines:
+        holding = [each for each in machines if needed is None or _holds(each, group, needed)]
+        if engines := room(holding, Needs("gpu", group)):
             return Fit(needed, group, engines)
     most = max(machines, key=lambda each: len(each.cards) * (each.card_bytes or 0), default=None)
     if most is None or not most.cards:
@@ -79,17 +81,11 @@ def _holds(machine: Machine, cards: float, needed: float) -> bool:
 def _on_cpus(entry: CatalogueEntry, machines: Sequence[Machine]) -> Fit:
     if entry.weights in ("FP8", "NVFP4"):  # docs.vllm.ai, features/quantization: no CPU
         return Fit(needed_gib(entry), 1, 0, f"{entry.weights} needs a GPU", entry.devices)
-    needed = needed_gib(entry)
-    if needed is not None:  # the weights, and a cache of its own instead of what a GPU would leave
-        needed = needed / _MORE_THAN_WEIGHTS + _cpu_cache_gib()
+    needed = cpu_engine_gib(entry)
     if needed is None:
-        return Fit(None, 1, sum(int(machine.cores) for machine in machines))
-    rooms = [
-        min(int(each.cores), int(each.memory_bytes // (needed * GIB)) if each.memory_bytes else int(each.cores))
-        for each in machines
-    ]
-    if any(rooms):
-        return Fit(needed, 1, sum(rooms))
+        return Fit(None, 1, room(machines, Needs("cpu", 1)))
+    if engines := room(machines, Needs("cpu", 1, int(needed * GIB))):
+        return Fit(needed, 1, engines)
     most = max((machine.memory_bytes or 0 for machine in machines), default=0) / GIB
     why = f"an engine needs about {needed:,.1f} GiB of memory; the largest machine has {most:,.1f}"
     return Fit(needed, 1, 0, why, entry.devices)
@@ -104,9 +100,18 @@ def needed_gib(entry: CatalogueEntry) -> float | None:
     return None if weights is None else weights * _MORE_THAN_WEIGHTS / GIB
 
 
-def _cpu_cache_gib() -> float:
-    """What each engine on a CPU takes for its cache."""
-    return float(catalogue().devices["cpu"].environment["VLLM_CPU_KVCACHE_SPACE"])
+def cpu_engine_gib(entry: CatalogueEntry) -> float | None:
+    """Memory that an engine on a CPU comes to: weights, its cache and its process; None where the weights are unknown.
+
+    The cache is filled block by block, those of finished prompts last: a run of some length touches all of it.
+    """
+    needed = needed_gib(entry)
+    return None if needed is None else needed / _MORE_THAN_WEIGHTS + least_cpu_engine_gib()
+
+
+def least_cpu_engine_gib() -> float:
+    """The same without weights."""
+    return float(catalogue().devices["cpu"].environment["VLLM_CPU_KVCACHE_SPACE"]) + _CPU_PROCESS_GIB
 
 
 def refuse_unfit(
@@ -132,16 +137,3 @@ def fitting_models(
     """The largest models that fit, the starters last."""
     fitting = [(name, entry) for name, entry in models.items() if fit_of(entry, machines, device).engines]
     return [name for name, _ in sorted(fitting, key=lambda each: -(each[1].gpu_gb or 0))][:most]
-
-
-def room(machines: Iterable[Machine], device: str, devices_per_engine: float) -> int:
-    """How many engines find a place: a group of GPUs, or of cores, is of one machine."""
-    return sum(_room(machine, device, devices_per_engine) for machine in machines)
-
-
-def _room(machine: Machine, device: str, devices: float) -> int:
-    if device == "cpu":
-        return int(machine.cores // devices)
-    cards = len(machine.cards)
-    groups = int(1 / devices) * cards if devices < 1 else cards // int(devices)
-    return min(groups, int(machine.cores))  # an engine takes a core, too

@@ -328,7 +328,10 @@ class Compute(Section):
         description="price of one GPU (on CPU: one core) for an hour; unknown means no engine cost is shown",
     )
     engines: int | None = Field(
-        None, ge=1, le=_MOST_ENGINES, description="engines to start; default: one per GPU group, or per core"
+        None,
+        ge=1,
+        le=_MOST_ENGINES,
+        description="engines to start; default: one per GPU group, or per core that has memory for it",
     )
     max_engines: int | None = Field(
         None,

@@ -24,7 +24,7 @@ _ANSWER_TOKENS = 24
 def run(style: str, spec: dict[str, Any]) -> int:
     """Read, answer, write Parquet; how many rows were written."""
     # Every stage claims a core for as long as the job runs: counting two, it waits for the third for ever.
-    ray.init(num_cpus=max(8, os.cpu_count() or 1), include_dashboard=False)
+    ray.init("local", num_cpus=max(8, os.cpu_count() or 1), include_dashboard=False)
     config = vLLMEngineProcessorConfig(
         model_source=spec["model"],
         engine_kwargs=spec["engine"],

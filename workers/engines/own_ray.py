@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -23,6 +24,7 @@ _START_SECONDS = 300
 _OBJECT_STORE_BYTES = 200 * 1024**2  # only numbers travel
 # What the command, Prefect's server and Ray's own processes come to.
 _BESIDE_ENGINES_BYTES = 1024**3
+_LOOK_SECONDS = 0.005
 _LEAST_FOR_ENGINES_BYTES = 1024**2  # for Ray, which takes no 0; one engine is tried on however little
 # Of the processes of a Ray, those without which no engine goes on.
 _NEEDED = {"gcs_server", "raylet"}
@@ -121,10 +123,21 @@ def _own_token() -> Path:
 
 
 def leave_ray() -> None:
-    """Leave the cluster, or stop the Ray that `start_ray` started; returns at once."""
+    """Leave the cluster, or stop the Ray that `start_ray` started; its processes end while the caller goes on.
+
+    What holds a reference of Ray's and is let go of while Ray is taken down in this process ends the process, with exit
+    code 1 and no word (`CoreWorkerProcessImpl::GetCoreWorker`): nothing else is done for those 0.3 seconds, not even by
+    the garbage collector, which would find references in the tracebacks of lost engines.
+    """
     global _stopping
     _stopping = threading.Thread(target=ray.shutdown, name="ray-shutdown")
-    _stopping.start()
+    gc.disable()
+    try:
+        _stopping.start()
+        while _stopping.is_alive() and hasattr(worker.global_worker, "core_worker"):
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        gc.enable()
 
 
 def check_ray() -> None:

@@ -34,6 +34,20 @@ print("answers")
 ray.shutdown()
 """
 
+# A traceback may hold references until long after its engine was lost.
+REFERENCES_LEFT = """
+import time, ray
+from workers.engines.own_ray import leave_ray, start_ray
+
+start_ray(None)
+references = [ray.put(number) for number in range(1000)]
+leave_ray()
+while references:
+    references.pop()
+    time.sleep(0.001)
+print("goes on")
+"""
+
 # An engine is at work, which would take for ever, when the raylet is gone.
 RAYLET_LOST = """
 import sys, threading, time
@@ -140,6 +154,12 @@ def test_our_own_ray_listens_on_the_loopback_interface_alone(tmp_path: Path) -> 
     assert lines[-1] == "answers"
     assert set(lines[1:-1:2]) == {"127.0.0.1"}
     assert not (tmp_path / ".ray").exists(), "Ray wrote a token of its own"
+
+
+@pytest.mark.processes
+def test_references_that_outlive_ray_do_not_end_the_process(tmp_path: Path) -> None:
+    done = run_alone(REFERENCES_LEFT, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "goes on\n"), done.stderr
 
 
 class OwnNode:

@@ -41,7 +41,7 @@ class Actor:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=3, num_gpus=0, include_dashboard=False, object_store_memory=100_000_000)
+    ray.init("local", num_cpus=3, num_gpus=0, include_dashboard=False, object_store_memory=100_000_000)
     yield
     ray.shutdown()
 

@@ -122,7 +122,7 @@ def _moto(folder: Path) -> Iterator[Variables]:
 def _ray(folder: Path) -> Iterator[Variables]:
     """A node whose engines are the stand-in that starts at once."""
     port = free_port()
-    command = [
+    command: list[str | Path] = [
         *(_BIN / "ray", "start", "--head", "--block", f"--num-cpus={_RAY_CPUS}", f"--port={port}"),
         *("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--object-store-memory=150000000"),
         f"--memory={_RAY_CPUS * 4 * 1024**3}",  # the stand-in takes next to none of what it is said to

@@ -72,7 +72,8 @@ class World:
         job = parse_job(
             as_job(name="tickets", input=".", output="out", model="starter", quality="off", escalation="off"), ""
         )
-        self.question = LabelQuestion(job, resolve_model("starter"))
+        self.model = resolve_model("starter")
+        self.question = LabelQuestion(job, self.model)
         by_length = sorted(enumerate(changed_tickets()), key=lambda numbered: len(numbered[1].text))
         tickets = [ticket for _, ticket in sorted(by_length[:documents], key=lambda numbered: numbered[0])]
         names = list(job.labels)
@@ -90,7 +91,7 @@ class World:
     @cached_property
     def base(self) -> Logprobs:
         """Of every document."""
-        return self.scored(load_network(self.question.model), range(len(self.documents)))
+        return self.scored(load_network(self.model), range(len(self.documents)))
 
     def scored(self, network: Any, items: Iterable[int]) -> Logprobs:
         """As the engine would score some of them."""
@@ -126,7 +127,7 @@ class World:
         examples = [Example(each.tokens, label) for each, label in zip(division.training, labels, strict=True)]
         folder = Path(tempfile.mkdtemp())
         frames = served_frames(self.question), shuffled_frames(self.question, plan.seed)
-        network = train(load_network(self.question.model), examples, *frames, plan, folder)
+        network = train(load_network(self.model), examples, *frames, plan, folder)
         shutil.rmtree(folder)
         return network
 

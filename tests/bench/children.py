@@ -11,7 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,7 +40,7 @@ def child_environment(home: Path, extra: Mapping[str, str] | None = None) -> dic
 
 
 def run_logged(
-    command: Sequence[str | Path], log: Path, environment: Mapping[str, str], timeout_seconds: float = 600
+    command: Sequence[object], log: Path, environment: Mapping[str, str], timeout_seconds: float = 600
 ) -> None:
     """Run to the end; a failure ends the benchmark with the end of the log."""
     try:
@@ -62,6 +65,23 @@ def ask(module: str, arguments: Sequence[str | Path], home: Path, extra: Mapping
     command = [sys.executable, "-m", f"tests.bench.{module}", *arguments, answer]
     run_logged(command, home / "log.txt", child_environment(home, extra))
     return json.loads(answer.read_text(encoding="utf-8"))
+
+
+def answers_of(processes: Sequence[BaseProcess], answers: Queue[Any], timeout_seconds: float) -> list[Any]:
+    """One answer of each, in the order in which they come; a process that ends without one ends the benchmark."""
+    found: list[Any] = []
+    deadline = time.monotonic() + timeout_seconds
+    while len(found) < len(processes):
+        try:
+            found.append(answers.get(timeout=_WATCHED_SECONDS))
+        except Empty:
+            if time.monotonic() > deadline or any(process.exitcode for process in processes):
+                for process in processes:
+                    process.kill()
+                raise SystemExit("an engine's process has ended, or answers no more: see above") from None
+    for process in processes:
+        process.join()
+    return found
 
 
 def busy_cores() -> float:

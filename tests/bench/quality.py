@@ -190,7 +190,7 @@ def compare(scored: Run, plan: PlanSummary, folder: Path, provider: BatchProvide
     population = read_population(scored, plan)
     names = np.array(list(scored.job.labels))
     given = names[population.scored.answer]
-    is_right = given == np.array([claude[item_id] for item_id in population.item_ids.to_pylist()])
+    is_right = given == np.array([claude[item_id] for item_id in map(str, population.item_ids.to_pylist())])
     print(f"{len(claude):,} documents, {runs} runs for each target; the engine alone agrees on {is_right.mean():.1%}")
     table = Table(
         "target", "way", "runs that kept it", "agreement, mean", "least", "asked", "cost USD", "of all-Claude"
@@ -206,8 +206,8 @@ def compare(scored: Run, plan: PlanSummary, folder: Path, provider: BatchProvide
         add(table, target, "naive threshold", by_hand, len(claude), all_usd)
     Console(width=140).print(table)
     for target in TARGETS:
-        kept, asked = draw_alone(population.scored, is_right, target, draws)
-        print(f"target {target:.2f}, the rule alone, {draws:,} draws: kept {kept:.1%}, asked {asked:.1%} on average")
+        kept, share = draw_alone(population.scored, is_right, target, draws)
+        print(f"target {target:.2f}, the rule alone, {draws:,} draws: kept {kept:.1%}, asked {share:.1%} on average")
 
 
 def add(table: Table, target: float, way: str, found: list[Measured], items: int, all_usd: Decimal) -> None:

@@ -24,9 +24,11 @@ from flows.questions.code_review import ReviewQuestion
 from flows.stages.scoring import start_engines
 from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.tasks.code_review.answers import engine_answer_schema
+from tests.bench.children import answers_of
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import catalogue
 from workers.engines.feed import ShardFeed
+from workers.engines.pool import EnginePool
 from workers.engines.requests import ShardScores, ShardTexts
 from workers.engines.reviews import Reviewer
 
@@ -73,9 +75,12 @@ class _RawVllm:
         self._codes = len(question.frame.codes)
         self.seconds = {"write": 0.0, "score": 0.0}
 
-    def write(self, prompts: Sequence[list[int]]) -> Future[ShardTexts]:
-        """The review pass."""
-        outputs = self._generate("write", prompts, self._writing)
+    def write(self, prompts: Sequence[list[int]], max_output_tokens: int | None = None) -> Future[ShardTexts]:
+        """The review pass, or once more what was cut in it."""
+        parameters = self._writing.clone()
+        if max_output_tokens is not None:
+            parameters.max_tokens = max_output_tokens
+        outputs = self._generate("write", prompts, parameters)
         return _done(ShardTexts([output.outputs[0].text for output in outputs], *_usage(outputs)))
 
     def score(self, prompts: Sequence[list[int]]) -> Future[ShardScores]:
@@ -87,8 +92,8 @@ class _RawVllm:
     def _generate(self, what: str, prompts: Sequence[list[int]], parameters: Any) -> list[Any]:
         given: list[Any] = [{"prompt_token_ids": prompt} for prompt in prompts]
         started = time.perf_counter()
-        outputs = self._engine.generate(given, parameters, use_tqdm=False)
-        self.seconds[what] = time.perf_counter() - started
+        outputs: list[Any] = self._engine.generate(given, parameters, use_tqdm=False)
+        self.seconds[what] += time.perf_counter() - started
         return outputs
 
 
@@ -117,9 +122,7 @@ def time_raw(workload: Workload) -> Timing:
     processes = [context.Process(target=_review, args=(part, *arguments)) for part in range(engines)]
     for process in processes:
         process.start()
-    seconds, reviews = zip(*(answers.get(timeout=_START_TIMEOUT_SECONDS) for _ in processes), strict=True)
-    for process in processes:
-        process.join()
+    seconds, reviews = zip(*answers_of(processes, answers, _START_TIMEOUT_SECONDS), strict=True)
     writing, scoring = (sum(each[what] for each in seconds) for what in ("write", "score"))
     slowest = max(sum(each.values()) for each in seconds)
     return _timing(pa.concat_tables(reviews), slowest, scoring / (writing + scoring))
@@ -137,6 +140,7 @@ def _review(part: int, root: str, parts: int, go: Any, answers: Any) -> None:
         return reviewer.review(plan.filter(pc.is_valid(plan["text"])).take(pa.array(range(part, len(plan), parts))))
 
     review(range(WARM_SHARDS))
+    engine.seconds = {"write": 0.0, "score": 0.0}
     go.wait(_START_TIMEOUT_SECONDS)
     reviews = review(workload.measured_shards)
     answers.put((engine.seconds, reviews))
@@ -145,6 +149,7 @@ def _review(part: int, root: str, parts: int, go: Any, answers: Any) -> None:
 def time_sluice(workload: Workload) -> Timing:
     """The product's scoring stage: committed plan parts in, committed prediction parts out."""
     pool = start_engines(workload.run)
+    assert isinstance(pool, EnginePool)
     try:
         in_flight = workload.run.question.shards_in_flight(workload.plan.shards, workload.plan.document_tokens)
         pool.score(ShardFeed.of(range(WARM_SHARDS)), lambda report: None, lambda: in_flight)

@@ -48,7 +48,7 @@ class Items:
 
     @property
     def is_wrong(self) -> BoolArray:
-        return self.answer != self.claude
+        return np.not_equal(self.answer, self.claude)
 
     def some(self, chosen: IntArray) -> Items:
         return Items(self.confidence[chosen], self.answer[chosen], self.claude[chosen])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.bench.rule_series import Items, read_items
 ITEMS = 100  # of a run
 ASSURANCE = 0.95
 # How the engine errs besides, of the share of a term that is over: what may happen in a year.
-HOSTILE = {
+HOSTILE: dict[str, Callable[[float], float]] = {
     "as they are": lambda share: 0.0,
     "documents that get worse": lambda share: 0.3 * share,
     "an engine that changes": lambda share: 0.35 * (share >= 0.4),

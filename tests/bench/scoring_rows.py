@@ -18,12 +18,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.questions.classification import LabelQuestion
 from flows.stages.scoring import start_engines
 from pipelines.scored_parts import predictions_of, read_scored_part
 from pipelines.tasks.classification import answer_schema
+from tests.bench.children import answers_of
 from tests.bench.workload import WARM_SHARDS, Workload, open_workload
 from workers.engines.catalogue import DeviceDefaults, catalogue
 from workers.engines.feed import ShardFeed
+from workers.engines.pool import EnginePool
 
 _ANSWER_TOKENS = 24
 _START_TIMEOUT_SECONDS = 300
@@ -45,6 +48,7 @@ def time_json_chat(workload: Workload) -> Timing:
     from vllm.sampling_params import StructuredOutputsParams
 
     question = workload.run.question
+    assert isinstance(question, LabelQuestion)
     # The engine was never taught JSON and would fill its 24 tokens with blanks; this keeps its answers short.
     compact = {"backend": "xgrammar", "disable_any_whitespace": True}
     engine = LLM(workload.run.model.weights, structured_outputs_config=compact, **_engine_args(workload))
@@ -61,7 +65,8 @@ def time_json_chat(workload: Workload) -> Timing:
 
     def chat(messages: list[Any]) -> list[Any]:
         template = {"enable_thinking": False}
-        return engine.chat(messages, parameters, use_tqdm=False, chat_template_kwargs=template)
+        answers: list[Any] = engine.chat(messages, parameters, use_tqdm=False, chat_template_kwargs=template)
+        return answers
 
     chat(conversations(range(WARM_SHARDS)))
     messages = conversations(workload.measured_shards)
@@ -82,9 +87,7 @@ def time_fastest(workload: Workload) -> Timing:
         process.start()
     go.wait(_START_TIMEOUT_SECONDS)
     started = time.monotonic()
-    ended, timings = zip(*(answers.get(timeout=_START_TIMEOUT_SECONDS) for _ in processes), strict=True)
-    for process in processes:
-        process.join()
+    ended, timings = zip(*answers_of(processes, answers, _START_TIMEOUT_SECONDS), strict=True)
     return Timing(
         items=sum(timing.items for timing in timings),
         seconds=max(ended) - started,
@@ -118,6 +121,7 @@ def _generate(part: int, root: str, parts: int, go: Any, answers: Any) -> None:
 def time_sluice(workload: Workload) -> Timing:
     """The product's scoring stage: committed plan parts in, committed prediction parts out."""
     pool = start_engines(workload.run)
+    assert isinstance(pool, EnginePool)
     try:
         pool.score(ShardFeed.of(range(WARM_SHARDS)), lambda report: None)
         started = time.perf_counter()

@@ -98,7 +98,7 @@ def write_job(path: Path, half: Half, output: Path, **changes: Any) -> Path:
 def claims_right(root: str) -> tuple[float, int]:
     """The share of a run's claims that its engine answered as the known faults do, and how many there are."""
     right = [
-        np.equal(each.is_true, own_answers(each.claims, each.review))
+        np.equal(np.array(each.is_true), own_answers(each.claims, each.review))
         for each in read_labelled_reviews(open_run(root), ["gold"])
         if each.source == "gold"
     ]

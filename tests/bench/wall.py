@@ -30,7 +30,7 @@ from pipelines.tasks.classification import answer_schema
 from tests.bench.children import COMMAND, REPOSITORY, ask, busy_cores, child_environment, machine, remark, run_logged
 from tests.bench.run_batch import Style, run_batch
 from tests.bench.workload import HELDOUT, read_texts, write_job
-from workers.engines.catalogue import resolve_model
+from workers.engines.catalogue import ResolvedModel, resolve_model
 
 _SITE = REPOSITORY / ".cache" / "bench-site"
 _PANDAS = ("pandas==2.3.3", "python-dateutil", "pytz", "tzdata", "six")
@@ -44,6 +44,13 @@ class Bench:
     job: Job
     job_path: Path
     documents: int
+
+    @property
+    def question(self) -> tuple[LabelQuestion, ResolvedModel]:
+        """What is asked, and of which model."""
+        assert isinstance(self.job.model, str)
+        model = resolve_model(self.job.model)
+        return LabelQuestion(self.job, model), model
 
     def home(self, way: str, number: int) -> Path:
         """A folder of its own for each process."""
@@ -99,11 +106,11 @@ def _submit(bench: Bench, home: Path) -> int:
 
 def _ray_data(style: str) -> Callable[[Bench, Path], int]:
     def run(bench: Bench, home: Path) -> int:
-        question = LabelQuestion(bench.job, resolve_model(bench.job.model))
+        question, model = bench.question
         spec = {
-            "model": question.model.weights,
+            "model": model.weights,
             # The model's own arguments and prefix caching: what a good user sets. The rest is vLLM's choice.
-            "engine": {**question.model.engine, "enable_prefix_caching": True},
+            "engine": {**model.engine, "enable_prefix_caching": True},
             "documents": str(bench.folder / "documents.jsonl"),
             "output": str(home / "output"),
             "before": question.prompt.before,
@@ -119,15 +126,15 @@ def _ray_data(style: str) -> Callable[[Bench, Path], int]:
 
 def _run_batch(style: Style) -> Callable[[Bench, Path], int]:
     def run(bench: Bench, home: Path) -> int:
-        question = LabelQuestion(bench.job, resolve_model(bench.job.model))
+        question, model = bench.question
         rows = map(json.loads, (bench.folder / "documents.jsonl").read_text(encoding="utf-8").splitlines())
         return run_batch(
             style,
             {row["id"]: row["text"] for row in rows},
             (question.prompt.before, question.prompt.after),
             answer_schema(question.labels),
-            question.model.weights,
-            {**question.model.engine, "enable_prefix_caching": True},
+            model.weights,
+            {**model.engine, "enable_prefix_caching": True},
             home,
         )
 

@@ -29,7 +29,8 @@ from tests.bench.provenance import as_lines, markdown, provenance
 from workers.engines.catalogue import catalogue, resolve_model
 from workers.engines.engine import LabelEngine
 from workers.engines.requests import ShardScores
-from workers.engines.windows import TokenIds, score_windows
+from workers.engines.windows import score_windows
+from workers.engines.word_tokens import TokenIds
 
 _DOCUMENTS, _SENTENCES = 12, 330
 

@@ -84,14 +84,14 @@ def prepare(folder: Path, items: int, *, is_informed: bool = False, **job_change
     run = prepare_run(job, check_surroundings(job), "run")
     plan = planning.plan_documents(run, quiet())
     for shard in range(plan.shards):
-        items = items_of_plan(run.store.read(layout.plan_part(shard)))
-        count = len(items)
-        gold = items["gold_label"].to_pylist()
+        table = items_of_plan(run.store.read(layout.plan_part(shard)))
+        count = len(table)
+        gold = list(map(str, table["gold_label"].to_pylist()))
         even = np.full((count, len(LABELS)), np.log(1 / len(LABELS)), np.float32)
         logprobs = informed(gold) if is_informed else even
         numbers = [np.full(count, value, np.int64) for value in (100, 64, 1, 4_000_000)]
-        predictions = prediction_table(items["item_id"], ShardScores(logprobs, *numbers))
-        run.store.create(layout.predictions_part(shard), to_arrow(scored_part(items, predictions)))
+        predictions = prediction_table(table["item_id"], ShardScores(logprobs, *numbers))
+        run.store.create(layout.predictions_part(shard), to_arrow(scored_part(table, predictions)))
     if run.rule:
         decide_item_by_item(run, plan, run.rule)
         publishing.publish_scored(run, plan, quiet())

@@ -22,7 +22,7 @@ from tests.command_forks import ForkedCommand
 REPOSITORY = Path(__file__).resolve().parents[2]
 TICKETS_JOB = REPOSITORY / "sample_data/jobs/tickets.yaml"
 COMMAND = Path(sys.executable).parent / "pipeline"
-_Process = subprocess.Popen[str] | ForkedCommand
+_Process = subprocess.Popen[bytes] | ForkedCommand
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def running_server(home: Path) -> Iterator[PrefectServer]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
-    command = [_PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    command: list[str | Path] = [_PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     prepare_database(home)
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
@@ -112,7 +112,7 @@ def running_server(home: Path) -> Iterator[PrefectServer]:
 @contextmanager
 def running_worker(server: PrefectServer, state_dir: Path, pool: str = WORK_POOL) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of the pool; what it starts keeps its state in ``state_dir``."""
-    command = [_PREFECT, "worker", "start", "--pool", pool, "--type", "process"]
+    command: list[str | Path] = [_PREFECT, "worker", "start", "--pool", pool, "--type", "process"]
     environment = os.environ | server.environment | {"SLUICE_STATE_DIR": str(state_dir), "HF_HUB_OFFLINE": "1"}
     with (server.home / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests are spread over processes, so that what waits overlaps with what computes; tests/conftest.py says how.
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo demo-s3 check lint types unit test prove prove-minutes prove-hours bench faults chaos train lock clean
+.PHONY: help demo demo-s3 check lint types unit test prove prove-minutes prove-failed prove-hours bench faults chaos train lock clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -56,6 +56,9 @@ prove: prove-minutes prove-hours  ## and every fault at every point of death, ch
 
 prove-minutes: $(INSTALLED)  ## the parts of `make prove` that take minutes
 	$(PYTEST) -n 3 -m "prove and not hours"
+
+prove-failed: $(INSTALLED)
+	$(PYTEST) -n 1 -m "prove and not hours" --last-failed --last-failed-no-failures none
 
 prove-hours: chaos
 	$(PYTEST) -n 2 -m "prove and hours"

@@ -58,9 +58,11 @@ def why_not() -> str | None:
 class Nodes:
     """Three places for nodes, numbered from 1; node 1 is the head."""
 
-    def __init__(self, seconds_per_token: float) -> None:
+    def __init__(self, seconds_per_token: float | None) -> None:
+        """With the engine stand-in, which takes that long, or with the real one."""
         self._name = f"sl{secrets.token_hex(2)}"  # a link's name has at most 15 letters
-        self._engine = {"PYTHONPATH": str(STAND_IN), "ENGINE_STAND_IN_SECONDS_PER_TOKEN": str(seconds_per_token)}
+        stand_in = {"PYTHONPATH": str(STAND_IN), "ENGINE_STAND_IN_SECONDS_PER_TOKEN": str(seconds_per_token)}
+        self._engine = {} if seconds_per_token is None else stand_in
         self._network = f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(250)}"
         self._folder = Path(tempfile.mkdtemp(prefix="nodes-"))  # short: the sockets of Ray lie below it
 

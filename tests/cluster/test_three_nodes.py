@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,14 +27,16 @@ from tests.cluster.nodes import Nodes, why_not
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(1800)]
 
 _ITEMS, _SECONDS_PER_TOKEN = 1_200, 0.05
+_ITEMS_OF_REAL_ENGINES = 6_000  # they take as long over so many
 _WAIT_SECONDS = 600
 
 
-@pytest.fixture
-def nodes() -> Iterator[Nodes]:
+@contextmanager
+def two_of_three(seconds_per_token: float | None) -> Iterator[Nodes]:
+    """Two of three nodes are started; the third is the test's."""
     if reason := why_not():
         pytest.skip(reason)  # such as no right to make network namespaces
-    with Nodes(_SECONDS_PER_TOKEN) as nodes:
+    with Nodes(seconds_per_token) as nodes:
         nodes.start(1)
         nodes.start(2)
         yield nodes
@@ -42,8 +45,8 @@ def nodes() -> Iterator[Nodes]:
 class Case:
     """One run, from its submission to its end; a disturbance comes when a few shards are scored."""
 
-    def __init__(self, nodes: Nodes, folder: Path, name: str) -> None:
-        self.nodes, self.name, self.output = nodes, name, folder / "runs"
+    def __init__(self, nodes: Nodes, folder: Path, name: str, items: int) -> None:
+        self.nodes, self.name, self.items, self.output = nodes, name, items, folder / "runs"
         self.root = self.output / name
         self.environment = child_environment(folder)
         self.job = folder / "job.yaml"
@@ -80,41 +83,63 @@ class Case:
 
     def _check(self) -> None:
         rows = ds.dataset(str(self.root / "results"), format="parquet").to_table(columns=["item_id", "cost_usd"])
-        assert rows.num_rows == _ITEMS == len(set(rows["item_id"].to_pylist()))
+        assert rows.num_rows == self.items == len(set(rows["item_id"].to_pylist()))
         summary = json.loads((self.root / "summary.json").read_text())
-        assert summary["items"] == _ITEMS == sum(route["items"] for route in summary["routes"].values())
+        assert summary["items"] == self.items == sum(route["items"] for route in summary["routes"].values())
         assert sum(rows["cost_usd"].to_pylist(), Decimal(0)) == Decimal(summary["cost_usd"])
         assert (self.root / "_COMPLETE").exists()
 
 
-def test_whatever_happens_to_a_node_every_item_is_there_once(nodes: Nodes, tmp_path: Path) -> None:
-    write_documents(tmp_path / "documents", _ITEMS)
-    job = yaml.safe_load(TICKETS_JOB.read_text(encoding="utf-8")) | {
-        "input": str(tmp_path / "documents"),
-        "output": str(tmp_path / "runs"),
-        "escalation": "off",
-        "quality": "off",
-    }
-    del job["evaluation"]
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
-    seconds: dict[str, float] = {}
+class Disturbances:
+    """Runs over the same documents, each disturbed in its way; the first is not."""
 
-    def run(name: str, disturb: Callable[[Case], None]) -> Case:
-        case = Case(nodes, tmp_path, name)
-        seconds[name] = case.run(disturb)
-        print(f"{name}: {seconds[name]:.1f} s, {seconds[name] / seconds['undisturbed']:.2f} x undisturbed", flush=True)
+    def __init__(self, nodes: Nodes, folder: Path, items: int) -> None:
+        self._nodes, self._folder, self._items = nodes, folder, items
+        self._seconds: dict[str, float] = {}
+        write_documents(folder / "documents", items)
+        job = yaml.safe_load(TICKETS_JOB.read_text(encoding="utf-8")) | {
+            "input": str(folder / "documents"),
+            "output": str(folder / "runs"),
+            "escalation": "off",
+            "quality": "off",
+        }
+        del job["evaluation"]
+        (folder / "job.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
+
+    def run(self, name: str, disturb: Callable[[Case], None]) -> Case:
+        case = Case(self._nodes, self._folder, name, self._items)
+        taken = self._seconds[name] = case.run(disturb)
+        print(f"{name}: {taken:.1f} s, {taken / self._seconds['undisturbed']:.2f} x undisturbed", flush=True)
         return case
 
-    nodes.start(3)
-    assert run("undisturbed", lambda case: None).engines == 3
-    run("driver-killed", Case.kill_driver_and_resume_on_node_2)
-    run("node-killed", lambda case: nodes.kill(3))
-    _wait_until_forgotten()
-    assert run("node-added", lambda case: nodes.start(3)).engines == 3
-    run("node-cut-off", lambda case: nodes.cut_off(3))
-    nodes.reconnect(3)
-    rows = [f"| {name} | {taken:.1f} | {taken / seconds['undisturbed']:.2f} |" for name, taken in seconds.items()]
-    print("\n".join(["| disturbance | seconds | x undisturbed |", "|---|--:|--:|", *rows]))
+    def print_table(self) -> None:
+        undisturbed = self._seconds["undisturbed"]
+        rows = [f"| {name} | {taken:.1f} | {taken / undisturbed:.2f} |" for name, taken in self._seconds.items()]
+        print("\n".join(["| disturbance | seconds | x undisturbed |", "|---|--:|--:|", *rows]))
+
+
+def test_whatever_happens_to_a_node_every_item_is_there_once(tmp_path: Path) -> None:
+    with two_of_three(_SECONDS_PER_TOKEN) as nodes:
+        runs = Disturbances(nodes, tmp_path, _ITEMS)
+        nodes.start(3)
+        assert runs.run("undisturbed", lambda case: None).engines == 3
+        runs.run("driver-killed", Case.kill_driver_and_resume_on_node_2)
+        runs.run("node-killed", lambda case: nodes.kill(3))
+        _wait_until_forgotten()
+        assert runs.run("node-added", lambda case: nodes.start(3)).engines == 3
+        runs.run("node-cut-off", lambda case: nodes.cut_off(3))
+        nodes.reconnect(3)
+        runs.print_table()
+
+
+def test_of_real_engines_too(tmp_path: Path) -> None:
+    with two_of_three(None) as nodes:
+        runs = Disturbances(nodes, tmp_path, _ITEMS_OF_REAL_ENGINES)
+        nodes.start(3)
+        assert runs.run("undisturbed", lambda case: None).engines == 3
+        runs.run("driver-killed", Case.kill_driver_and_resume_on_node_2)
+        runs.run("node-killed", lambda case: nodes.kill(3))
+        runs.print_table()
 
 
 def _wait_until_forgotten() -> None:

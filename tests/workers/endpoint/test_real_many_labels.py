@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
 from pipelines.tasks.classification import Label
+from tests.engine_in_process import engine_arguments
 from tests.many_labels import many_coded_model
 from tests.workers.endpoint.asked import endpoint
 from tests.workers.endpoint.vllm_serve import vllm_serve
@@ -28,7 +28,7 @@ from workers.endpoint.client import FirstTierClient
 from workers.endpoint.labels import LabelScorer
 from workers.endpoint.probe import probe
 from workers.endpoint.served import resolved
-from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine
 
 # Two loads of the model, on a machine that may be busy.
@@ -75,9 +75,7 @@ def test_the_log_probabilities_and_tokens_are_those_of_an_engine(
 
     own = LabelQuestion(JOB, resolve_model(ModelSource(source=str(model), engine={"max_model_len": CONTEXT})))
     assert own.frame.codes == served.token_ids
-    cpu = catalogue().devices["cpu"]
-    os.environ.update(cpu.environment)
-    arguments = {**cpu.engine, "max_model_len": CONTEXT, "enforce_eager": True}
+    arguments = engine_arguments(max_model_len=CONTEXT)
     engine = LabelEngine(str(model), arguments, own.frame)
     try:
         scores = engine.score([np.array(tokens, np.int32) for tokens in own.encode(TEXTS)]).result()

@@ -7,7 +7,6 @@ of ours is); here it has it in the place of its last, rarest one.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import date
@@ -30,13 +29,14 @@ from pipelines.store import layout
 from pipelines.store.objects import Store
 from pipelines.store.schemas import from_arrow, to_arrow
 from pipelines.tasks.classification import Label
+from tests.engine_in_process import engine_arguments
 from tests.workers.endpoint.asked import endpoint
 from tests.workers.endpoint.vllm_serve import vllm_serve
 from workers.endpoint.client import FirstTierClient
 from workers.endpoint.labels import LabelScorer
 from workers.endpoint.probe import probe
 from workers.endpoint.served import Served, resolved
-from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine
 from workers.engines.scorer import prediction_table
 
@@ -100,9 +100,7 @@ def scored_in_process(model: Path) -> list[dict[str, Any]]:
     question = LabelQuestion(JOB, resolve_model(ModelSource(source=str(model), engine={"max_model_len": 2048})))
     documents = [Document(str(place), "in.jsonl", place, text, None, None) for place, text in enumerate(TEXTS)]
     (table,) = plan_shards(documents, question.encode, PlanLimits(question.document_tokens, 10**6))
-    cpu = catalogue().devices["cpu"]
-    os.environ.update(cpu.environment)
-    arguments = {**cpu.engine, **question.model.engine, "enforce_eager": True}  # type: ignore[union-attr]  # it has a model
+    arguments = engine_arguments(question.model)
     engine = LabelEngine(str(model), arguments, question.frame)
     try:
         scores = engine.score([np.array(tokens, np.int32) for tokens in table["tokens"].to_pylist()]).result()

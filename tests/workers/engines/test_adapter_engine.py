@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
 from pipelines.tasks.code_review.verification import VERIFICATION_ONLY
 from tests.adapter_files import write_adapter
+from tests.engine_in_process import engine_arguments
 from workers.engines.adapters import CARD, Adapter
-from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 
@@ -42,10 +42,8 @@ def frame(tokenizer: ModelTokenizer) -> TokenFrame:
 
 
 def start_engine(adapter: Path, frame: TokenFrame) -> LabelEngine:
-    cpu = catalogue().devices["cpu"]
-    os.environ.update(cpu.environment)
     model = resolve_model(ModelSource(source="starter", adapter=str(adapter)))
-    arguments = {**cpu.engine, **model.engine, "enforce_eager": True}
+    arguments = engine_arguments(model)
     return LabelEngine(model.weights, arguments, frame, adapter=model.adapter)
 
 
@@ -88,10 +86,9 @@ def test_what_vllm_cannot_load_is_told_as_the_adapters_fault(tmp_path: Path, fra
 
 
 def test_an_adapter_for_verification_answers_claims_and_writes_nothing(tmp_path: Path, frame: TokenFrame) -> None:
-    cpu, base = catalogue().devices["cpu"], resolve_model("starter")
-    os.environ.update(cpu.environment)
+    base = resolve_model("starter")
     schema, prompts = {"type": "string", "maxLength": 40}, [[*frame.prefix, *frame.suffix], [*frame.prefix]]
-    arguments = {**cpu.engine, **base.engine, "enforce_eager": True}
+    arguments = engine_arguments(base)
 
     def written_and_scored(adapter: Adapter | None) -> tuple[list[str], NDArray[np.float32]]:
         engine = ReviewEngine(base.weights, arguments, frame.codes, schema, 16, adapter=adapter)
@@ -118,12 +115,9 @@ def test_an_adapter_for_verification_answers_claims_and_writes_nothing(tmp_path:
 
 
 def test_a_review_is_written_and_verified_with_the_adapter(tmp_path: Path, frame: TokenFrame) -> None:
-    cpu, model = (
-        catalogue().devices["cpu"],
-        resolve_model(ModelSource(source="starter", adapter=str(write_adapter(tmp_path / "adapter", strength=0.2)))),
-    )
-    os.environ.update(cpu.environment)
-    arguments = {**cpu.engine, **model.engine, "enforce_eager": True}
+    adapter = write_adapter(tmp_path / "adapter", strength=0.2)
+    model = resolve_model(ModelSource(source="starter", adapter=str(adapter)))
+    arguments = engine_arguments(model)
     schema, prompts = {"enum": ["one", "two", "three"]}, [[*frame.prefix, *frame.suffix]]
     engine = ReviewEngine(model.weights, arguments, frame.codes, schema, 16, adapter=model.adapter)
     engine.refuse_idle_adapter(frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +11,8 @@ import pytest
 from pipelines.errors import EngineError
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
 from pipelines.tasks.label_order import reads_reversed, reversed_labels
-from workers.engines.catalogue import catalogue, resolve_model
+from tests.engine_in_process import engine_arguments
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine
 from workers.engines.label_orders import TwoOrders
 from workers.engines.requests import LABELS_A_REQUEST
@@ -48,10 +48,8 @@ def reversed_frame(tokenizer: ModelTokenizer) -> TokenFrame:
 
 
 def start_engine(frame: TokenFrame) -> LabelEngine:
-    cpu = catalogue().devices["cpu"]
-    os.environ.update(cpu.environment)
     model = resolve_model("starter")
-    return LabelEngine(model.weights, {**cpu.engine, **model.engine, "enforce_eager": True}, frame)
+    return LabelEngine(model.weights, engine_arguments(model), frame)
 
 
 @pytest.fixture(scope="module")

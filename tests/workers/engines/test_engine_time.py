@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
+from tests.engine_in_process import engine_arguments
 from workers.engines import engine as engine_module
-from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine, ReviewEngine
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 
@@ -116,8 +116,7 @@ class CountingClock:
 
 @pytest.mark.prove  # as `make demo` shows of a whole run
 def test_the_shares_of_a_real_engine_add_up_and_what_it_writes_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu, model = catalogue().devices["cpu"], resolve_model("starter")
-    os.environ.update(cpu.environment)
+    model = resolve_model("starter")
     tokenizer = ModelTokenizer(model)
     frame = tokenizer.encode_frame(
         local_prompt(assign_codes(CLAIM_LABELS, tokenizer.is_single_token, "starter"), DEFAULT_INSTRUCTIONS)
@@ -127,7 +126,7 @@ def test_the_shares_of_a_real_engine_add_up_and_what_it_writes_comes_whole(monke
     words = ["größer ✓ 円", "naïve 🙂🙂 end"]  # several tokens to a character
     clock = CountingClock()
     monkeypatch.setattr(engine_module, "time", clock)
-    arguments = {**cpu.engine, **model.engine, "enforce_eager": True, "max_num_seqs": 8, "max_num_batched_tokens": 256}
+    arguments = engine_arguments(model, max_num_seqs=8, max_num_batched_tokens=256)
     engine = ReviewEngine(model.weights, arguments, frame.codes, {"enum": words}, max_output_tokens=64)
     alone = engine.write(prompts[:1]).result()
     assert clock.now // 2 >= alone.device_nanoseconds[0] >= 1_000 * alone.output_tokens[0]

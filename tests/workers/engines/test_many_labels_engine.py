@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,9 +9,10 @@ import pytest
 
 from pipelines.job.sections import ModelSource
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
+from tests.engine_in_process import engine_arguments
 from tests.many_labels import many_coded_model
 from workers.adapting.examples import OrderedFrame
-from workers.engines.catalogue import ResolvedModel, catalogue, resolve_model
+from workers.engines.catalogue import ResolvedModel, resolve_model
 from workers.engines.engine import LabelEngine
 from workers.engines.tokens import ModelTokenizer, TokenFrame
 
@@ -43,9 +43,7 @@ def frame(tokenizer: ModelTokenizer) -> TokenFrame:
 
 @pytest.fixture(scope="module")
 def engine(model: ResolvedModel, frame: TokenFrame) -> Iterator[LabelEngine]:
-    cpu = catalogue().devices["cpu"]
-    os.environ.update(cpu.environment)
-    engine = LabelEngine(model.weights, {**cpu.engine, **model.engine, "enforce_eager": True}, frame)
+    engine = LabelEngine(model.weights, engine_arguments(model), frame)
     yield engine
     engine.close()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pytest
 
 from pipelines.tasks.classification import DEFAULT_INSTRUCTIONS, assign_codes, local_prompt
 from pipelines.tasks.code_review.verification import CLAIM_LABELS
-from workers.engines.catalogue import catalogue, resolve_model
+from tests.engine_in_process import engine_arguments
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import ReviewEngine
 from workers.engines.tokens import ModelTokenizer
 
@@ -26,15 +26,14 @@ SCHEMA = {
 
 
 def test_answers_obey_the_schema_while_claims_are_scored() -> None:
-    cpu, model = catalogue().devices["cpu"], resolve_model("starter")
-    os.environ.update(cpu.environment)
+    model = resolve_model("starter")
     tokenizer = ModelTokenizer(model)
     frame = tokenizer.encode_frame(
         local_prompt(assign_codes(CLAIM_LABELS, tokenizer.is_single_token, "starter"), DEFAULT_INSTRUCTIONS)
     )
     texts = [f"The office is offline since {hour} o'clock." for hour in range(1, 9)]
     prompts = [[*frame.prefix, *ids, *frame.suffix] for ids in tokenizer.encode_documents(texts)]
-    arguments = {**cpu.engine, **model.engine, "enforce_eager": True}
+    arguments = engine_arguments(model)
     engine = ReviewEngine(model.weights, arguments, frame.codes, SCHEMA, max_output_tokens=32)
     written, scores = engine.write(prompts), engine.score(prompts)
     answers = [json.loads(text)["kind"] for text in written.result().texts]

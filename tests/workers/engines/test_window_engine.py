@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,9 @@ from pipelines.job.job import Job
 from pipelines.job.job_file import load_job
 from pipelines.store.schemas import WINDOWS
 from pipelines.tasks.window_answers import WindowMerge
+from tests.engine_in_process import engine_arguments
 from tests.scenarios.pipeline_command import REPOSITORY, TICKETS_JOB
-from workers.engines.catalogue import catalogue, resolve_model
+from workers.engines.catalogue import resolve_model
 from workers.engines.engine import LabelEngine
 from workers.engines.requests import ShardScores
 from workers.engines.windows import TokenIds, WindowedScores, score_windows
@@ -53,9 +53,8 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[LabelEngine]:
-    cpu, model = catalogue().devices["cpu"], resolve_model("starter")
-    os.environ.update(cpu.environment)
-    arguments = {**cpu.engine, **model.engine, "enforce_eager": True}
+    model = resolve_model("starter")
+    arguments = engine_arguments(model)
     engine = LabelEngine(model.weights, arguments, question().frame)
     yield engine
     engine.close()

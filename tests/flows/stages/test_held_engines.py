@@ -20,6 +20,7 @@ POOL = SimpleNamespace(
     devices=8,  # four GPUs each
     held_seconds=10.0,
     start_seconds=4.0,
+    room_note=None,
     reuse=None,
     wait_ready=lambda _: True,
     score=lambda *_: None,
@@ -55,6 +56,14 @@ def test_that_the_prefix_cache_is_off_is_said_and_what_it_promises_is_written_do
     scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, pool), progress)
     assert "cache     off: the prompts share 300 tokens, and the model keeps blocks of 528" in shown.getvalue()
     assert scoring.cache_promise(store) == CachePromise(tokens=0, engines=2)
+
+
+def test_that_memory_keeps_engines_out_is_said(tmp_path: Path) -> None:
+    shown, run = io.StringIO(), run_of(Store(str(tmp_path)))
+    pool = SimpleNamespace(**{**vars(POOL), "room_note": "no more than 2 of them, by memory"})
+    progress = ProgressReporter(Console(file=shown, width=200))
+    scoring.score_shards(run, scoring.PlannedShards(run), cast(Any, pool), progress)
+    assert "engines   no more than 2 of them, by memory" in shown.getvalue()
 
 
 def test_that_a_document_is_asked_about_more_than_once_is_said(tmp_path: Path) -> None:

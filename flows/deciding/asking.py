@@ -108,7 +108,10 @@ class _Asking:
                 self._ask_pilot(ask)
                 return None
             self._progress.say(f"round {ask.round}   {len(ask.items):,} items {self._what_for(ask)}")
-            items = np.r_[ask.items, self._audit_at_once(asks)]
+            looked_back_at = self._audit_at_once(asks)
+            if len(looked_back_at):
+                self._progress.say(f"audit     {len(looked_back_at):,} of the accepted items, with them")
+            items = np.r_[ask.items, looked_back_at]
             escalated = self._escalation.ask(self._population.asked(items), wait=self._wait)
             if not escalated.is_done:
                 return None

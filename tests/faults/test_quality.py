@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from concurrent.futures.process import BrokenProcessPool
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from flows.console.progress import ProgressReporter
 from flows.deciding.asking import settle_quality
 from flows.escalation.escalate import Escalated
 from flows.run import open_run
@@ -95,6 +99,18 @@ def test_the_target_is_kept_by_asking_a_part(case: Prepare) -> None:
     confidences = [row["confidence"] for row in of_route(rows, "accepted")]
     assert record["calibration"]["temperature"] == pytest.approx(1.0, abs=0.5)
     assert all(0 < confidence < 1 for confidence in confidences)
+
+
+def test_what_is_asked_about_is_said_and_adds_up(case: Prepare) -> None:
+    run, shown = case(ITEMS, is_informed=True, quality=TARGET, escalation={"chunk_items": 400}), io.StringIO()
+    opened = open_run(run.root)
+    plan = PlanSummary.model_validate_json(opened.store.read(layout.PLAN_COMPLETE))
+    provider = PatientProvider(client(run.server.url), lambda _seconds: None, LONGEST_WAIT_SECONDS)
+    progress = ProgressReporter(Console(file=shown, width=200))
+    assert settle_quality(opened, plan, provider, progress, wait=True).is_done
+    said = re.findall(r"^(round 1|round 2|audit) +(\d+) ", shown.getvalue(), re.MULTILINE)
+    assert [what for what, _ in said] == ["round 1", "round 2", "audit"]
+    assert sum(int(items) for _, items in said) == len(asked(run))
 
 
 @pytest.fixture(scope="module")

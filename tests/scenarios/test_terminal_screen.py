@@ -12,8 +12,8 @@ from tests.scenarios.terminal_session import TerminalSession
 
 # Up to the card at the end: what a stage came to, and what is said between.
 OURS = re.compile(
-    r"log |run |plan +2,000 documents in|engines +\d+ started|score +2,000 items in|SIMULATION: |is billed$|round \d |"
-    r"escalate +[\d,]+ items in|audit |publish +[\d,]+ items in|simulation: "
+    r"log |run |plan +2,000 documents in|engines +(\d+ started|no more)|score +2,000 items in|SIMULATION: |is billed$|"
+    r"round \d |escalate +[\d,]+ items in|audit |publish +[\d,]+ items in|simulation: "
 )
 
 

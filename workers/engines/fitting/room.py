@@ -48,8 +48,8 @@ class Needs:
             return None
         free = sum(machine.memory_bytes or 0 for machine in machines) / GIB
         return (
-            f"no more than {engines:,} of them, by memory: {free:,.1f} GiB are free and one takes "
-            f"{self.memory_bytes / GIB:,.1f}; there are cores for {by_cores:,}"
+            f"no more, by memory: {free:,.1f} GiB are free and one takes {self.memory_bytes / GIB:,.1f}; there are "
+            f"cores for {by_cores:,}"
         )
 
 

@@ -55,5 +55,5 @@ def test_of_a_machine_that_does_not_say_what_it_has_no_memory_is_asked() -> None
 @pytest.mark.parametrize(("wanted", "is_told"), [(None, True), (5, True), (4, False), (1, False)])
 def test_it_is_told_where_memory_keeps_engines_out(wanted: int | None, is_told: bool) -> None:
     told = Needs("cpu", 1, THREE_GIB).short_of_memory([cores(16, 12)], wanted)
-    words = "no more than 4 of them, by memory: 12.0 GiB are free and one takes 3.0; there are cores for 16"
+    words = "no more, by memory: 12.0 GiB are free and one takes 3.0; there are cores for 16"
     assert told == (words if is_told else None)

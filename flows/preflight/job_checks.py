@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from flows.preflight.check import GIB, Check, size
 from flows.preflight.endpoint_check import check_endpoint
-from flows.preflight.machine_checks import clock_check, disk_check
+from flows.preflight.machine_checks import available_memory, clock_check, disk_check
 from flows.preflight.surroundings import check_surroundings
 from flows.questions.over_http import model_of
 from pipelines.errors import JobError, StoreError
@@ -20,7 +20,6 @@ from pipelines.settings import settings
 from pipelines.store.objects import Store
 from workers.engines.catalogue import find_entry, missing_folder, weights_on_disk
 from workers.engines.fitting.fit import least_cpu_engine_gib
-from workers.engines.fitting.machines import available_memory
 from workers.engines.fitting.machines import cards_here as gpus
 
 _MORE_THAN_WEIGHTS = 1.2  # a cache and activations beside them, at the least
@@ -135,14 +134,18 @@ def check_weights(job: Job) -> list[Check]:
             problems = error.problems if isinstance(error, JobError) else [str(error)]
             return [Check("adapter", "wrong", problem.removeprefix("model.adapter: ")) for problem in problems]
     what, cards = f"{name}: {size(weights)} of weights", gpus()
+    room = min(memory for _, memory in cards) if cards else available_memory()
     needed = weights * _MORE_THAN_WEIGHTS if cards else weights + least_cpu_engine_gib() * GIB
-    room = min((memory for _, memory in cards), default=None) if cards else available_memory()
+    if not cards:
+        what += f" ({size(needed)} with all else of an engine)"
     if room is None or settings().ray_address is not None:
         return [Check("model", "ok", f"{what}; whether they fit, the engines' machines will tell")]
     where = "one GPU's memory" if cards else "this machine's memory"
     group = entry.engine.get("tensor_parallel_size", 1) if cards else 1
     if needed > room * group:
-        mend = "name a smaller model (pipeline models)" + (", or raise engine.tensor_parallel_size" if cards else "")
+        mend = "name a smaller model (pipeline models)" + (
+            ", or raise engine.tensor_parallel_size" if cards else ", or end what else runs here"
+        )
         return [Check("model", "wrong", f"{what}, more than {where} ({size(room)}) can hold", mend)]
     return [Check("model", "ok", f"{what} fit into {where} ({size(room)})")]
 

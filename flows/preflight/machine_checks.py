@@ -18,7 +18,6 @@ from flows.preflight.check import GIB, Check, size
 from pipelines.costs.price_book import price_book
 from pipelines.settings import settings
 from workers.engines.fitting.fit import least_cpu_engine_gib
-from workers.engines.fitting.machines import available_memory
 from workers.engines.fitting.machines import cards_here as gpus
 
 _PYTHONS = ((3, 11), (3, 13))
@@ -68,6 +67,21 @@ def check_cores_and_memory() -> Check:
     if memory < (least := least_cpu_engine_gib() * GIB):
         return Check("cpu", "warning", what, f"end what else runs here: an engine takes more than {size(least)}")
     return Check("cpu", "ok", what)
+
+
+def available_memory() -> int | None:
+    """Bytes, as far as the kernel and the container's limit let this process take; None where nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        return min(available, max(int(limit) - used, 0)) if limit.isdecimal() else available
+    except (OSError, ValueError):
+        return available
 
 
 def check_state_folder() -> Check:

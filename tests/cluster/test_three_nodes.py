@@ -112,6 +112,13 @@ class Disturbances:
         print(f"{name}: {taken:.1f} s, {taken / self._seconds['undisturbed']:.2f} x undisturbed", flush=True)
         return case
 
+    def of_three_nodes(self) -> None:
+        """A driver killed, then a node; two nodes are left."""
+        self._nodes.start(3)
+        assert self.run("undisturbed", lambda case: None).engines == 3
+        self.run("driver-killed", Case.kill_driver_and_resume_on_node_2)
+        self.run("node-killed", lambda case: self._nodes.kill(3))
+
     def print_table(self) -> None:
         undisturbed = self._seconds["undisturbed"]
         rows = [f"| {name} | {taken:.1f} | {taken / undisturbed:.2f} |" for name, taken in self._seconds.items()]
@@ -121,10 +128,7 @@ class Disturbances:
 def test_whatever_happens_to_a_node_every_item_is_there_once(tmp_path: Path) -> None:
     with two_of_three(_SECONDS_PER_TOKEN) as nodes:
         runs = Disturbances(nodes, tmp_path, _ITEMS)
-        nodes.start(3)
-        assert runs.run("undisturbed", lambda case: None).engines == 3
-        runs.run("driver-killed", Case.kill_driver_and_resume_on_node_2)
-        runs.run("node-killed", lambda case: nodes.kill(3))
+        runs.of_three_nodes()
         _wait_until_forgotten()
         assert runs.run("node-added", lambda case: nodes.start(3)).engines == 3
         runs.run("node-cut-off", lambda case: nodes.cut_off(3))
@@ -135,10 +139,7 @@ def test_whatever_happens_to_a_node_every_item_is_there_once(tmp_path: Path) -> 
 def test_of_real_engines_too(tmp_path: Path) -> None:
     with two_of_three(None) as nodes:
         runs = Disturbances(nodes, tmp_path, _ITEMS_OF_REAL_ENGINES)
-        nodes.start(3)
-        assert runs.run("undisturbed", lambda case: None).engines == 3
-        runs.run("driver-killed", Case.kill_driver_and_resume_on_node_2)
-        runs.run("node-killed", lambda case: nodes.kill(3))
+        runs.of_three_nodes()
         runs.print_table()
 
 

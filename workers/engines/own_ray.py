@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants, worker
+from ray._private import ray_constants, utils, worker
 
 from pipelines.errors import EngineError
 from pipelines.settings import settings, withhold_claude_key
-from workers.engines.fitting.machines import available_memory
 
 # A busy machine takes minutes for what an idle one does in five seconds.
 _START_SECONDS = 300
@@ -25,7 +24,7 @@ _OBJECT_STORE_BYTES = 200 * 1024**2  # only numbers travel
 # What the command, Prefect's server and Ray's own processes come to.
 _BESIDE_ENGINES_BYTES = 1024**3
 _LOOK_SECONDS = 0.005
-_LEAST_FOR_ENGINES_BYTES = 1024**2  # for Ray, which takes no 0; one engine is tried on however little
+_LEAST_FOR_ENGINES_BYTES = 1024**2  # a node with none says nothing of its memory, as if there were no end of it
 # Of the processes of a Ray, those without which no engine goes on.
 _NEEDED = {"gcs_server", "raylet"}
 
@@ -70,11 +69,9 @@ def start_ray(address: str | None) -> None:
             raise EngineError(_not_started(address, error)) from error
 
 
-def _memory_for_engines() -> int | None:
-    """Bytes that engines may ask Ray for; None where nobody says what is free: Ray makes its own guess."""
-    available = available_memory()
-    if available is None:
-        return None
+def _memory_for_engines() -> int:
+    """Bytes that engines may ask Ray for: by its own estimate, which knows containers, less what is no engine."""
+    available = int(utils.estimate_available_memory())  # type: ignore[no-untyped-call]  # Ray's annotations stop here
     return max(available - _OBJECT_STORE_BYTES - _BESIDE_ENGINES_BYTES, _LEAST_FOR_ENGINES_BYTES)
 
 

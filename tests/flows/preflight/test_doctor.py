@@ -137,6 +137,16 @@ def test_a_model_that_does_not_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> 
         "wrong",
         "starter: 30.0 GiB of weights, more than one GPU's memory (24.0 GiB) can hold",
     )
+    monkeypatch.setattr(job_checks, "weights_on_disk", lambda entry: GIB)
+    monkeypatch.setattr(job_checks, "gpus", list)
+    monkeypatch.setattr(job_checks, "available_memory", lambda: 3 * GIB)  # the weights alone would fit
+    (told,) = job_checks.check_weights(job)
+    assert (told.state, told.what) == (
+        "wrong",
+        "starter: 1.0 GiB of weights (3.8 GiB with all else of an engine), more than this machine's memory "
+        "(3.0 GiB) can hold",
+    )
+    assert told.mend == "name a smaller model (pipeline models), or end what else runs here"
     monkeypatch.setattr(job_checks, "weights_on_disk", lambda entry: None)
     (told,) = job_checks.check_weights(job.model_copy(update={"model": "qwen3.5-9b"}))
     assert (told.state, told.mend) == ("warning", "hf download Qwen/Qwen3.5-9B")

@@ -20,7 +20,7 @@ from workers.engines import own_ray
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 
 REAL = """
-import psutil, ray
+import os, psutil, ray
 from workers.engines.own_ray import start_ray
 
 start_ray(None)
@@ -29,8 +29,7 @@ for process in mine:
     for connection in process.net_connections():
         if connection.status == "LISTEN":
             print("listens", connection.laddr.ip.removeprefix("::ffff:"))
-ray.get(ray.remote(lambda: None).remote())
-print("answers")
+print("niceness", ray.get(ray.remote(lambda: os.nice(0)).remote()))
 ray.shutdown()
 """
 
@@ -83,7 +82,8 @@ own_ray.leave_ray()
 def run_alone(script: str, home: Path) -> subprocess.CompletedProcess[str]:
     """In a process with a Ray of its own, and everything that it keeps below ``home``."""
     environment = os.environ | {"SLUICE_STATE_DIR": str(home / "state"), "HOME": str(home)}
-    del environment["RAY_AUTH_MODE"]  # of the tests' own Ray
+    for name in ("RAY_AUTH_MODE", "RAY_worker_niceness"):  # of the tests' own Ray
+        environment.pop(name, None)
     command = [sys.executable, "-c", script]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
@@ -125,6 +125,19 @@ def test_the_token_of_our_own_ray_is_for_its_user_alone(state: Path, given: list
     assert [path.name for path in token.parent.iterdir()] == ["auth_token"]
 
 
+@pytest.mark.parametrize(("free_gib", "for_engines_gib"), [(10, 8.8), (1, 1 / 1024)])
+def test_engines_are_left_what_the_command_and_its_servers_do_not_take(
+    state: Path,
+    given: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    free_gib: float,
+    for_engines_gib: float,
+) -> None:
+    monkeypatch.setattr(own_ray.utils, "estimate_available_memory", lambda: free_gib * 1024**3)
+    own_ray.start_ray(None)
+    assert given[0]["_memory"] / 1024**3 == pytest.approx(for_engines_gib, abs=0.01)
+
+
 def test_a_token_that_others_may_read_is_closed_to_them(state: Path, given: list[dict[str, Any]]) -> None:
     (state / "ray").mkdir(parents=True)
     (state / "ray" / "auth_token").write_text("0" * 64)
@@ -150,9 +163,9 @@ def test_a_cluster_that_is_joined_has_its_own_token_and_addresses(state: Path, g
 def test_our_own_ray_listens_on_the_loopback_interface_alone(tmp_path: Path) -> None:
     done = run_alone(REAL, tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.split()
-    assert lines[-1] == "answers"
-    assert set(lines[1:-1:2]) == {"127.0.0.1"}
+    *listening, niceness = done.stdout.splitlines()
+    assert set(listening) == {"listens 127.0.0.1"}
+    assert niceness == "niceness 0", "engines do not stand behind whatever else the machine does"
     assert not (tmp_path / ".ray").exists(), "Ray wrote a token of its own"
 
 

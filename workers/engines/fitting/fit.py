@@ -101,16 +101,13 @@ def needed_gib(entry: CatalogueEntry) -> float | None:
 
 
 def cpu_engine_gib(entry: CatalogueEntry) -> float | None:
-    """Memory that an engine on a CPU comes to: weights, its cache and its process; None where the weights are unknown.
-
-    The cache is filled block by block, those of finished prompts last: a run of some length touches all of it.
-    """
+    """Memory that an engine on a CPU takes from its start on; None where its weights are not known."""
     needed = needed_gib(entry)
     return None if needed is None else needed / _MORE_THAN_WEIGHTS + least_cpu_engine_gib()
 
 
 def least_cpu_engine_gib() -> float:
-    """The same without weights."""
+    """Memory that an engine on a CPU takes beside its weights: for its cache and its process."""
     return float(catalogue().devices["cpu"].environment["VLLM_CPU_KVCACHE_SPACE"]) + _CPU_PROCESS_GIB
 
 

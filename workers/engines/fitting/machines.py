@@ -66,21 +66,6 @@ def total_memory() -> int | None:
     return min(total, int(limit)) if limit.isdecimal() else total
 
 
-def available_memory() -> int | None:
-    """Bytes, as far as the kernel and the container's limit let this process take; None where nobody says."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        return min(available, max(int(limit) - used, 0)) if limit.isdecimal() else available
-    except (OSError, ValueError):
-        return available
-
-
 def cluster_machines(*, look_at_cards: bool) -> list[Machine]:
     """The nodes of the cluster that this process has joined.
 

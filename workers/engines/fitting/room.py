@@ -13,7 +13,7 @@ Device = Literal["gpu", "cpu"]
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one engine: ``devices`` GPUs or cores, less than one for a part of a GPU.
+    """What one engine takes: ``devices`` GPUs or cores, less than one for a part of a GPU.
 
     ``memory_bytes`` are of the machine, and looked at on CPUs alone: an engine on a GPU takes little of it. None: not
     known, or not to be looked at.
@@ -24,7 +24,7 @@ class Needs:
     memory_bytes: int | None = None
 
     def as_resources(self) -> dict[str, float]:
-        """Options of a Ray actor; its memory is among them, so that no node gets more engines than it holds."""
+        """The same as options of a Ray actor; with the memory, so that no node gets more engines than it holds."""
         if self.device == "gpu":
             return {"num_gpus": self.devices, "num_cpus": 1}
         return {"num_cpus": self.devices} | ({"memory": self.memory_bytes} if self.memory_bytes else {})

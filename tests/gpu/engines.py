@@ -1,7 +1,8 @@
 """The table of one GPU: items and tokens a second, ours against `LLM.generate`, share of the card's measured peak.
 
-``python -m tests.gpu.engines [--arms NAME…] [--seconds N] [--out FOLDER]``: every arm in a process of its own, as long
-as the time lasts. No weights, no network: shapes of `tests.gpu.shapes`, ``load_format: dummy``.
+``python -m tests.gpu.engines [--arms NAME…] [--seconds N] [--out FOLDER]``: every arm in a process of its own, in
+waves that start together, as long as the time lasts. No weights, no network: shapes of `tests.gpu.shapes`,
+``load_format: dummy``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,22 +25,24 @@ from typing import Any
 from tests.gpu.arm import Arm
 from tests.gpu.shapes import SHAPES
 
-_LARGE_STEPS = {"max_num_batched_tokens": 32_768, "max_num_seqs": 2_048}
 _NO_CACHE = {"enable_prefix_caching": False}
-# What vLLM would take needs FlashInfer, which compiles it there.
+# vLLM's own choice on Hopper is FlashInfer's kernel, which is compiled on first use and was not carried.
 _HYBRID = {"gdn_prefill_backend": "triton"}
+# Some 139 GiB in a wave: weights, caches, and about 6 GiB of an engine's own.
 ARMS = [
-    Arm("0.6B, in process", "Qwen3-0.6B", documents=4096, queued=(512, 2048)),
-    Arm("0.6B, engine process", "Qwen3-0.6B", processes=True, documents=4096, queued=(512, 2048)),
-    Arm("8B, in process", "Qwen3-8B", written=True),
-    Arm("9B hybrid, caching off", "Qwen3.5-9B", engine=_HYBRID | _NO_CACHE, documents=1024, rounds=1),
-    Arm("9B hybrid, caching on", "Qwen3.5-9B", engine=_HYBRID, documents=1024, rounds=1),
-    Arm("8B, engine process", "Qwen3-8B", processes=True, documents=1536, rounds=1),
-    Arm("8B, 32,768 tokens a step", "Qwen3-8B", engine=_LARGE_STEPS),
-    Arm("35B-A3B hybrid, caching off", "Qwen3.5-35B-A3B", engine=_HYBRID | _NO_CACHE, documents=1024, rounds=1),
-    Arm("9B hybrid, frame of 600", "Qwen3.5-9B", engine=_HYBRID, frame=600, documents=1024, rounds=1),
-    Arm("0.6B, no graphs", "Qwen3-0.6B", engine={"compilation_config": {"cudagraph_mode": "NONE"}}, documents=4096),
+    Arm("0.6B, engine process", "Qwen3-0.6B", wave=1, processes=True, documents=4096, queued=(512,), reviews=1024),
+    Arm("0.6B, in process", "Qwen3-0.6B", wave=1, documents=4096, queued=(512,)),
+    Arm("8B, engine process", "Qwen3-8B", wave=1, kv_gib=40, processes=True, written=True, reviews=768, rounds=1),
+    Arm("9B hybrid, caching off", "Qwen3.5-9B", wave=1, engine=_HYBRID | _NO_CACHE, documents=1024, rounds=1),
+    Arm("35B-A3B hybrid, caching off", "Qwen3.5-35B-A3B", wave=2, engine=_HYBRID | _NO_CACHE, documents=1024, rounds=1),
+    Arm(
+        "9B hybrid, frame of 600", "Qwen3.5-9B", wave=2, kv_gib=15, engine=_HYBRID, frame=600, documents=1024, rounds=1
+    ),
+    Arm("8B, in process", "Qwen3-8B", wave=3, kv_gib=40, written=True),
+    Arm("9B hybrid, caching on", "Qwen3.5-9B", wave=3, kv_gib=15, engine=_HYBRID, documents=1024, rounds=1),
 ]
+_LEAST_SECONDS = 100  # for a wave to start and tell anything
+_MORE = ("short", "written", "profile", "reviews")
 _PEAK = """
 import torch
 a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
@@ -50,20 +55,59 @@ print(2 * 8192**3 * 20 / start.elapsed_time(end) * 1e3)
 """
 
 
-def _run(arm: Arm, seconds: float, answer: Path, log: Path) -> dict[str, Any] | None:
-    """Run an arm; its engine's processes are its own session's, and end with it."""
-    command = [sys.executable, "-m", "tests.gpu.arm", json.dumps(asdict(arm)), str(answer)]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            print(f"out of time: {arm.name}", flush=True)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
+@dataclass
+class _Running:
+    """An arm in a process of its own; its engine's processes are of its session, and end with it."""
+
+    arm: Arm
+    answer: Path
+    log: Path
+
+    def __post_init__(self) -> None:
+        command = [sys.executable, "-m", "tests.gpu.arm", json.dumps(asdict(self.arm)), str(self.answer)]
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+            )
+
+    def has_started(self) -> bool:
+        """Whether it waits for its turn, or has ended."""
+        return self.answer.with_suffix(".ready").exists() or self.process.poll() is not None
+
+    def measure(self, ends: float) -> dict[str, Any] | None:
+        """Let it measure; its answer, or None."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.communicate(b"\n", timeout=max(ends - time.monotonic(), 1))
+        self.kill()
+        return json.loads(self.answer.read_text(encoding="utf-8")) if self.answer.exists() else None
+
+    def kill(self) -> None:
+        """It, and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _measure_wave(arms: Sequence[Arm], ends: float, folder: Path) -> Iterator[dict[str, Any]]:
+    """Start engines side by side, which takes most of an arm's time; measure one after the other."""
+    started = time.monotonic()
+    running = [
+        _Running(arm, folder / f"arm-{ARMS.index(arm)}.json", folder / f"arm-{ARMS.index(arm)}.log") for arm in arms
+    ]
+    try:
+        while not all(each.has_started() for each in running) and time.monotonic() < ends:
+            time.sleep(0.2)
+        print(f"wave started in {time.monotonic() - started:.0f} s", flush=True)
+        for each in running:
+            began = time.monotonic()
+            if answer := each.measure(ends):
+                print(f"{each.arm.name}: {time.monotonic() - began:.0f} s", flush=True)
+                yield answer
+            else:
+                print(f"FAILED: {each.arm.name}\n{each.log.read_text()[-1500:]}", flush=True)
+    finally:
+        for each in running:
+            each.kill()
 
 
 def _row(answer: dict[str, Any], peak: float | None) -> str:
@@ -101,24 +145,18 @@ def main() -> None:
     peak = float(probe.stdout) if probe.returncode == 0 else None
     print(f"8192^3 bf16 product: {peak / 1e12:.0f} TFLOP/s" if peak else probe.stderr[-500:], flush=True)
     answers = []
-    for number, arm in enumerate(ARMS):
-        if arm.name not in arguments.arms:
+    wanted = [arm for arm in ARMS if arm.name in arguments.arms]
+    for _, wave in groupby(wanted, key=lambda arm: arm.wave):
+        if ends - time.monotonic() < _LEAST_SECONDS:
+            print(f"no time left for: {', '.join(arm.name for arm in wave)}", flush=True)
             continue
-        if (left := ends - time.monotonic()) < 30:
-            print(f"no time left for: {arm.name}", flush=True)
-            continue
-        log = arguments.out / f"arm-{number}.log"
-        started = time.monotonic()
-        if (answer := _run(arm, left, arguments.out / f"arm-{number}.json", log)) is None:
-            print(f"FAILED: {arm.name} after {time.monotonic() - started:.0f} s\n{log.read_text()[-1500:]}", flush=True)
-            continue
-        answers.append(answer)
-        more = {key: value for key, value in answer.items() if key.startswith(("short", "written", "profile"))}
-        print(f"{arm.name}: {time.monotonic() - started:.0f} s", json.dumps(more), flush=True)
-        print(_row(answer, peak), flush=True)
-        (arguments.out / "answers.json").write_text(
-            json.dumps({"peak_flops": peak, "answers": answers}), encoding="utf-8"
-        )
+        for answer in _measure_wave(list(wave), ends, arguments.out):
+            answers.append(answer)
+            more = {key: value for key, value in answer.items() if key.startswith(_MORE)}
+            print(json.dumps(more), _row(answer, peak), sep="\n", flush=True)
+            (arguments.out / "answers.json").write_text(
+                json.dumps({"peak_flops": peak, "answers": answers}), encoding="utf-8"
+            )
     print("\n| arm | start, s | raw items/s | ours items/s | ours/raw | tokens/s | cached | of peak | busy | idle |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     print("\n".join(_row(answer, peak) for answer in answers))

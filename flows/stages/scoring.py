@@ -118,13 +118,14 @@ def start_engines(run: Run) -> Scorers:
     assert run.job.model is not None and not isinstance(run.job.model, ModelEndpoint)
     name, entry = find_entry(run.job.model)
     facts = known_facts(entry)
-    arguments: dict[str, Any] = {**defaults.engine, **run.model.engine}
+    needs = _needs_of_engine(run, name, entry, device)
+    asked = run.question.asked_of_engine
+    engine, environment = defaults.for_engine(asked.review is not None, facts.is_hybrid, needs.devices)
+    arguments: dict[str, Any] = {**engine, **run.model.engine}
     if device == "cpu" and run.record.input_bytes < _COMPILE_FROM_INPUT_BYTES:
         arguments.setdefault("enforce_eager", True)
-    needs = _needs_of_engine(run, name, entry, device)
     if device == "gpu":
         arguments |= _shared_out(needs.devices, arguments)
-    asked = run.question.asked_of_engine
     reuse = _reuse(run, facts, arguments, asked)
     if reuse:
         arguments["enable_prefix_caching"] = reuse.is_on
@@ -133,7 +134,7 @@ def start_engines(run: Run) -> Scorers:
         weights=run.model.weights,
         revision=run.model.base_revision,
         engine_args=arguments,
-        environment={**defaults.environment, **facts.environment},
+        environment={**environment, **facts.environment},
         frame=asked.frame,
         devices_per_engine=needs.devices,
         memory_bytes=needs.memory_bytes,

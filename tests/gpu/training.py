@@ -79,17 +79,13 @@ def _full_size(random: np.random.Generator) -> None:
         examples = _examples(random, 64, 300, 100_000)
         torch.cuda.reset_peak_memory_stats()
         times: list[float] = []
+
+        def on_step(_: int, times: list[float] = times) -> None:
+            times.append(time.perf_counter())
+
         with tempfile.TemporaryDirectory() as checkpoints:
             plan = TrainingPlan(epochs=1, learning_rate=5e-4)
-            adapted = train(
-                network,
-                examples,
-                [frame],
-                [],
-                plan,
-                Path(checkpoints),
-                lambda _, times=times: times.append(time.perf_counter()),
-            )
+            adapted = train(network, examples, [frame], [], plan, Path(checkpoints), on_step)
             network = adapted.unload()
         peak = torch.cuda.max_memory_allocated() / 2**30
         steps = ", ".join(f"{after - before:.2f}" for before, after in pairwise(times))

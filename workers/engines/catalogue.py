@@ -33,6 +33,7 @@ _SAMPLES = "sample_data/"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".npz"}
 _DECIDING = _WEIGHTS | {".json", ".jinja", ".txt", ".model", ".tiktoken", ".py"}
 _WITH_ADAPTER = "+"
+_DENSE_BLOCK = 16  # tokens that vLLM keeps together where a model has keys and values only
 _SMALL_FILE_BYTES = 256 * 1024 * 1024  # the largest tokenizer.json known is a tenth of it
 
 
@@ -54,6 +55,11 @@ class CatalogueEntry(BaseModel):
     devices: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it is known to keep states beside keys and values, which makes its blocks as large as these."""
+        return (self.prefix_block or 0) > _DENSE_BLOCK
+
 
 class DeviceDefaults(BaseModel):
     """What every engine on a kind of device gets."""
@@ -62,6 +68,23 @@ class DeviceDefaults(BaseModel):
 
     environment: dict[str, str]
     engine: dict[str, Any]
+    # What models.toml says over these, by what the engine is to do.
+    engine_for_labels: dict[str, Any] = Field(default_factory=dict)
+    environment_for_labels_on_one: dict[str, str] = Field(default_factory=dict)
+    engine_for_hybrid_reviews: dict[str, Any] = Field(default_factory=dict)
+
+    def for_engine(self, writes: bool, is_hybrid: bool, devices: float) -> tuple[dict[str, Any], dict[str, str]]:
+        """Engine arguments and environment.
+
+        Args:
+            writes: reviews; else answers of one token.
+            is_hybrid: the model has layers that keep a state for each request.
+            devices: of one engine.
+        """
+        if writes:
+            return {**self.engine, **(self.engine_for_hybrid_reviews if is_hybrid else {})}, self.environment
+        one = self.environment_for_labels_on_one if devices <= 1 else {}
+        return {**self.engine, **self.engine_for_labels}, {**self.environment, **one}
 
 
 class BatchLimits(BaseModel):

@@ -32,7 +32,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     monkeypatch.setattr(scoring, "start_ray", lambda _: None)
     monkeypatch.setattr(scoring, "EnginePool", lambda config, *_, **options: asked.append((config, options)))
 
-    def start(model: str, frame_tokens: int, machine: Machine, **compute: Any) -> Any:
+    def start(
+        model: str, frame_tokens: int, machine: Machine, review: Any = None, engine: Any = None, **compute: Any
+    ) -> Any:
         device = "gpu" if machine.cards else "cpu"
         monkeypatch.setattr(scoring, "cluster_device", lambda _: device)
         monkeypatch.setattr(scoring, "machines_at_hand", lambda _: [machine])
@@ -42,11 +44,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
         run: Any = SimpleNamespace(
             job=job,
             model=SimpleNamespace(
-                engine=find_entry(model)[1].engine, weights="weights", base_revision="0", adapter=None
+                engine={**find_entry(model)[1].engine, **(engine or {})},
+                weights="weights",
+                base_revision="0",
+                adapter=None,
             ),
             record=SimpleNamespace(input_bytes=1, model_revision="0"),
             store=SimpleNamespace(root="root"),
-            question=SimpleNamespace(asked_of_engine=AskedOfEngine(frame)),
+            question=SimpleNamespace(asked_of_engine=AskedOfEngine(frame, review=review)),
         )
         scoring.start_engines(run)
         return asked.pop()
@@ -74,6 +79,31 @@ def test_on_a_gpu_throughput_goes_before_latency_and_on_a_cpu_the_engines_are_as
     assert "performance_mode" not in config.engine_args
     assert config.engine_args["enable_prefix_caching"] is True
     assert config.reuse and config.reuse.promised_tokens == 224
+
+
+def test_labels_need_no_graphs_and_on_one_card_no_process_for_the_engine(started: Started) -> None:
+    config, _ = started("qwen3.5-9b", 300, CARDS)
+    assert config.engine_args["compilation_config"] == {"cudagraph_mode": "NONE"}
+    assert config.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert "max_num_seqs" not in config.engine_args
+    own = {"compilation_config": {"cudagraph_mode": "PIECEWISE"}}
+    assert (
+        started("qwen3.5-9b", 300, CARDS, engine=own)[0].engine_args["compilation_config"] == own["compilation_config"]
+    )
+
+
+@pytest.mark.parametrize(("model", "most"), [("qwen3.5-9b", 256), ("qwen3-8b", None)])
+def test_a_hybrid_model_reviews_fewer_at_a_time_than_its_cache_has_blocks(
+    started: Started, model: str, most: int | None
+) -> None:
+    config, _ = started(model, 300, CARDS, review=SimpleNamespace())
+    assert config.engine_args.get("max_num_seqs") == most
+    assert "compilation_config" not in config.engine_args
+    assert config.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "1"
+    assert (
+        started(model, 300, CARDS, review=SimpleNamespace(), engine={"max_num_seqs": 64})[0].engine_args["max_num_seqs"]
+        == 64
+    )
 
 
 def test_a_models_own_variables_reach_its_engines(started: Started) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as dataset
+import pyarrow.parquet as pq
 import pytest
 
 from flows.deciding.item_by_item import decide_item_by_item
 from flows.preflight.surroundings import check_surroundings
+from flows.process import complete_run
 from flows.run import Run, prepare_run
 from flows.stages import copies, planning, publishing
 from flows.stages.copies import publish_copies
@@ -27,7 +29,7 @@ from pipelines.results import empty_results
 from pipelines.scored_parts import items_of_plan, read_copies, scored_part
 from pipelines.store import layout
 from pipelines.store.runs import result_parts
-from pipelines.store.schemas import from_arrow, read_part, to_arrow
+from pipelines.store.schemas import from_arrow, read_part, to_arrow, to_parquet
 from tests.faults.escalation_case import quiet
 from workers.engines.requests import ShardScores
 from workers.engines.scorer import prediction_table
@@ -124,6 +126,19 @@ def test_copies_over_shards_take_what_their_original_got_and_the_sums_are_those_
                             engine_held_seconds=0.0)  # fmt: skip
     assert (summary.items, summary.copies) == (240, 80)
     assert summary.cost_usd == sum((row["cost_usd"] for row in rows), Decimal(0)) > 0
+
+
+def test_the_books_are_not_closed_over_rows_of_which_one_is_there_twice_in_the_place_of_another(tmp_path: Path) -> None:
+    run = begin(tmp_path / "in")
+    plan = planning.plan_documents(run, quiet())
+    score(run, plan)
+    publish_copies(run, plan, quiet())
+    part = Path(run.store.root, next(iter(result_parts(run.store))))
+    rows = pq.read_table(part)
+    part.write_bytes(to_parquet(pa.concat_tables([rows.slice(1), rows.slice(1, 1)])))
+    with pytest.raises(InvariantError, match="some have none, others two"):
+        complete_run.fn(run, plan, None, quiet())
+    assert not run.store.exists(layout.SUMMARY) and not run.store.exists(layout.COMPLETE)
 
 
 def test_few_originals_are_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert record_of(case)  # the store is still there
 
 
+def test_what_may_not_be_sent_teaches_nothing(tmp_path: Path) -> None:
+    with cases_in(tmp_path) as make:
+        learnt = {
+            policy: list(
+                read_labelled(open_run(make(6, folder=policy, policy={"never_escalate": policy}).root), ["gold"])
+            )
+            for policy in ("true", "false")
+        }
+    assert (len(learnt["true"]), len(learnt["false"])) == (0, 6)
+
+
 @pytest.fixture
 def made_up_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The base is right about half of what is held back; the adapter, about as much as a test says."""

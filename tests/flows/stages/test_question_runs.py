@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as dataset
 import pytest
 
@@ -62,14 +64,14 @@ JOB = {
 KEYS = ("topic", "fits.01", "fits.02")
 
 
-def begin(folder: Path, **changes: Any) -> Run:
+def begin(folder: Path, personal: Sequence[int] = (), **changes: Any) -> Run:
     folder.mkdir(exist_ok=True)
     rows = [
         {
             "id": f"d{n}",
             "text": f"Document {n % (DOCUMENTS - COPIES)}, please.",
             "n": n,
-            "pii": False,
+            "pii": n in personal,
             "topic": "outage",
         }
         for n in range(DOCUMENTS)
@@ -135,6 +137,15 @@ def test_all_rows_of_all_questions_are_one_data_set_that_costs_what_the_run_cost
     assert sum((row["cost_usd"] for row in rows), Decimal(0)) == summary.cost_usd
     assert summary.cost_usd == sum((each.cost_usd or 0 for each in summary.questions), Decimal(0))
     assert sum(row["duplicate_of"] is not None for row in rows) == 3 * COPIES
+
+
+def test_what_may_not_be_sent_is_withheld_of_every_question(tmp_path: Path) -> None:
+    run = begin(tmp_path / "out", personal=[0, 1, 4])
+    plan = planning.plan_documents(run, quiet())
+    for key in KEYS:
+        parts = [items_of_plan(run.store.read(layout.plan_part(shard)), key) for shard in range(plan.shards)]
+        rows = pa.concat_tables(parts).to_pylist()
+        assert {row["document_id"] for row in rows if row["withheld"]} == {"d0", "d1", "d4"}
 
 
 def test_each_question_has_its_own_rule_its_own_answers_and_its_own_known_ones(ended: tuple[Run, Summary]) -> None:

@@ -75,6 +75,11 @@ def without(monkeypatch: pytest.MonkeyPatch, *prefixes: str) -> None:
     monkeypatch.setenv("HOME", "/nonexistent")
 
 
+def test_the_sdk_sends_nothing_twice_by_itself(service: Server) -> None:
+    with claude.connect("key", service.url) as client:
+        assert client.max_retries == 0
+
+
 def test_claude_platform_on_aws(service: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "AWS_", "ANTHROPIC_")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")

@@ -14,6 +14,7 @@ import pytest
 from infra.local.s3.servers import REGION, ROOT_KEY
 from pipelines.settings import settings
 from pipelines.store import s3 as s3_store
+from pipelines.store import s3_any_name
 from tests.shared_servers import Variables, variables_of
 
 _numbers = itertools.count()
@@ -99,6 +100,7 @@ def forget_clients() -> None:
     """Read the environment anew at the next use."""
     settings.cache_clear()
     s3_store.open_bucket.cache_clear()
+    s3_any_name.open_client.cache_clear()
 
 
 def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:

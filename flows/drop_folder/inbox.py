@@ -23,12 +23,14 @@ from urllib.parse import urlsplit
 from flows.drop_folder.files import DroppedFile, FileClaim, is_input, report_name
 from flows.drop_folder.local_inbox import LocalInbox
 from pipelines.errors import JobError, StoreError
-from pipelines.store.mutable import Entry, MutableStore
+from pipelines.store.mutable import MutableStore
 from pipelines.store.regular_files import MAX_JOB_FILE_BYTES
+from pipelines.store.s3_any_name import Entry, is_usable
 
 _STATUS, _REJECTED = "status", "rejected"
 _CLAIMS, _STARTED = f"{_STATUS}/_claims", f"{_STATUS}/_started"
 _MAX_NAME_BYTES, _MAX_KEY_BYTES = 255, 1_024  # of a file system, and of S3
+_UNUSABLE = "has a name with an empty part, a part `.` or `..`, or a control character; rename it"
 _README = f"{_STATUS}/_README.txt"
 _README_TEXT = b"""Written by `pipeline listen`. One JSON file for each file that was taken, leading to its run.
 _claims/ and _started/ are the listener's memory: what is deleted there is taken again.
@@ -162,7 +164,10 @@ class Inbox:
 
     def started(self) -> Iterator[str]:
         """Listing ids of the versions whose runs were started."""
-        for key in self._local.names(_STARTED) if self.is_local else self._store.list(_STARTED):
+        keys = (
+            entry.key for entry in self._store.entries(_STARTED)
+        )  # droppers may write here, where all is the folder
+        for key in self._local.names(_STARTED) if self.is_local else keys:
             yield key.rsplit("/", 1)[1].removesuffix(".json").partition("-")[0]
 
     def mark_started(self, file: DroppedFile, status: dict[str, Any]) -> None:
@@ -201,6 +206,7 @@ class Inbox:
             e_tag=entry.e_tag,
             version_id=entry.version_id,
             written_at=entry.written_at,
+            problem=None if is_usable(entry.key) else _UNUSABLE,
         )
 
 

@@ -105,6 +105,8 @@ class Reception:
             check_place(file.uri)
         except ValueError as error:
             raise JobError([f"{file.uri!r}: its name cannot be worked with ({error}); rename it"]) from None
+        if file.problem:  # of its name, it may be: no job file could be looked for beside it
+            raise JobError([f"{file.uri} {file.problem}"])
         job, job_file = self._jobs.find(file)
         if problem := problem_of(file, job.task):
             raise JobError([f"{file.uri} {problem}"])

@@ -6,41 +6,48 @@ Nothing of a run lies in one: a run's objects are created once, and stay.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
 
 import obstore
+from obstore.exceptions import InvalidPathError
 
 from pipelines.errors import StoreError
+from pipelines.store import s3, s3_any_name
 from pipelines.store.objects import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One version of an object, without its content; ``version_id`` is None where versions are not kept."""
-
-    key: str
-    size_bytes: int
-    e_tag: str
-    version_id: str | None
-    written_at: datetime
+from pipelines.store.s3_any_name import Entry
 
 
 class MutableStore(Store):
     """A store whose objects can be looked at one by one, replaced, and removed."""
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Every object below the folder ``prefix``."""
+        """Every object below the folder ``prefix``, on S3 whatever its name: see `s3_any_name.is_usable`."""
+        last = ""
         with self._errors("list", prefix):
-            for batch in obstore.list(self._objects, prefix=prefix or None):
-                yield from map(_entry, batch)
+            try:
+                for batch in obstore.list(self._objects, prefix=prefix or None):
+                    for found in batch:
+                        last = found["path"]
+                        yield _entry(found)
+                return
+            except InvalidPathError:
+                if self._is_local:
+                    raise
+        # A key among the rest of them is one that the library does not take: it gives none of its page.
+        bucket, root = s3.split_uri(self.root)
+        for entry in s3_any_name.entries(bucket, "/".join(part for part in (root, prefix) if part), after=last):
+            yield replace(entry, key=entry.key.removeprefix(f"{root}/" if root else ""))
 
     def entry(self, key: str) -> Entry | None:
         """What there is to know about an object; None where there is none.
 
         Raises:
-            StoreError: it cannot be asked for, such as under a name that no request can carry.
+            StoreError: it cannot be asked for.
         """
+        if not self._is_local and not s3_any_name.is_usable(key):
+            bucket, root = s3.split_uri(self.root)
+            found = s3_any_name.entry(bucket, f"{root}/{key}" if root else key)
+            return None if found is None else replace(found, key=key)
         try:
             with self._errors("read", key):
                 return _entry(obstore.head(self._objects, key))

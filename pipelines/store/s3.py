@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,}")
 _ENDPOINT = re.compile(r"https?://[^/]")
-_DEFAULT_REGION = "us-east-1"  # where nobody names one, as the servers that only speak S3 do not care
+DEFAULT_REGION = "us-east-1"  # where nobody names one, as the servers that only speak S3 do not care
 # botocore renews credentials ten minutes before they end; asked any less often, it could be asked too late.
 _CREDENTIALS_TTL = timedelta(minutes=10)
 _RETRIES: RetryConfig = {
@@ -67,12 +67,10 @@ def open_bucket(bucket: str, prefix: str = "") -> S3Store:
         raise StoreError(f"cannot open the bucket '{bucket}': no bucket can have this name; write s3://bucket/prefix")
     if endpoint is not None and not _ENDPOINT.match(endpoint):  # obstore panics on these
         raise StoreError(f"AWS_ENDPOINT_URL is '{endpoint}'; write http://host:port or https://host, or unset it")
-    is_path_style = settings().s3_path_style
-    if is_path_style is None:  # a name with a dot does not fit the certificate of a host name made of it
-        is_path_style = endpoint is not None or "." in bucket
+    is_path_style = uses_path_style(bucket)
     credentials = _credentials(bucket)
     config: S3Config = {
-        "region": settings().aws_region or credentials.config.get("region", _DEFAULT_REGION),
+        "region": settings().aws_region or credentials.config.get("region", DEFAULT_REGION),
         "virtual_hosted_style_request": not is_path_style,
     }
     if endpoint is not None:
@@ -86,6 +84,14 @@ def open_bucket(bucket: str, prefix: str = "") -> S3Store:
         retry_config=_RETRIES,
         credential_provider=credentials,
     )
+
+
+def uses_path_style(bucket: str) -> bool:
+    """Whether a bucket is named in the path and not in the host."""
+    asked = settings().s3_path_style
+    if asked is None:  # a name with a dot does not fit the certificate of a host name made of it
+        return settings().s3_endpoint is not None or "." in bucket
+    return asked
 
 
 def _credentials(bucket: str) -> Boto3CredentialProvider:

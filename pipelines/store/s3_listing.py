@@ -11,11 +11,12 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
 from pipelines.errors import JobError, StoreError
-from pipelines.store import s3
+from pipelines.store import s3, s3_any_name
 from pipelines.store.s3_reading import ObjectVersion
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+    from obstore.store import S3Store
 
 _LIST_PAGE = 1_000
 _MARKER_CHECKS = 16  # at once
@@ -43,19 +44,35 @@ def find_object(bucket: str, key: str) -> ObjectVersion | None:
 def list_objects(bucket: str, folder: str, *, recursive: bool) -> list[ObjectVersion]:
     """The objects in a folder ("" is the whole bucket); the markers by which some tools show folders are left out.
 
+    Some may have keys that cannot be read: see `s3_any_name.is_usable`.
+
     Raises:
-        JobError: S3 refuses, or a key cannot be used.
+        JobError: S3 refuses.
         StoreError: S3 cannot be reached.
     """
     objects = s3.open_bucket(bucket)
     with _errors("list", bucket, folder):
-        if recursive:
-            pages: Iterable[Iterable[ObjectMeta]] = obstore.list(objects, folder or None, chunk_size=_LIST_PAGE)
-        else:
-            pages = [obstore.list_with_delimiter(objects, folder or None)["objects"]]
-        found = [_version(bucket, entry) for page in pages for entry in page]
+        try:
+            found = [_version(bucket, entry) for page in _pages(objects, folder, recursive) for entry in page]
+        except InvalidPathError:  # the library gives nothing of a listing that holds such a key
+            return _whatever_their_names(bucket, folder, recursive)
         markers = _markers([version for version in found if version.size_bytes == 0])
     return [version for version in found if version not in markers]
+
+
+def _pages(objects: S3Store, folder: str, recursive: bool) -> Iterator[Iterable[ObjectMeta]]:
+    if recursive:
+        yield from obstore.list(objects, folder or None, chunk_size=_LIST_PAGE)
+    else:
+        yield obstore.list_with_delimiter(objects, folder or None)["objects"]
+
+
+def _whatever_their_names(bucket: str, folder: str, recursive: bool) -> list[ObjectVersion]:
+    return [
+        ObjectVersion(bucket, entry.key, entry.size_bytes, f'"{entry.e_tag}"')
+        for entry in s3_any_name.entries(bucket, folder, recursive=recursive)
+        if entry.size_bytes or not entry.key.endswith("/")
+    ]
 
 
 def _markers(empty: list[ObjectVersion]) -> set[ObjectVersion]:

@@ -10,18 +10,20 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from pipelines.documents.names import DETAILS, ignored_part
+from pipelines.documents.names import DETAILS, ignored_part, problem_of_name, shown_name
 from pipelines.documents.records import LeftOut, Listing, Reason, SourceFile
 from pipelines.documents.sources import own_places
 from pipelines.documents.sources.local_folder import find_file, list_folder
 from pipelines.documents.sources.own_places import OwnPlaces, runs_in
 from pipelines.errors import JobError
 from pipelines.store import s3
+from pipelines.store.s3_any_name import is_usable
 from pipelines.store.s3_listing import find_object, list_objects
 from pipelines.store.s3_reading import ObjectVersion
 
+_UNUSABLE = "its name has an empty part, or one that is `.` or `..`, which no request can carry; rename it"
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -85,7 +87,14 @@ def _left_out(
 
 
 def _object_source(version: ObjectVersion) -> SourceFile:
-    return SourceFile(f"s3://{version.bucket}/{version.key}", version.key, version.size_bytes, version.e_tag)
+    uri, key = f"s3://{version.bucket}/{version.key}", version.key
+    if problem := problem_of_name(key):
+        uri = f"s3://{version.bucket}/{quote(key)}"  # like no other's, whatever else is called what is shown
+    elif not is_usable(key):
+        problem = _UNUSABLE
+    else:
+        return SourceFile(uri, key, version.size_bytes, version.e_tag)
+    return SourceFile(uri, shown_name(key), 0, f"unreadable: {problem}", problem=problem)
 
 
 def locate(location: str) -> tuple[Place, str]:
@@ -139,7 +148,8 @@ def _relative_to(root: str, found: Listing) -> Listing:
 
 
 def _relative(path: str, root: str) -> str:
-    return path[len(root.rstrip("/")) :].lstrip("/")
+    # One slash: of `inbox//a`, the name is `/a`, and another than that of `inbox/a`.
+    return path[len(root.rstrip("/")) :].removeprefix("/")
 
 
 def _glob_to_regex(pattern: str) -> str:

@@ -281,3 +281,14 @@ def test_a_dropped_file_is_never_taken_for_a_repository(tmp_path: Path, review: 
     case = review_case(tmp_path, **review)
     with pytest.raises(Exception, match="review: a dropped file holds diffs; leave revisions, tree and revision out"):
         case.reception()
+
+
+def test_nor_is_it_where_its_own_job_file_says_so(tmp_path: Path) -> None:
+    case = review_case(tmp_path)
+    own = yaml.safe_load(case.job.read_text()) | {"review": {"tree": True}}
+    case.put("a.job.yaml", yaml.safe_dump(own).encode())
+    case.put("a.diff", b"--- a/price.py\n+++ b/price.py\n@@ -1 +1 @@\n-a = 1\n+a = 2\n")
+    case.take("a.diff")
+    [problem] = case.report("rejected", "a.diff")["problems"]
+    assert problem.endswith("a.job.yaml: review: a dropped file holds diffs; leave revisions, tree and revision out")
+    assert case.starter.started == []

@@ -18,11 +18,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from obstore.store import LocalStore, ObjectStore
 
 from pipelines.errors import StoreError
-from pipelines.store import s3
+from pipelines.store import s3, s3_any_name
 from pipelines.store.regular_files import open_regular
 
 # Locally, half-written files live here until they are linked into place. pyarrow's dataset reader ignores names
@@ -137,7 +137,13 @@ class Store:
     def folders(self) -> list[str]:
         """Names of the folders directly below the root."""
         with self._errors("list", ""):
-            return [str(path).rstrip("/") for path in obstore.list_with_delimiter(self._objects)["common_prefixes"]]
+            try:
+                found = obstore.list_with_delimiter(self._objects)["common_prefixes"]
+                return [str(path).rstrip("/") for path in found]
+            except InvalidPathError:  # a stranger's key beside them
+                if self._is_local:
+                    raise
+        return s3_any_name.folders(*s3.split_uri(self.root))
 
     def read(self, key: str) -> bytes:
         """The whole object.

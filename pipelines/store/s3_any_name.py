@@ -47,6 +47,20 @@ def entries(bucket: str, folder: str, *, recursive: bool = True, after: str = ""
                 yield Entry(found["Key"], found["Size"], found["ETag"].strip('"'), None, found["LastModified"])
 
 
+def folders(bucket: str, folder: str) -> list[str]:
+    """Names of the folders directly in a folder, those left out that the library does not take."""
+    with _errors("list", bucket, folder):
+        pages = _client(bucket).get_paginator("list_objects_v2")
+        prefix = f"{folder}/" if folder else ""
+        found = (
+            each
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            for each in page.get("CommonPrefixes", [])
+        )
+        names = [each["Prefix"].removeprefix(prefix).removesuffix("/") for each in found]
+    return [name for name in names if is_usable(name)]
+
+
 def entry(bucket: str, key: str) -> Entry | None:
     """What there is to know about an object; None where there is none."""
     from botocore.exceptions import ClientError

@@ -12,6 +12,7 @@ from obstore.store import LocalStore, MemoryStore
 from pipelines.errors import StoreError
 from pipelines.store import s3_any_name
 from pipelines.store.mutable import MutableStore
+from pipelines.store.objects import Store
 from tests.s3_fixtures import Bucket
 
 _LETTERS = strategies.sampled_from('a./\\ %~#?*\x00\x1b\x7f\x80\u2028é\n[{^|<>`"')
@@ -40,6 +41,12 @@ def test_a_listing_goes_on_behind_what_was_given_before_the_key_that_is_not_take
     found = below.entry("kz//y")
     assert found and (found.key, found.size_bytes) == ("kz//y", 1)
     assert below.entry("kz//x") is None
+
+
+def test_runs_are_found_beside_a_strangers_folder(s3: Bucket) -> None:
+    for name in ("out/run_1/run.json", "out/run_2/run.json", "out//x", "out/a\x1b/x", "out/note"):
+        s3.put(name, b"1")
+    assert sorted(Store(f"{s3.uri}/out").folders()) == ["run_1", "run_2"]
 
 
 def test_a_bucket_that_is_gone_is_told(s3: Bucket) -> None:

@@ -2,7 +2,7 @@
 
 ``python3.12 -m tests.gpu.pack HAVE ARCHIVE``: HAVE is the other machine's ``pip list --format=freeze``; ARCHIVE a
 ``.tar.xz`` to be unpacked into a folder on its PYTHONPATH. Left out is what classification on a Hopper GPU never loads;
-code of other GPU generations is overwritten with zeros, which pack to nothing: 43 MB instead of 480 MB.
+code of other GPU generations is overwritten with zeros, which pack to nothing: 42 MB instead of 480 MB.
 """
 
 from __future__ import annotations

@@ -61,6 +61,8 @@ def test_prices_are_decimals() -> None:
         ("{endpoint: 'http://h?key=sk-1', name: q, where: own}", "a key stands in an environment variable"),
         ("{endpoint: 'http://h', name: q, where: hosted}", "use https://"),
         ("{endpoint: 'http://h', name: q}", "model.where: missing"),
+        ('{endpoint: "http://h\\u001b", name: q, where: own}', "control or private-use character"),
+        ('{endpoint: "http://h", name: "q\\u001b", where: own}', "control or private-use character"),
         ("{endpoint: 'http://h', name: q, where: own, key_env: sk-abc}", "name of an environment variable is expected"),
         ("{endpoint: 'https://h', name: q, where: own, key_env: ANTHROPIC_API_KEY}", "opens another account"),
         ("{endpoint: 'https://h', name: q, where: own, key_env: AWS_ACCESS_KEY}", "opens another account"),

@@ -96,6 +96,8 @@ def test_every_mistake_of_every_question_is_told_with_its_line(path: Path) -> No
             TWO.replace("model: starter", "model: {endpoint: http://here/v1, name: a, where: own}"),
             "model.endpoint: several questions are not asked over HTTP yet",
         ),
+        (TWO.replace("outage: null", '"outage\\u001b": null'), "topic.labels: control or private-use characters"),
+        (TWO.replace("Must somebody act today?", '"Must \\u001b"'), "urgent.instructions: control or private-use"),
         (TWO + "evaluation: {gold_file: gold.csv}\n", "evaluation.gold_file: holds the answers to one question"),
         (ANY + "evaluation: {gold_file: gold.csv}\n", "evaluation.gold_file holds one label a document"),
         (

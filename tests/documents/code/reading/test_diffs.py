@@ -269,6 +269,9 @@ def test_a_diff_of_50_000_lines_keeps_every_line_number() -> None:
         (DIFF + TWICE, "changes 'a.py' twice; send one diff for each commit (git format-patch)"),
         (DIFF.replace("b/a.py", "b/../../etc/passwd").replace("a/a.py", "a/../../etc/passwd"),
          "path '../../etc/passwd' leads out of the tree; mend the path or remove the file"),
+        ("diff --git a/../b.py b/a.py\nsimilarity index 90%\nrename from ../b.py\nrename to a.py\n"
+         "--- a/../b.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n",
+         "path '../b.py' leads out of the tree; mend the path or remove the file"),
         ("--- /etc/passwd\n+++ /etc/passwd\n@@ -1 +1 @@\n-a\n+b\n",
          "path '/etc/passwd' leads out of the tree; mend the path or remove the file"),
         ('--- "a/caf\\351.py"\n+++ "b/caf\\351.py"\n@@ -1 +1 @@\n-a\n+b\n',

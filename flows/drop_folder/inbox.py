@@ -164,10 +164,9 @@ class Inbox:
 
     def started(self) -> Iterator[str]:
         """Listing ids of the versions whose runs were started."""
-        keys = (
-            entry.key for entry in self._store.entries(_STARTED)
-        )  # droppers may write here, where all is the folder
-        for key in self._local.names(_STARTED) if self.is_local else keys:
+        # Where all of the bucket is the folder, droppers may write here too.
+        noted = (entry.key for entry in self._store.entries(_STARTED))
+        for key in self._local.names(_STARTED) if self.is_local else noted:
             yield key.rsplit("/", 1)[1].removesuffix(".json").partition("-")[0]
 
     def mark_started(self, file: DroppedFile, status: dict[str, Any]) -> None:

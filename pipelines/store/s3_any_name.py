@@ -44,7 +44,7 @@ def entries(bucket: str, folder: str, *, recursive: bool = True, after: str = ""
         wanted = ({"StartAfter": after} if after else {}) | ({} if recursive else {"Delimiter": "/"})
         for page in pages.paginate(Bucket=bucket, Prefix=f"{folder}/" if folder else "", **wanted):
             for found in page.get("Contents", []):
-                yield Entry(found["Key"], found["Size"], found["ETag"].strip('"'), None, found["LastModified"])
+                yield Entry(found["Key"], found["Size"], found.get("ETag", "").strip('"'), None, found["LastModified"])
 
 
 def folders(bucket: str, folder: str) -> list[str]:
@@ -74,7 +74,7 @@ def entry(bucket: str, key: str) -> Entry | None:
             raise
         version = found.get("VersionId")
         version = None if version == "null" else version
-        return Entry(key, found["ContentLength"], found["ETag"].strip('"'), version, found["LastModified"])
+        return Entry(key, found["ContentLength"], found.get("ETag", "").strip('"'), version, found["LastModified"])
 
 
 def _client(bucket: str) -> Any:

@@ -69,7 +69,7 @@ def _pages(objects: S3Store, folder: str, recursive: bool) -> Iterator[Iterable[
 
 def _whatever_their_names(bucket: str, folder: str, recursive: bool) -> list[ObjectVersion]:
     return [
-        ObjectVersion(bucket, entry.key, entry.size_bytes, f'"{entry.e_tag}"')
+        _with_e_tag(bucket, entry.key, entry.size_bytes, f'"{entry.e_tag}"' if entry.e_tag else None)
         for entry in s3_any_name.entries(bucket, folder, recursive=recursive)
         if entry.size_bytes or not entry.key.endswith("/")
     ]
@@ -89,9 +89,13 @@ def _markers(empty: list[ObjectVersion]) -> set[ObjectVersion]:
 
 
 def _version(bucket: str, entry: ObjectMeta) -> ObjectVersion:
-    if entry["e_tag"] is None:
+    return _with_e_tag(bucket, entry["path"], entry["size"], entry["e_tag"])
+
+
+def _with_e_tag(bucket: str, key: str, size_bytes: int, e_tag: str | None) -> ObjectVersion:
+    if e_tag is None:
         raise JobError([f"input: the server of 's3://{bucket}' gives no ETags, so changes would go unnoticed"])
-    return ObjectVersion(bucket, entry["path"], entry["size"], entry["e_tag"])
+    return ObjectVersion(bucket, key, size_bytes, e_tag)
 
 
 @contextmanager
